@@ -1,0 +1,63 @@
+/** The sidecars as the control plane knows them: what the API shows of them and how it waits for them. Implemented by fleet-*.ts and publisher.ts. */
+import type { Registration } from '../model/registration.ts';
+
+export interface SidecarStatus {
+  readonly sidecar: string;
+  readonly service: string;
+  readonly namespace: string;
+  readonly connected: boolean;
+  /** synced: has all that concerns it. pending: a ChangeSet is on its way. refused: its last nack stands. lost: not connected, its lease lives. */
+  readonly state: 'synced' | 'pending' | 'refused' | 'lost';
+  /** Newest revision whose changes, as far as they concern it, it has acknowledged. */
+  readonly revision: number;
+  readonly reason: string | null;
+  readonly subscriptions: readonly string[];
+  readonly registration: Registration | null;
+  readonly softwareVersion: string;
+  readonly leaseEndsInMs: number;
+}
+
+export interface AppliedReport {
+  readonly revision: number;
+  readonly applied: readonly SidecarName[];
+  readonly missing: readonly SidecarName[];
+  readonly refused: readonly (SidecarName & { readonly reason: string })[];
+}
+
+export interface SidecarName {
+  readonly sidecar: string;
+  readonly service: string;
+  readonly namespace: string;
+}
+
+export interface Fleet {
+  list(): readonly SidecarStatus[];
+  /**
+   * Waits until every sidecar whose lease is alive and that `revision` concerns has it in force; connected or not. Resolves early
+   * when all are applied or refused (a sidecar whose lease ends meanwhile no longer counts), else at the deadline.
+   */
+  waitApplied(revision: number, timeoutMs: number): Promise<AppliedReport>;
+  /** Golden metrics and parts over the last window, as reported by the sidecars. */
+  stats(): FleetStats;
+}
+
+export interface StatSeries {
+  readonly direction: 'outbound' | 'inbound';
+  readonly source: string;
+  readonly destination: string;
+  readonly route: string;
+  readonly requests: number;
+  readonly failures: number;
+  /** By status class: `2xx` and so on. */
+  readonly byStatus: Readonly<Record<string, number>>;
+  readonly p50Ms: number;
+  readonly p95Ms: number;
+  readonly p99Ms: number;
+  /** Mean ms of each part that is not zero. */
+  readonly parts: Readonly<Record<string, number>>;
+}
+
+export interface FleetStats {
+  readonly windowMs: number;
+  readonly series: readonly StatSeries[];
+}

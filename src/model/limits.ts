@@ -1,0 +1,82 @@
+/**
+ * Every bound of Weft in one place: a queue, map, body, retry or loop over input that has no line here has no limit, and that is
+ * a fault. Units are the last word of each name.
+ */
+export const limits = {
+  /** Request and response heads, all bytes of the field section together. */
+  headBytesMax: 64 * 1024,
+  headerFieldsMax: 200,
+  targetBytesMax: 16 * 1024,
+  /** uWS of Node 20 does not answer 99 or more fields at all; the check is ours for everything below. */
+  connectionsPerListenerMax: 10_000,
+
+  /** Upstream pool, per endpoint and loop. */
+  poolConnectionsMax: 1024,
+  poolPendingMax: 1024,
+  /** Below the 5 s at which Node's own server retires a connection: we must be the first to let go. */
+  poolIdleMs: 4_000,
+  connectTimeoutMs: 5_000,
+  /** Bytes held for one stream in one direction before the reader of that direction is paused. */
+  streamBufferBytesMax: 64 * 1024,
+  /** A request body up to this size is kept, so that an idempotent request can be sent once more. */
+  replayBodyBytesMax: 64 * 1024,
+  /** Tries of one request, the first included, on stale or refused connections. */
+  attemptsMax: 3,
+  idleTimeoutMs: 60_000,
+  timeoutMsMax: 24 * 3600 * 1000,
+
+  /** Requests that wait for the first configuration of a host they name. */
+  discoveryPendingMax: 1_024,
+  discoveryWaitMs: 1_000,
+  subscriptionsMax: 10_000,
+  subscriptionUnusedMs: 24 * 3600 * 1000,
+
+  /** Regular expressions from users: see decisions/. */
+  regexBytesMax: 1_024,
+  regexSubjectBytesMax: 16 * 1024,
+  regexBatchMax: 256,
+  regexPendingMax: 4_096,
+  regexDeadlineMs: 50,
+  regexCutOffsMax: 3,
+  regexCutOffWindowMs: 60_000,
+
+  /** Configuration. */
+  objectBytesMax: 1024 * 1024,
+  transactionObjectsMax: 5_000,
+  manifestBytesMax: 16 * 1024 * 1024,
+  rulesPerRouteMax: 256,
+  matchesPerRuleMax: 64,
+  endpointsPerServiceMax: 10_000,
+  nameCharsMax: 63,
+  scheduleEntriesMax: 65_536,
+  weightMax: 1_000_000,
+  ringEntriesMin: 1_024,
+  ringEntriesMax: 8 * 1024 * 1024,
+  maglevEntries: 65_537,
+  /** Slots of the shared live state: endpoints and routes in use by any version that is still in force. */
+  liveSlotsMax: 65_536,
+
+  /** Push. */
+  pushFrameBytesMax: 64 * 1024 * 1024,
+  pushClientFrameBytesMax: 1024 * 1024,
+  sidecarsMax: 20_000,
+  leaseMs: 15_000,
+  leaseRenewMs: 5_000,
+  /** No lease ends this soon after a control plane started: its sidecars need time to find it again. */
+  leaseGraceMs: 30_000,
+  debounceMs: 50,
+  debounceMsMax: 500,
+  waitAppliedMs: 30_000,
+  reconnectFirstMs: 500,
+  reconnectMsMax: 5_000,
+  watchersMax: 1_000,
+  watchQueueMax: 10_000,
+  revisionsKeptMax: 10_000,
+
+  /** Telemetry. */
+  seriesMax: 2_000,
+  statWindowMs: 60_000,
+  reportIntervalMs: 1_000,
+
+  drainMs: 30_000,
+} as const;

@@ -1,0 +1,352 @@
+/**
+ * The resources a user writes, as JSON schemas and as the types derived from them: one definition serves validation, OpenAPI and
+ * the compiler. `HTTPRoute` follows gateway.networking.k8s.io/v1; `Service` and `TrafficPolicy` are weft.mesh/v1.
+ */
+import Type, { type Static, type TSchema } from 'typebox';
+import { limits } from './limits.ts';
+
+const closed = { additionalProperties: false } as const;
+const name = Type.String({
+  pattern: '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$',
+  maxLength: limits.nameCharsMax,
+  description: 'lower-case letters, digits and -, starting and ending with a letter or digit',
+});
+const optional = <T extends TSchema>(schema: T) => Type.Optional(schema);
+/** A string out of a closed set, as an `enum` (better messages than a union of constants). */
+const oneOf = <const T extends string>(...values: T[]) => Type.Unsafe<T>({ type: 'string', enum: values });
+
+/** Gateway API duration (GEP-2257): `2s`, `1m30s`, `250ms`; `0s` means no limit. */
+export const Duration = Type.String({
+  pattern: '^([0-9]{1,5}(h|m|s|ms)){1,4}$',
+  description: 'a duration such as 250ms, 2s or 1m30s (0s: no limit)',
+});
+const port = Type.Integer({ minimum: 1, maximum: 65_535 });
+const headerName = Type.String({
+  pattern: "^[A-Za-z0-9!#$%&'*+\\-.^_`|~]+$",
+  maxLength: 256,
+  description: 'an HTTP field name',
+});
+const headerValue = Type.String({
+  minLength: 1,
+  maxLength: 4096,
+  pattern: '^[^\\x00-\\x1f\\x7f]*$',
+  description: 'an HTTP field value without control characters',
+});
+const hostname = Type.String({
+  pattern: '^(\\*\\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$',
+  maxLength: 253,
+  description: 'a host name in lower case, *. allowed in front',
+});
+const preciseHostname = Type.String({
+  pattern: '^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$',
+  maxLength: 253,
+  description: 'a host name in lower case',
+});
+const address = Type.String({
+  pattern: '^(\\[[0-9a-fA-F:.]+\\]|[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?):[0-9]{1,5}$',
+  maxLength: 261,
+  description: 'HOST:PORT',
+});
+const labels = Type.Record(Type.String({ pattern: '^[A-Za-z0-9./_-]{1,128}$' }), Type.String({ maxLength: 128 }));
+
+export const Metadata = Type.Object(
+  {
+    name,
+    namespace: optional(name),
+    labels: optional(labels),
+    annotations: optional(Type.Record(Type.String(), Type.String())),
+    /** Set by the control plane: revision of the last change. On a write it is the expected revision. */
+    resourceVersion: optional(Type.String({ pattern: '^[0-9]{1,15}$' })),
+    /** Set by the control plane (RFC 3339): older routes win between equals. */
+    creationTimestamp: optional(Type.String()),
+  },
+  closed,
+);
+
+// --- Service -------------------------------------------------------------------------------------------------------------------
+
+export const EndpointObject = Type.Object(
+  {
+    address,
+    weight: optional(Type.Integer({ minimum: 0, maximum: limits.weightMax })),
+    zone: optional(Type.String({ maxLength: 63 })),
+    labels: optional(labels),
+  },
+  closed,
+);
+
+export const HashOn = Type.Object(
+  {
+    header: optional(headerName),
+    cookie: optional(Type.String({ pattern: "^[A-Za-z0-9!#$%&'*+\\-.^_`|~]+$" })),
+    query: optional(Type.String({ minLength: 1 })),
+    /** Zero-based: `/users/42` has `users` at 0 and `42` at 1. */
+    pathSegment: optional(Type.Integer({ minimum: 0, maximum: 63 })),
+    sourceAddress: optional(Type.Literal(true)),
+  },
+  {
+    ...closed,
+    minProperties: 1,
+    maxProperties: 1,
+    description: 'one of header, cookie, query, pathSegment, sourceAddress',
+  },
+);
+
+export const LoadBalancer = Type.Object(
+  {
+    policy: oneOf('RoundRobin', 'WeightedRoundRobin', 'LeastRequest', 'Random', 'PeakEwma', 'RingHash', 'Maglev'),
+    /** RingHash and Maglev: the first that the request carries is the key; with none the pick is random. */
+    hashOn: optional(Type.Array(HashOn, { minItems: 1, maxItems: 8 })),
+    /** RingHash and Maglev: an endpoint above this percentage of the average of active requests is passed over. */
+    boundedLoadPercent: optional(Type.Integer({ minimum: 101, maximum: 1000 })),
+    ringEntries: optional(Type.Integer({ minimum: limits.ringEntriesMin, maximum: limits.ringEntriesMax })),
+    /** PeakEwma: how long an observation takes to fade. Default 10s. */
+    decay: optional(Duration),
+  },
+  closed,
+);
+
+export const ServiceSpec = Type.Object(
+  {
+    protocol: optional(oneOf('http')),
+    /** What refs to this Service must say when they give a port. Default 80. */
+    port: optional(port),
+    endpoints: optional(Type.Array(Type.Union([address, EndpointObject]), { maxItems: limits.endpointsPerServiceMax })),
+    loadBalancer: optional(LoadBalancer),
+  },
+  closed,
+);
+
+export const Service = Type.Object(
+  { apiVersion: Type.Literal('weft.mesh/v1'), kind: Type.Literal('Service'), metadata: Metadata, spec: ServiceSpec },
+  closed,
+);
+
+// --- HTTPRoute -----------------------------------------------------------------------------------------------------------------
+
+const group = Type.String({ maxLength: 253 });
+export const ParentRef = Type.Object(
+  { group: optional(group), kind: optional(Type.String()), namespace: optional(name), name, port: optional(port) },
+  closed,
+);
+
+const backendObjectRef = {
+  group: optional(group),
+  kind: optional(Type.String()),
+  namespace: optional(name),
+  name,
+  port: optional(port),
+};
+const valueMatch = oneOf('Exact', 'RegularExpression');
+export const HeaderMatch = Type.Object(
+  { type: optional(valueMatch), name: headerName, value: Type.String({ minLength: 1, maxLength: 4096 }) },
+  closed,
+);
+export const QueryParamMatch = Type.Object(
+  {
+    type: optional(valueMatch),
+    name: Type.String({ minLength: 1, maxLength: 256 }),
+    value: Type.String({ minLength: 1, maxLength: 1024 }),
+  },
+  closed,
+);
+export const PathMatch = Type.Object(
+  {
+    type: optional(oneOf('Exact', 'PathPrefix', 'RegularExpression')),
+    value: optional(Type.String({ minLength: 1, maxLength: 1024 })),
+  },
+  closed,
+);
+export const HttpMethod = oneOf('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH');
+export const RouteMatch = Type.Object(
+  {
+    path: optional(PathMatch),
+    headers: optional(Type.Array(HeaderMatch, { maxItems: 16 })),
+    queryParams: optional(Type.Array(QueryParamMatch, { maxItems: 16 })),
+    method: optional(HttpMethod),
+  },
+  closed,
+);
+
+const headerPair = Type.Object({ name: headerName, value: headerValue }, closed);
+export const HeaderModifier = Type.Object(
+  {
+    set: optional(Type.Array(headerPair, { maxItems: 16 })),
+    add: optional(Type.Array(headerPair, { maxItems: 16 })),
+    remove: optional(Type.Array(headerName, { maxItems: 16 })),
+  },
+  closed,
+);
+export const PathModifier = Type.Object(
+  {
+    type: oneOf('ReplaceFullPath', 'ReplacePrefixMatch'),
+    replaceFullPath: optional(Type.String({ maxLength: 1024 })),
+    replacePrefixMatch: optional(Type.String({ maxLength: 1024 })),
+  },
+  closed,
+);
+export const RequestRedirect = Type.Object(
+  {
+    scheme: optional(oneOf('http', 'https')),
+    hostname: optional(preciseHostname),
+    path: optional(PathModifier),
+    port: optional(port),
+    statusCode: optional(
+      Type.Unsafe<301 | 302 | 303 | 307 | 308>({ type: 'integer', enum: [301, 302, 303, 307, 308] }),
+    ),
+  },
+  closed,
+);
+export const UrlRewrite = Type.Object({ hostname: optional(preciseHostname), path: optional(PathModifier) }, closed);
+export const RequestMirror = Type.Object(
+  {
+    backendRef: Type.Object(backendObjectRef, closed),
+    percent: optional(Type.Integer({ minimum: 0, maximum: 100 })),
+    fraction: optional(
+      Type.Object(
+        { numerator: Type.Integer({ minimum: 0 }), denominator: optional(Type.Integer({ minimum: 1 })) },
+        closed,
+      ),
+    ),
+  },
+  closed,
+);
+/** Exactly the member that `type` names must be present; validation checks it (a schema union would give unreadable errors). */
+export const RouteFilter = Type.Object(
+  {
+    type: oneOf('RequestHeaderModifier', 'ResponseHeaderModifier', 'RequestRedirect', 'URLRewrite', 'RequestMirror'),
+    requestHeaderModifier: optional(HeaderModifier),
+    responseHeaderModifier: optional(HeaderModifier),
+    requestRedirect: optional(RequestRedirect),
+    urlRewrite: optional(UrlRewrite),
+    requestMirror: optional(RequestMirror),
+  },
+  closed,
+);
+export const BackendRef = Type.Object(
+  {
+    ...backendObjectRef,
+    weight: optional(Type.Integer({ minimum: 0, maximum: limits.weightMax })),
+    filters: optional(Type.Array(RouteFilter, { maxItems: 16 })),
+  },
+  closed,
+);
+export const RouteTimeouts = Type.Object({ request: optional(Duration), backendRequest: optional(Duration) }, closed);
+export const RouteRule = Type.Object(
+  {
+    name: optional(Type.String({ maxLength: 253 })),
+    matches: optional(Type.Array(RouteMatch, { maxItems: limits.matchesPerRuleMax })),
+    filters: optional(Type.Array(RouteFilter, { maxItems: 16 })),
+    backendRefs: optional(Type.Array(BackendRef, { maxItems: 16 })),
+    timeouts: optional(RouteTimeouts),
+  },
+  closed,
+);
+export const HTTPRouteSpec = Type.Object(
+  {
+    parentRefs: Type.Array(ParentRef, { minItems: 1, maxItems: 32 }),
+    hostnames: optional(Type.Array(hostname, { maxItems: 16 })),
+    rules: optional(Type.Array(RouteRule, { minItems: 1, maxItems: limits.rulesPerRouteMax })),
+  },
+  closed,
+);
+export const HTTPRoute = Type.Object(
+  {
+    apiVersion: Type.Literal('gateway.networking.k8s.io/v1'),
+    kind: Type.Literal('HTTPRoute'),
+    metadata: Metadata,
+    spec: HTTPRouteSpec,
+  },
+  closed,
+);
+
+// --- TrafficPolicy -------------------------------------------------------------------------------------------------------------
+
+export const TargetRef = Type.Object({ group: optional(group), kind: oneOf('Service', 'HTTPRoute'), name }, closed);
+export const TrafficPolicySpec = Type.Object(
+  {
+    targetRefs: Type.Array(TargetRef, { minItems: 1, maxItems: 32 }),
+    timeouts: optional(
+      Type.Object(
+        {
+          /** Whole request, from head read to last byte of the answer. Default none. */
+          request: optional(Duration),
+          /** One attempt, until its answer's head. Default none. */
+          backendRequest: optional(Duration),
+          /** No byte moved in either direction. Default 60s. */
+          idle: optional(Duration),
+        },
+        closed,
+      ),
+    ),
+  },
+  closed,
+);
+export const TrafficPolicy = Type.Object(
+  {
+    apiVersion: Type.Literal('weft.mesh/v1'),
+    kind: Type.Literal('TrafficPolicy'),
+    metadata: Metadata,
+    spec: TrafficPolicySpec,
+  },
+  closed,
+);
+
+export type Duration = Static<typeof Duration>;
+export type Metadata = Static<typeof Metadata>;
+export type EndpointObject = Static<typeof EndpointObject>;
+export type HashOn = Static<typeof HashOn>;
+export type LoadBalancer = Static<typeof LoadBalancer>;
+export type Service = Static<typeof Service>;
+export type ParentRef = Static<typeof ParentRef>;
+export type HeaderMatch = Static<typeof HeaderMatch>;
+export type QueryParamMatch = Static<typeof QueryParamMatch>;
+export type PathMatch = Static<typeof PathMatch>;
+export type RouteMatch = Static<typeof RouteMatch>;
+export type HeaderModifier = Static<typeof HeaderModifier>;
+export type PathModifier = Static<typeof PathModifier>;
+export type RequestRedirect = Static<typeof RequestRedirect>;
+export type UrlRewrite = Static<typeof UrlRewrite>;
+export type RequestMirror = Static<typeof RequestMirror>;
+export type RouteFilter = Static<typeof RouteFilter>;
+export type BackendRef = Static<typeof BackendRef>;
+export type RouteRule = Static<typeof RouteRule>;
+export type HTTPRoute = Static<typeof HTTPRoute>;
+export type TrafficPolicy = Static<typeof TrafficPolicy>;
+
+export type Resource = Service | HTTPRoute | TrafficPolicy;
+export type Kind = Resource['kind'];
+
+/** One row a kind: its group and version, its REST collection, and how users may name it on the command line. */
+export const kinds = {
+  Service: {
+    apiVersion: 'weft.mesh/v1',
+    collection: 'services',
+    names: ['service', 'services', 'svc'],
+    schema: Service,
+  },
+  HTTPRoute: {
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    collection: 'httproutes',
+    names: ['httproute', 'httproutes', 'route', 'routes'],
+    schema: HTTPRoute,
+  },
+  TrafficPolicy: {
+    apiVersion: 'weft.mesh/v1',
+    collection: 'trafficpolicies',
+    names: ['trafficpolicy', 'trafficpolicies', 'policy'],
+    schema: TrafficPolicy,
+  },
+} as const satisfies Record<
+  Kind,
+  { apiVersion: string; collection: string; names: readonly string[]; schema: TSchema }
+>;
+
+export const defaultNamespace = 'default';
+
+/** Identity of an object within the mesh: `Service/default/cart`. */
+export type ObjectKey = `${Kind}/${string}/${string}`;
+export const namespaceOf = (resource: { readonly metadata: Metadata }): string =>
+  resource.metadata.namespace ?? defaultNamespace;
+export const keyOf = (resource: Resource): ObjectKey =>
+  `${resource.kind}/${namespaceOf(resource)}/${resource.metadata.name}`;

@@ -1,0 +1,89 @@
+/**
+ * The two faces between a listener and the proxy. A listener checks a request head once (`head-check.ts`), hands it over with a
+ * `Downstream` to answer through, and from then on reports what the client sends. It never routes and never retries.
+ */
+import type { HeaderList } from './headers.ts';
+
+/** A request head that was checked: whatever is here is valid and framed unambiguously. */
+export interface RequestHead {
+  /** As sent, out of the allow-list, upper case. */
+  readonly method: string;
+  /** Normalised path, starts with `/`, without query. Routing, authorization and cache keys use this and nothing else; it is also what is forwarded. */
+  readonly path: string;
+  /** With its `?`, as sent; empty without one. */
+  readonly query: string;
+  /** Lower case, without port and without a trailing dot. */
+  readonly host: string;
+  /** The Host field as sent (or the authority of an absolute-form target), which is forwarded. */
+  readonly authority: string;
+  /** End-to-end fields, in order; hop-by-hop, Connection-nominated, framing fields, Host and Expect are gone. */
+  readonly headers: HeaderList;
+  /** 0: none. -1: chunked. */
+  readonly bodyBytes: number;
+  /** IP address of the peer, without port. */
+  readonly sourceAddress: string;
+  /** `performance.now()` when the listener's callback for this head began. */
+  readonly readAtMs: number;
+  /** How long the event loop kept it waiting before that, ms: an estimate, see telemetry/loop-delay.ts. */
+  readonly loopMs: number;
+}
+
+export interface AnswerHead {
+  readonly status: number;
+  readonly reason: string;
+  /** End-to-end fields; no Content-Length, no Transfer-Encoding, at most one Date. */
+  readonly headers: HeaderList;
+  /** -1: not known, frame it as chunked. */
+  readonly bodyBytes: number;
+  /** False for HEAD, 204, 304: nothing but `end` follows. Then `bodyBytes` >= 0 may still be said as Content-Length (HEAD, 304). */
+  readonly hasBody: boolean;
+}
+
+/** How the proxy answers one request. Implemented by each listener; calls after `end` or `abort`, or after the client went, do nothing. */
+export interface Downstream {
+  /** At most once. The listener may hold it until the end of the turn to join it with the body in one write. */
+  head(head: AnswerHead): void;
+  /** False: stop until `onDownstreamWritable`. The chunk is written or copied before it returns. */
+  body(chunk: Uint8Array): boolean;
+  end(trailers: HeaderList): void;
+  /** Cuts the connection, so that an incomplete answer can never be taken for a complete one. */
+  abort(): void;
+  /** Stops and starts the arrival of request body bytes. */
+  pauseRequest(): void;
+  resumeRequest(): void;
+}
+
+/** How the listener reports what the client does. */
+export interface RequestReceiver {
+  /** The chunk is only valid during the call. */
+  onRequestBody(chunk: Uint8Array): void;
+  /** Exactly once for every request, also without a body, unless the client goes first. Never during `accept`. */
+  onRequestEnd(trailers: HeaderList): void;
+  /** The client closed or broke the framing of the body before the answer was complete. Nothing follows. */
+  onClientGone(): void;
+  onDownstreamWritable(): void;
+}
+
+/** What a listener needs of the proxy. */
+export interface RequestAcceptor {
+  accept(head: RequestHead, downstream: Downstream): RequestReceiver;
+}
+
+export interface ListenerOptions {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  readonly acceptor: RequestAcceptor;
+  /** Counts a head that was refused before it became a request. */
+  readonly onRefused: (failure: import('./failure.ts').Failure) => void;
+}
+
+export interface Listener {
+  /** `HOST:PORT` as bound. */
+  readonly address: string;
+  readonly connections: number;
+  /** Drain: `Connection: close` on every further answer, idle connections close, no new connection is accepted. */
+  drain(): void;
+  /** Closes everything still open. Resolves when nothing is left. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,97 @@
+/**
+ * What a loop looks up: the compiled configuration, opened. The pool compiles each unit into one SharedArrayBuffer
+ * (`decisions/compile/`); every loop opens it once a version, decodes the strings once, and afterwards only looks up.
+ */
+import type { HeaderChange, PathChange, Redirect, Timeouts, UnitName } from '../model/snapshot.ts';
+import type { RequestHead } from './request.ts';
+import type { Upstream } from './upstream/upstream.ts';
+
+export interface LoopEndpoint {
+  readonly address: string;
+  readonly host: string;
+  readonly port: number;
+  readonly zone: string;
+  readonly hasSidecar: boolean;
+  /** Slot in the live state: the same for as long as any version in use holds this address of this unit. */
+  readonly slot: number;
+  /** This loop's way there; opened by the proxy at first use, kept over versions, retired when no version holds the endpoint. */
+  upstream: Upstream | null;
+}
+
+export interface LoopBackend {
+  readonly unit: UnitName | null;
+  readonly ref: string;
+  readonly requestHeaders: HeaderChange | null;
+  readonly responseHeaders: HeaderChange | null;
+}
+
+export interface LoopMirror {
+  readonly unit: UnitName | null;
+  readonly fraction: number;
+}
+
+export interface LoopAction {
+  readonly route: string;
+  readonly requestHeaders: HeaderChange | null;
+  readonly responseHeaders: HeaderChange | null;
+  readonly redirect: Redirect | null;
+  readonly rewriteHost: string | null;
+  readonly rewritePath: PathChange | null;
+  readonly mirrors: readonly LoopMirror[];
+  readonly timeouts: Timeouts;
+  readonly backendCount: number;
+  /** Takes the next ticket of the split: exact over all loops. Null: every weight is 0, or there is no backend. */
+  pickBackend(): LoopBackend | null;
+}
+
+/** Facts of one request that a pick may use; `tried` holds the slots of this request's earlier attempts. */
+export interface PickFacts {
+  readonly request: RequestHead;
+  readonly tried: readonly number[];
+}
+
+export interface LoopService {
+  readonly name: UnitName;
+  readonly service: string;
+  readonly namespace: string;
+  readonly timeouts: Timeouts;
+  readonly endpoints: readonly LoopEndpoint[];
+  /** The action for requests when no route is attached: straight to this unit's endpoints. */
+  readonly directAction: LoopAction;
+  readonly hasRoutes: boolean;
+  /** How many regular expressions its matches hold. */
+  readonly patternCount: number;
+  /** Null when there is no endpoint with weight. Prefers endpoints that were not tried. */
+  pick(facts: PickFacts): LoopEndpoint | null;
+}
+
+export interface LoopSnapshot {
+  readonly revision: number;
+  /** By the request's host; a wildcard matches one or more leading labels, the longest suffix wins. */
+  findByHost(host: string): LoopService | null;
+  find(unit: UnitName): LoopService | null;
+}
+
+/** What `route` (router.ts) answers. */
+export type RouteDecision =
+  | { readonly tag: 'action'; readonly action: LoopAction }
+  | { readonly tag: 'no-match' }
+  /** Ask `SlowDecisions.matchPatterns`, then route again with the verdicts. */
+  | { readonly tag: 'needs-patterns' };
+
+/** Decisions that cannot be tabulated: implemented by decisions/, batched per loop turn, with a bounded queue and a deadline. */
+export interface SlowDecisions {
+  /**
+   * Evaluates every regular expression of the service's matches against this request. `verdicts[i]` is 1 when pattern i matched.
+   * Null when the queue was full, the deadline passed or a pattern was cut off: the request fails with `pattern-failed`.
+   */
+  matchPatterns(service: LoopService, request: RequestHead, done: (verdicts: Uint8Array | null) => void): void;
+}
+
+/** Live state of endpoints, shared over loops, by slot. Called by the proxy around each attempt. */
+export interface LiveState {
+  begin(slot: number): void;
+  /** `latencyMs` until the answer's head; a failed attempt or a 429 or 503 must attract no load. */
+  end(slot: number, latencyMs: number, outcome: 'ok' | 'overloaded' | 'failed'): void;
+  activeRequests(slot: number): number;
+}

@@ -1,0 +1,73 @@
+/**
+ * What the proxy asks of a way to an endpoint. The HTTP/1.1 pool implements it; the link will. It speaks of streams, not of
+ * request/response pairs: both directions flow on their own until each has ended.
+ */
+import type { Failure } from '../failure.ts';
+import type { HeaderList } from '../headers.ts';
+
+export interface UpstreamRequest {
+  readonly method: string;
+  /** Origin form, as it is to be sent. */
+  readonly target: string;
+  /** Complete and final but for framing: the upstream adds Content-Length or Transfer-Encoding and nothing else. */
+  readonly headers: HeaderList;
+  /** Exact length of the body; 0 is none (and no Content-Length unless `sendsZeroLength`); -1 is unknown: chunked. */
+  readonly bodyBytes: number;
+  /** A method that usually has a body says Content-Length: 0 when it has none (RFC 9110 section 8.6). */
+  readonly sendsZeroLength: boolean;
+}
+
+export interface UpstreamHead {
+  readonly status: number;
+  readonly reason: string;
+  /** Without hop-by-hop and framing fields; Content-Length is in `bodyBytes`. */
+  readonly headers: HeaderList;
+  /** -1: unknown until the end. For HEAD and 304 what the origin said (or -1), with `hasBody` false. */
+  readonly bodyBytes: number;
+  readonly hasBody: boolean;
+}
+
+/**
+ * How a stream reports back. Order: onSent? onInformational* onHead onBody* onEnd, or onFailure at any point; after onEnd or onFailure nothing more.
+ * Callbacks never run inside `open`, except none.
+ */
+export interface UpstreamHandler {
+  /** A connection is assigned and the head is being written. Times are `performance.now()` ms; `connectMs` 0 when it was kept. `isReused`: a kept connection. */
+  onAssigned(queueMs: number, connectMs: number, isReused: boolean): void;
+  onHead(head: UpstreamHead): void;
+  /** The chunk is only valid during the call: copy what must be kept. */
+  onBody(chunk: Buffer): void;
+  /** Trailers as a header list; empty when there were none. */
+  onEnd(trailers: HeaderList): void;
+  onFailure(failure: Failure, isReusedConnection: boolean): void;
+  /** After `write` returned false: there is room again. */
+  onWritable(): void;
+}
+
+export interface UpstreamStream {
+  /** Sends body bytes; they are written or copied before it returns. False: stop until onWritable. */
+  write(chunk: Uint8Array): boolean;
+  /** The request body is complete. Called once, also for no body. */
+  end(): void;
+  /** Ends the stream at once; the connection is not used again unless it was done. No callback follows. */
+  destroy(): void;
+  pauseReading(): void;
+  resumeReading(): void;
+}
+
+/** One endpoint, seen from one event loop. */
+export interface Upstream {
+  open(request: UpstreamRequest, handler: UpstreamHandler): UpstreamStream;
+  /** The endpoint left the configuration: idle connections close now, the others after their request. */
+  retire(): void;
+  readonly stats: UpstreamStats;
+}
+
+/** Gauges and counters, plain numbers updated in place. */
+export interface UpstreamStats {
+  connections: number;
+  idle: number;
+  pending: number;
+  opened: number;
+  connectFailures: number;
+}
