@@ -1,0 +1,50 @@
+/** What one sidecar was asked to be: the command line, parsed and checked. Everything is resolved; nothing here has a default left. */
+
+/** Where to listen or to connect. `host` without brackets, also for IPv6; port 0 is any free port (listeners only). */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A local port that leads to one service whatever the Host says: `--upstream cart=127.0.0.1:9101`. */
+export interface UpstreamListener {
+  /** The service as an outbound call would name it in Host: `cart`, `cart.default`, or a hostname that a route claims. */
+  readonly name: string;
+  readonly address: HostPort;
+}
+
+/** Where the configuration comes from: one of the two, never both. */
+export type ConfigSource =
+  /** Base addresses of the API (`http://127.0.0.1:7070`), no trailing slash; at least one, tried in turn. */
+  | { readonly tag: 'control-plane'; readonly urls: readonly string[] }
+  /** Absolute path of a file of resources, read again when it changes. */
+  | { readonly tag: 'file'; readonly path: string };
+
+/** Which HTTP core serves a listener: uWebSockets.js (fast, loopback only) or Node's own (llhttp, strict). */
+export type HttpCore = 'uws' | 'node';
+
+export interface SidecarOptions {
+  readonly service: string;
+  readonly namespace: string;
+  /** The app beside it; null for a sidecar that only calls others. */
+  readonly app: HostPort | null;
+  readonly outbound: HostPort;
+  readonly outboundHttp: HttpCore;
+  /** Null: nobody can call the app through this sidecar, and no endpoint is registered. */
+  readonly inbound: HostPort | null;
+  readonly inboundHttp: HttpCore;
+  readonly admin: HostPort;
+  readonly source: ConfigSource;
+  /** Absolute path; null keeps nothing on disk. */
+  readonly stateDir: string | null;
+  /** Host that others are told; null takes the inbound listener's, or for a wildcard the local address of the control-plane connection. */
+  readonly advertise: string | null;
+  readonly upstreams: readonly UpstreamListener[];
+  /** Empty: none. */
+  readonly zone: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** One line per request on standard error. */
+  readonly accessLog: boolean;
+  /** How long a drain waits for requests that run, ms. */
+  readonly drainMs: number;
+}
