@@ -1,0 +1,28 @@
+/**
+ * What a sidecar tells the control plane about its traffic: the growth of each series since the last report. The wire codec
+ * converts it to `SeriesDelta` of push.proto and back; the control plane adds the deltas of a window up for `weft stat`.
+ */
+export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx';
+
+export interface SeriesDelta {
+  readonly direction: 'outbound' | 'inbound';
+  readonly source: string;
+  readonly destination: string;
+  readonly route: string;
+  readonly statusClass: StatusClass;
+  readonly requests: number;
+  /** Local replies and cut answers among them. */
+  readonly failures: number;
+  /** Buckets of telemetry/histogram.ts that grew: index and growth, in pairs, by index. */
+  readonly durationBuckets: readonly number[];
+  /** Only parts that took time since the last report. */
+  readonly parts: readonly PartDelta[];
+}
+
+export interface PartDelta {
+  /** A name out of telemetry/recorder.ts `parts`. */
+  readonly part: string;
+  readonly seconds: number;
+  /** As `durationBuckets`, but coarser: only the indices of `partBounds` (telemetry/series.ts) and the overflow occur. */
+  readonly buckets: readonly number[];
+}
