@@ -22,6 +22,8 @@ export const limits = {
   replayBodyBytesMax: 64 * 1024,
   /** Tries of one request, the first included, on stale or refused connections. */
   attemptsMax: 3,
+  mirrorsMax: 256,
+  mirrorTimeoutMs: 30_000,
   idleTimeoutMs: 60_000,
   timeoutMsMax: 24 * 3600 * 1000,
 
@@ -39,6 +41,8 @@ export const limits = {
   regexDeadlineMs: 50,
   regexCutOffsMax: 3,
   regexCutOffWindowMs: 60_000,
+  /** How long a request waits for its patterns in all, the start of a worker included. */
+  regexWaitMs: 1_000,
 
   /** Configuration. */
   objectBytesMax: 1024 * 1024,
@@ -55,6 +59,8 @@ export const limits = {
   maglevEntries: 65_537,
   /** Slots of the shared live state: endpoints and routes in use by any version that is still in force. */
   liveSlotsMax: 65_536,
+  /** A slot whose owner left is given away only after this: longer than any request waits without an attempt under way. */
+  slotQuarantineMs: 60_000,
 
   /** Push. */
   pushFrameBytesMax: 64 * 1024 * 1024,

@@ -4,6 +4,7 @@
  */
 import type { HeaderChange, PathChange, Redirect, Timeouts, UnitName } from '../model/snapshot.ts';
 import type { RequestHead } from './request.ts';
+import type { RouteTable } from './router.ts';
 import type { Upstream } from './upstream/upstream.ts';
 
 export interface LoopEndpoint {
@@ -59,6 +60,8 @@ export interface LoopService {
   /** The action for requests when no route is attached: straight to this unit's endpoints. */
   readonly directAction: LoopAction;
   readonly hasRoutes: boolean;
+  /** What `route` looks up. Null when no route is attached. */
+  readonly routes: RouteTable | null;
   /** How many regular expressions its matches hold. */
   readonly patternCount: number;
   /** Null when there is no endpoint with weight. Prefers endpoints that were not tried. */

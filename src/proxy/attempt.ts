@@ -1,0 +1,119 @@
+/**
+ * One try of one request at one endpoint: its stream, its clocks, its slot in the live state. It ends exactly once, in `settle`.
+ */
+import { partIndex } from '../telemetry/recorder.ts';
+import type { Exchange } from './exchange.ts';
+import type { Failure } from './failure.ts';
+import type { HeaderList } from './headers.ts';
+import type { LiveState, LoopEndpoint } from './tables.ts';
+import type { UpstreamHandler, UpstreamHead, UpstreamRequest, UpstreamStream } from './upstream/upstream.ts';
+
+export class Attempt implements UpstreamHandler {
+  private stream: UpstreamStream | null = null;
+  private isSettled = false;
+  private isAssigned = false;
+  private assignedAtMs = 0;
+  /** When the last byte of the request was handed over; 0 while it is still being sent. */
+  private sentAtMs = 0;
+  private headAtMs = 0;
+
+  constructor(
+    readonly exchange: Exchange,
+    readonly endpoint: LoopEndpoint,
+    private readonly live: LiveState,
+    private readonly now: () => number,
+    readonly openedAtMs: number,
+  ) {}
+
+  open(request: UpstreamRequest): void {
+    this.live.begin(this.endpoint.slot);
+    this.stream = this.endpoint.upstream!.open(request, this);
+  }
+
+  // --- Towards the endpoint ---------------------------------------------------------------------------------------------------------
+
+  write(chunk: Uint8Array): boolean {
+    return this.stream!.write(chunk);
+  }
+
+  endRequest(): void {
+    this.stream!.end();
+    if (this.isAssigned && this.sentAtMs === 0) this.sentAtMs = this.now();
+  }
+
+  resumeReading(): void {
+    this.stream?.resumeReading();
+  }
+
+  /** Ends it from our side: a timeout, the client gone. */
+  cancel(outcome: 'failed' | 'ok'): void {
+    if (this.isSettled) return;
+    this.stream!.destroy();
+    this.settle(outcome, this.now());
+  }
+
+  // --- From the endpoint --------------------------------------------------------------------------------------------------------------
+
+  onAssigned(queueMs: number, connectMs: number): void {
+    const { partsMs } = this.exchange;
+    partsMs[partIndex.queue]! += queueMs;
+    partsMs[partIndex.connect]! += connectMs;
+    this.isAssigned = true;
+    this.assignedAtMs = this.now();
+    if (this.exchange.isRequestComplete) this.sentAtMs = this.assignedAtMs;
+  }
+
+  onHead(head: UpstreamHead): void {
+    const nowMs = this.now();
+    this.headAtMs = nowMs;
+    this.addSendAndWait(nowMs);
+    this.exchange.proxy.answer(this.exchange, this, head, nowMs);
+  }
+
+  onBody(chunk: Buffer): void {
+    const { exchange } = this;
+    exchange.movedAtMs = exchange.proxy.deadlines.coarseNowMs;
+    exchange.answerBytes += chunk.byteLength;
+    if (!exchange.downstream.body(chunk)) this.stream!.pauseReading();
+  }
+
+  onEnd(trailers: HeaderList): void {
+    const nowMs = this.now();
+    this.exchange.partsMs[partIndex.transfer]! += nowMs - this.headAtMs;
+    const isOverloaded = this.exchange.status === 429 || this.exchange.status === 503;
+    this.settle(isOverloaded ? 'overloaded' : 'ok', nowMs);
+    this.exchange.downstream.end(trailers);
+    this.exchange.proxy.complete(this.exchange, nowMs);
+  }
+
+  onFailure(failure: Failure, isReusedConnection: boolean): void {
+    const nowMs = this.now();
+    if (this.headAtMs === 0) this.addSendAndWait(nowMs);
+    else this.exchange.partsMs[partIndex.transfer]! += nowMs - this.headAtMs;
+    this.settle('failed', nowMs);
+    this.exchange.proxy.attemptFailed(this.exchange, failure, isReusedConnection);
+  }
+
+  onWritable(): void {
+    this.exchange.movedAtMs = this.exchange.proxy.deadlines.coarseNowMs;
+    this.exchange.resumeRequest();
+  }
+
+  /** An answer may begin before the request was sent whole: then everything until its head was sending. */
+  private addSendAndWait(nowMs: number): void {
+    const { partsMs } = this.exchange;
+    if (!this.isAssigned) {
+      partsMs[partIndex.connect]! += nowMs - this.openedAtMs;
+      return;
+    }
+    const sentAtMs = this.sentAtMs === 0 ? nowMs : this.sentAtMs;
+    partsMs[partIndex.send]! += sentAtMs - this.assignedAtMs;
+    partsMs[partIndex.wait]! += nowMs - sentAtMs;
+  }
+
+  private settle(outcome: 'ok' | 'overloaded' | 'failed', nowMs: number): void {
+    if (this.isSettled) return;
+    this.isSettled = true;
+    this.live.end(this.endpoint.slot, (this.headAtMs === 0 ? nowMs : this.headAtMs) - this.openedAtMs, outcome);
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * One request and its answer: what has arrived, what is kept for another attempt, and the flow of both bodies. It moves bytes and
+ * applies back-pressure; what happens next is decided in proxy.ts.
+ */
+import { limits } from '../model/limits.ts';
+import { parts } from '../telemetry/recorder.ts';
+import type { Attempt } from './attempt.ts';
+import type { Deadlined } from './deadlines.ts';
+import type { Mirror } from './mirror.ts';
+import type { HttpProxy } from './proxy.ts';
+import type { Downstream, RequestHead, RequestReceiver } from './request.ts';
+import type { LoopAction, LoopBackend, LoopService, LoopSnapshot, PickFacts } from './tables.ts';
+
+/** deciding: no attempt yet. attempting: waiting for an answer's head. answering: the head is on its way to the client. */
+export type ExchangePhase = 'deciding' | 'attempting' | 'answering' | 'done';
+
+export class Exchange implements RequestReceiver, Deadlined, PickFacts {
+  phase: ExchangePhase = 'deciding';
+  /** The configuration it sees from start to end. */
+  snapshot: LoopSnapshot | null = null;
+  /** The Service that was called, and the one whose endpoints are used (another one after a split). */
+  service: LoopService | null = null;
+  destination: LoopService | null = null;
+  action: LoopAction | null = null;
+  attempt: Attempt | null = null;
+  attempts = 0;
+  readonly tried: number[] = [];
+
+  traceId = '';
+  readonly isTimingAsked: boolean;
+
+  /** Request body bytes that no attempt has finished with: waiting for an attempt, or kept for another one. Bounded by `limits.replayBodyBytesMax`, then paused or dropped. */
+  private heldBody: Buffer[] = [];
+  private heldBytes = 0;
+  isBodyAtHand = true;
+  isRequestComplete = false;
+  private isRequestPaused = false;
+
+  /** Copies of it under way; almost always none. */
+  readonly mirrors: Mirror[] = [];
+  backend: LoopBackend | null = null;
+  status = 0;
+  answerBytes = 0;
+
+  readonly partsMs = new Float64Array(parts.length);
+  requestDeadlineMs = 0;
+  perTryDeadlineMs = 0;
+  idleMs: number = limits.idleTimeoutMs;
+  /** Coarse time at which a byte last moved in either direction. */
+  movedAtMs: number;
+  nextInSweep: Deadlined | null = null;
+  previousInSweep: Deadlined | null = null;
+
+  constructor(
+    readonly proxy: HttpProxy,
+    readonly head: RequestHead,
+    readonly downstream: Downstream,
+    isTimingAsked: boolean,
+  ) {
+    this.isTimingAsked = isTimingAsked;
+    this.movedAtMs = head.readAtMs;
+  }
+
+  get request(): RequestHead {
+    return this.head;
+  }
+
+  // --- From the client -----------------------------------------------------------------------------------------------------------
+
+  onRequestBody(chunk: Uint8Array): void {
+    if (this.phase === 'done') return;
+    this.movedAtMs = this.proxy.deadlines.coarseNowMs;
+    const attempt = this.attempt;
+    if (this.isBodyAtHand) {
+      if (attempt === null || this.heldBytes + chunk.byteLength <= limits.replayBodyBytesMax) {
+        this.heldBody.push(Buffer.from(chunk));
+        this.heldBytes += chunk.byteLength;
+      } else {
+        // Too much to repeat: from here on there is one attempt.
+        this.dropHeldBody();
+      }
+    }
+    for (const mirror of this.mirrors) mirror.write(chunk);
+    if (attempt !== null) {
+      if (!attempt.write(chunk)) this.pauseRequest();
+    } else if (this.heldBytes > limits.streamBufferBytesMax) {
+      this.pauseRequest();
+    }
+  }
+
+  onRequestEnd(): void {
+    if (this.phase === 'done') return;
+    this.isRequestComplete = true;
+    for (const mirror of this.mirrors) mirror.endRequest();
+    this.attempt?.endRequest();
+  }
+
+  onClientGone(): void {
+    if (this.phase !== 'done') this.proxy.clientGone(this);
+  }
+
+  onDownstreamWritable(): void {
+    this.movedAtMs = this.proxy.deadlines.coarseNowMs;
+    if (this.phase === 'answering') this.attempt?.resumeReading();
+  }
+
+  // --- Between client and attempt --------------------------------------------------------------------------------------------------
+
+  /** Gives a new attempt what has arrived so far. */
+  replayInto(attempt: Attempt): void {
+    let hasRoom = true;
+    for (const chunk of this.heldBody) hasRoom = attempt.write(chunk) && hasRoom;
+    if (this.attempts === 1 && this.mirrors.length > 0) this.replayIntoMirrors();
+    if (this.heldBytes > limits.replayBodyBytesMax) this.dropHeldBody();
+    if (this.isRequestComplete) attempt.endRequest();
+    else if (hasRoom) this.resumeRequest();
+    else this.pauseRequest();
+  }
+
+  private replayIntoMirrors(): void {
+    for (const mirror of this.mirrors) {
+      for (const chunk of this.heldBody) mirror.write(chunk);
+      if (this.isRequestComplete) mirror.endRequest();
+    }
+  }
+
+  dropHeldBody(): void {
+    this.isBodyAtHand = false;
+    this.heldBody = [];
+    this.heldBytes = 0;
+  }
+
+  pauseRequest(): void {
+    if (this.isRequestPaused || this.isRequestComplete) return;
+    this.isRequestPaused = true;
+    this.downstream.pauseRequest();
+  }
+
+  resumeRequest(): void {
+    if (!this.isRequestPaused) return;
+    this.isRequestPaused = false;
+    this.downstream.resumeRequest();
+  }
+
+  /** True while it is the client's turn to send. */
+  get isWaitingForClient(): boolean {
+    return !this.isRequestComplete && !this.isRequestPaused && this.head.bodyBytes !== 0;
+  }
+
+  onSweep(nowMs: number): void {
+    this.proxy.checkDeadlines(this, nowMs);
+  }
+}

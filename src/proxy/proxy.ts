@@ -1,0 +1,397 @@
+/**
+ * The life of a request, top to bottom:
+ *
+ *   accept        a listener hands over a checked head
+ *   route         which Service was called, and which rule of its routes applies       (router.ts, tables.ts)
+ *   attempt       one backend by the split, one endpoint by the balancer, one stream   (attempt.ts, upstream/)
+ *   answer        the answer's head goes to the client; bodies flow by themselves      (exchange.ts)
+ *   attemptFailed another attempt, or a local reply that says why                      (retry.ts, failure.ts)
+ *   complete      counted, timed and logged, once                                      (outcome.ts)
+ *
+ * The outbound and the inbound side of a sidecar are two of these: the inbound one knows a single Service, its own app.
+ */
+import { formatServerTiming, parseFarTiming } from '../telemetry/ledger.ts';
+import { partIndex } from '../telemetry/recorder.ts';
+import { continueTrace } from '../telemetry/trace-context.ts';
+import { Attempt } from './attempt.ts';
+import type { Deadlines } from './deadlines.ts';
+import type { Discovery } from './discovery.ts';
+import { Exchange } from './exchange.ts';
+import { type Failure, type FailureCode, failures } from './failure.ts';
+import { type HeaderList, headerValue } from './headers.ts';
+import { localReply, reasonOf } from './local-reply.ts';
+import { Mirror } from './mirror.ts';
+import { closeParts, type OutcomeSinks, recordOutcome } from './outcome.ts';
+import type { Downstream, RequestAcceptor, RequestHead, RequestReceiver } from './request.ts';
+import { mayTryAgain } from './retry.ts';
+import { route } from './router.ts';
+import { changeHeaders, changePath, redirectLocation, upstreamHeaders } from './shape.ts';
+import type {
+  LiveState,
+  LoopAction,
+  LoopBackend,
+  LoopEndpoint,
+  LoopMirror,
+  LoopService,
+  LoopSnapshot,
+  SlowDecisions,
+} from './tables.ts';
+import type { Upstream, UpstreamHead, UpstreamRequest } from './upstream/upstream.ts';
+
+/** Where a proxy finds the configuration in force: read once per request. */
+export interface ConfigurationInForce {
+  /** Null until there is a first one. */
+  readonly current: LoopSnapshot | null;
+}
+
+export interface HttpProxyParts extends OutcomeSinks {
+  readonly configuration: ConfigurationInForce;
+  readonly discovery: Discovery;
+  readonly slowDecisions: SlowDecisions;
+  readonly live: LiveState;
+  readonly openUpstream: (endpoint: LoopEndpoint) => Upstream;
+  readonly deadlines: Deadlines;
+  /** `performance.now`. */
+  readonly now: () => number;
+  /** `Math.random`. */
+  readonly random: () => number;
+}
+
+export class HttpProxy implements RequestAcceptor {
+  readonly deadlines: Deadlines;
+  /** Requests in flight: what a drain waits for. */
+  active = 0;
+
+  constructor(private readonly parts: HttpProxyParts) {
+    this.deadlines = parts.deadlines;
+  }
+
+  accept(head: RequestHead, downstream: Downstream): RequestReceiver {
+    const exchange = new Exchange(this, head, downstream, headerValue(head.headers, 'weft-timing') === '1');
+    this.active++;
+    this.deadlines.add(exchange, head.readAtMs);
+    this.route(exchange);
+    return exchange;
+  }
+
+  // --- Route ---------------------------------------------------------------------------------------------------------------------
+
+  private route(exchange: Exchange): void {
+    const snapshot = this.parts.configuration.current;
+    const service = snapshot === null ? null : snapshot.findByHost(exchange.head.host);
+    if (service === null) {
+      this.parts.discovery.discover(exchange.head.host, (answer) => this.discovered(exchange, answer));
+      return;
+    }
+    exchange.snapshot = snapshot;
+    exchange.service = service;
+    this.match(exchange, service, null);
+  }
+
+  private discovered(
+    exchange: Exchange,
+    answer: 'ready' | 'unknown-service' | 'no-configuration' | 'discovery-timeout' | 'discovery-full',
+  ): void {
+    if (exchange.phase === 'done') return;
+    if (answer !== 'ready') {
+      this.failLocally(exchange, failures[answer], exchange.head.host);
+      return;
+    }
+    const snapshot = this.parts.configuration.current;
+    const service = snapshot === null ? null : snapshot.findByHost(exchange.head.host);
+    if (service === null) {
+      this.failLocally(exchange, failures['unknown-service'], exchange.head.host);
+      return;
+    }
+    exchange.snapshot = snapshot;
+    exchange.service = service;
+    this.match(exchange, service, null);
+  }
+
+  private match(exchange: Exchange, service: LoopService, verdicts: Uint8Array | null): void {
+    if (!service.hasRoutes) {
+      this.act(exchange, service.directAction);
+      return;
+    }
+    const decision = route(service, exchange.head, verdicts);
+    switch (decision.tag) {
+      case 'action':
+        this.act(exchange, decision.action);
+        break;
+      case 'no-match':
+        this.failLocally(
+          exchange,
+          failures['no-route'],
+          `${exchange.head.method} ${exchange.head.path} of ${service.name}`,
+        );
+        break;
+      case 'needs-patterns':
+        this.parts.slowDecisions.matchPatterns(service, exchange.head, (answer) => {
+          if (exchange.phase === 'done') return;
+          if (answer === null) this.failLocally(exchange, failures['pattern-failed'], service.name);
+          else this.match(exchange, service, answer);
+        });
+        break;
+      default:
+        decision satisfies never;
+    }
+  }
+
+  /** The rule is known: answer from here, or shape the request for its backends. */
+  private act(exchange: Exchange, action: LoopAction): void {
+    const { head } = exchange;
+    exchange.action = action;
+    const nowMs = this.parts.now();
+    const { requestMs, idleMs } = action.timeouts;
+    exchange.requestDeadlineMs = requestMs === 0 ? 0 : head.readAtMs + requestMs;
+    exchange.idleMs = idleMs;
+    exchange.partsMs[partIndex.decide] = nowMs - head.readAtMs;
+
+    if (action.redirect !== null) {
+      const headers: HeaderList = ['Location', redirectLocation(head, action.redirect)];
+      if (action.responseHeaders !== null) changeHeaders(headers, action.responseHeaders);
+      this.replyLocally(exchange, action.redirect.status, headers, null);
+      this.complete(exchange, nowMs);
+      return;
+    }
+    // One ticket a request: another attempt stays with the backend that the split chose.
+    const backend = action.pickBackend();
+    if (backend === null) {
+      this.failLocally(exchange, failures['no-backend'], action.route);
+      return;
+    }
+    this.attempt(exchange, backend, nowMs);
+  }
+
+  // --- Attempt -------------------------------------------------------------------------------------------------------------------
+
+  private attempt(exchange: Exchange, backend: LoopBackend, nowMs: number): void {
+    const action = exchange.action!;
+    const destination = backend.unit === null ? null : exchange.snapshot!.find(backend.unit);
+    if (destination === null) {
+      this.failLocally(exchange, failures['backend-not-found'], backend.ref);
+      return;
+    }
+    exchange.destination = destination;
+    const endpoint = destination.pick(exchange);
+    if (endpoint === null) {
+      this.failLocally(exchange, failures['no-endpoint'], destination.name);
+      return;
+    }
+    endpoint.upstream ??= this.parts.openUpstream(endpoint);
+
+    const request = this.shape(exchange, endpoint.hasSidecar, backend);
+    if (exchange.attempts === 0) for (const mirror of action.mirrors) this.mirror(exchange, mirror, request, nowMs);
+    const attempt = new Attempt(exchange, endpoint, this.parts.live, this.parts.now, nowMs);
+    const { perTryMs } = action.timeouts;
+    exchange.perTryDeadlineMs = perTryMs === 0 ? 0 : nowMs + perTryMs;
+    exchange.attempt = attempt;
+    exchange.attempts++;
+    exchange.tried.push(endpoint.slot);
+    exchange.phase = 'attempting';
+    exchange.backend = backend;
+    attempt.open(request);
+    exchange.replayInto(attempt);
+  }
+
+  /** The request as the next hop gets it. */
+  private shape(exchange: Exchange, isSidecar: boolean, backend: LoopBackend): UpstreamRequest {
+    const { head } = exchange;
+    const action = exchange.action!;
+    const trace = continueTrace(headerValue(head.headers, 'traceparent'), this.parts.random);
+    exchange.traceId = trace.traceId;
+    const headers = upstreamHeaders(
+      head,
+      action.rewriteHost ?? head.authority,
+      trace.traceparent,
+      exchange.isTimingAsked && isSidecar,
+      trace.isContinued,
+    );
+    if (action.requestHeaders !== null) changeHeaders(headers, action.requestHeaders);
+    if (backend.requestHeaders !== null) changeHeaders(headers, backend.requestHeaders);
+    const path = action.rewritePath === null ? head.path : changePath(head.path, action.rewritePath);
+    const { method } = head;
+    return {
+      method,
+      target: head.query === '' ? path : path + head.query,
+      headers,
+      bodyBytes: head.bodyBytes,
+      sendsZeroLength: method === 'POST' || method === 'PUT' || method === 'PATCH',
+    };
+  }
+
+  private mirror(exchange: Exchange, { unit, fraction }: LoopMirror, request: UpstreamRequest, nowMs: number): void {
+    if (fraction < 1 && this.parts.random() >= fraction) return;
+    const destination = unit === null ? null : exchange.snapshot!.find(unit);
+    const endpoint = destination === null ? null : destination.pick(exchange);
+    if (endpoint === null) {
+      this.parts.recorder.countFailure(this.parts.direction, 'mirror-failed');
+      return;
+    }
+    endpoint.upstream ??= this.parts.openUpstream(endpoint);
+    const { live, recorder, direction } = this.parts;
+    const mirror = Mirror.open(endpoint, request, live, this.deadlines, recorder, direction, nowMs);
+    if (mirror !== null) exchange.mirrors.push(mirror);
+  }
+
+  // --- Answer --------------------------------------------------------------------------------------------------------------------
+
+  /** The attempt's answer begins. */
+  answer(exchange: Exchange, attempt: Attempt, head: UpstreamHead, nowMs: number): void {
+    const { headers, status } = head;
+    const isSidecar = attempt.endpoint.hasSidecar;
+    const farFailure = takeValue(headers, 'weft-failure');
+    // A sidecar that says that no byte was acted upon lets us go elsewhere; an app's word for it does not count and is not passed on.
+    if (isSidecar && farFailure !== null && status === 503) {
+      const failure = failures[farFailure as FailureCode] as Failure | undefined;
+      if (failure?.isSafeToRetry === true && this.tryAgain(exchange, failure, false)) {
+        return;
+      }
+    }
+    exchange.phase = 'answering';
+    exchange.perTryDeadlineMs = 0;
+    exchange.status = status;
+    exchange.movedAtMs = nowMs;
+    const action = exchange.action!;
+    if (action.responseHeaders !== null) changeHeaders(headers, action.responseHeaders);
+    if (exchange.backend!.responseHeaders !== null) changeHeaders(headers, exchange.backend!.responseHeaders);
+    if (isSidecar && farFailure !== null) headers.push('Weft-Failure', farFailure);
+    if (exchange.isTimingAsked) this.addServerTiming(exchange, headers, isSidecar, nowMs);
+    exchange.downstream.head(head);
+  }
+
+  /** The far sidecar's parts, when there is one, split the wait into its own time and the network's. */
+  private addServerTiming(exchange: Exchange, headers: HeaderList, isSidecar: boolean, nowMs: number): void {
+    const { partsMs } = exchange;
+    const far = isSidecar ? takeFarTiming(headers) : null;
+    if (far !== null) {
+      const waitMs = partsMs[partIndex.wait]!;
+      partsMs[partIndex.network] = Math.max(0, waitMs - far.totalMs);
+      partsMs[partIndex.wait] = Math.min(waitMs, far.totalMs);
+    }
+    const totalMs = closeParts(exchange, nowMs);
+    headers.push('Server-Timing', formatServerTiming(partsMs, totalMs, far));
+  }
+
+  // --- Failure -------------------------------------------------------------------------------------------------------------------
+
+  attemptFailed(exchange: Exchange, failure: Failure, isReusedConnection: boolean): void {
+    if (exchange.phase === 'answering') {
+      exchange.downstream.abort();
+      this.complete(exchange, this.parts.now(), failure.code === 'upstream-reset' ? failures['answer-cut'] : failure);
+      return;
+    }
+    if (this.tryAgain(exchange, failure, isReusedConnection)) return;
+    this.failLocally(exchange, failure, exchange.attempt!.endpoint.address);
+  }
+
+  private tryAgain(exchange: Exchange, failure: Failure, isReusedConnection: boolean): boolean {
+    const { attempts, isBodyAtHand } = exchange;
+    const { method } = exchange.head;
+    if (!mayTryAgain({ method, failure, isReusedConnection, isBodyAtHand, attempts })) return false;
+    exchange.attempt?.cancel('failed');
+    exchange.attempt = null;
+    this.parts.recorder.countRetry(this.parts.direction, failure.code);
+    this.attempt(exchange, exchange.backend!, this.parts.now());
+    return true;
+  }
+
+  clientGone(exchange: Exchange): void {
+    exchange.attempt?.cancel('ok');
+    if (exchange.status === 0) exchange.status = failures['client-gone'].status;
+    this.complete(exchange, this.parts.now(), failures['client-gone']);
+  }
+
+  /** Called by every sweep for every request in flight. */
+  checkDeadlines(exchange: Exchange, nowMs: number): void {
+    if (exchange.requestDeadlineMs !== 0 && nowMs >= exchange.requestDeadlineMs)
+      this.expire(exchange, failures['request-timeout']);
+    else if (exchange.perTryDeadlineMs !== 0 && nowMs >= exchange.perTryDeadlineMs)
+      this.expire(exchange, failures['per-try-timeout']);
+    else if (exchange.idleMs !== 0 && nowMs - exchange.movedAtMs >= exchange.idleMs) {
+      this.expire(
+        exchange,
+        exchange.phase !== 'answering' && exchange.isWaitingForClient
+          ? failures['request-body-timeout']
+          : failures['idle-timeout'],
+      );
+    }
+  }
+
+  private expire(exchange: Exchange, failure: Failure): void {
+    const attempt = exchange.attempt;
+    if (attempt !== null) attempt.cancel('failed');
+    if (exchange.phase === 'answering') {
+      exchange.downstream.abort();
+      this.complete(exchange, this.parts.now(), failure);
+    } else {
+      this.failLocally(exchange, failure, attempt === null ? exchange.head.host : attempt.endpoint.address);
+    }
+  }
+
+  private failLocally(exchange: Exchange, failure: Failure, detail: string): void {
+    const nowMs = this.parts.now();
+    if (exchange.traceId === '')
+      exchange.traceId = continueTrace(headerValue(exchange.head.headers, 'traceparent'), this.parts.random).traceId;
+    const reply = localReply(failure, detail, exchange.traceId);
+    this.replyLocally(exchange, reply.status, reply.headers, reply.body);
+    this.complete(exchange, nowMs, failure);
+  }
+
+  private replyLocally(exchange: Exchange, status: number, headers: HeaderList, body: Buffer | null): void {
+    exchange.status = status;
+    const hasBody = body !== null && exchange.head.method !== 'HEAD';
+    exchange.downstream.head({
+      status,
+      reason: reasonOf(status),
+      headers,
+      bodyBytes: body === null ? 0 : body.byteLength,
+      hasBody: hasBody || body === null,
+    });
+    if (hasBody) exchange.downstream.body(body);
+    exchange.downstream.end([]);
+  }
+
+  // --- Complete ------------------------------------------------------------------------------------------------------------------
+
+  /** The one exit: nothing of the request is touched after it. */
+  complete(exchange: Exchange, nowMs: number, failure: Failure | null = null): void {
+    if (exchange.phase === 'done') return;
+    exchange.phase = 'done';
+    this.active--;
+    this.deadlines.remove(exchange);
+    if (!exchange.isRequestComplete) for (const mirror of exchange.mirrors) mirror.drop();
+    exchange.dropHeldBody();
+    recordOutcome(exchange, failure, nowMs, this.parts);
+  }
+}
+
+/** Removes a field and returns its last value, or null. */
+function takeValue(headers: HeaderList, lowerName: string): string | null {
+  if (headerValue(headers, lowerName) === undefined) return null;
+  let value: string | null = null;
+  let kept = 0;
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i]!;
+    if (name.length === lowerName.length && name.toLowerCase() === lowerName) {
+      value = headers[i + 1]!;
+      continue;
+    }
+    headers[kept] = name;
+    headers[kept + 1] = headers[i + 1]!;
+    kept += 2;
+  }
+  headers.length = kept;
+  return value;
+}
+
+/** The far sidecar's Server-Timing is the last one: fields of its app come before it and stay. */
+function takeFarTiming(headers: HeaderList): ReturnType<typeof parseFarTiming> {
+  for (let i = headers.length - 2; i >= 0; i -= 2) {
+    if (headers[i]!.length !== 13 || headers[i]!.toLowerCase() !== 'server-timing') continue;
+    const far = parseFarTiming(headers[i + 1]!);
+    if (far !== null) headers.splice(i, 2);
+    return far;
+  }
+  return null;
+}

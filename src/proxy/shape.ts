@@ -1,0 +1,79 @@
+/**
+ * The shape of a message as it leaves: header filters, rewrites and Weft's own fields, applied in one pass to a checked head.
+ */
+import type { HeaderChange, PathChange, Redirect } from '../model/snapshot.ts';
+import type { HeaderList } from './headers.ts';
+import type { RequestHead } from './request.ts';
+
+/** Set, add, remove (Gateway API HTTPHeaderFilter), in place. */
+export function changeHeaders(headers: HeaderList, change: HeaderChange): void {
+  if (change.remove.length > 0 || change.set.length > 0) {
+    let kept = 0;
+    for (let i = 0; i < headers.length; i += 2) {
+      const name = headers[i]!;
+      const lower = name.toLowerCase();
+      if (change.remove.includes(lower) || change.set.some(([set]) => set.toLowerCase() === lower)) continue;
+      headers[kept] = name;
+      headers[kept + 1] = headers[i + 1]!;
+      kept += 2;
+    }
+    headers.length = kept;
+  }
+  for (const [name, value] of change.set) headers.push(name, value);
+  for (const [name, value] of change.add) headers.push(name, value);
+}
+
+/** The path after a rewrite or redirect filter (HTTPPathModifier); `path` has no query. */
+export function changePath(path: string, change: PathChange): string {
+  if (change.replace === 'full') return change.path;
+  const rest = path.slice(change.matchedPrefix === '/' ? 0 : change.matchedPrefix.length);
+  const base = change.path.endsWith('/') ? change.path.slice(0, -1) : change.path;
+  if (rest === '' || rest.startsWith('/')) return base + rest || '/';
+  return `${base}/${rest}`;
+}
+
+/**
+ * The request's fields for the next hop: Host first, `traceparent` continued, Weft's own fields only where a sidecar reads them.
+ * A new list; the head stays as it was, because another attempt may need it.
+ */
+export function upstreamHeaders(
+  head: RequestHead,
+  authority: string,
+  traceparent: string,
+  isTimingForwarded: boolean,
+  isTraceValid: boolean,
+): HeaderList {
+  const source = head.headers;
+  const headers: HeaderList = ['Host', authority];
+  for (let i = 0; i < source.length; i += 2) {
+    const name = source[i]!;
+    // The lengths of the fields below: most fields are passed on after one comparison of numbers.
+    const length = name.length;
+    if (length === 11 || length === 10) {
+      const lower = name.toLowerCase();
+      if (lower === 'traceparent' || lower === 'weft-timing') continue;
+      if (lower === 'tracestate' && !isTraceValid) continue;
+    }
+    headers.push(name, source[i + 1]!);
+  }
+  headers.push('traceparent', traceparent);
+  if (isTimingForwarded) headers.push('Weft-Timing', '1');
+  return headers;
+}
+
+/** Location of a redirect (Gateway API HTTPRequestRedirectFilter, RFC 9110 section 10.2.2). */
+export function redirectLocation(head: RequestHead, redirect: Redirect): string {
+  const scheme = redirect.scheme ?? 'http';
+  const path = redirect.path === null ? head.path : changePath(head.path, redirect.path);
+  const requestPort =
+    head.authority.length > head.host.length ? head.authority.slice(head.authority.lastIndexOf(':') + 1) : null;
+  const defaultPort = scheme === 'https' ? '443' : '80';
+  // A scheme without a port means that scheme's own port; neither means the port that the request came to.
+  const port =
+    redirect.port !== null
+      ? String(redirect.port)
+      : redirect.scheme !== null
+        ? defaultPort
+        : (requestPort ?? defaultPort);
+  return `${scheme}://${redirect.hostname ?? head.host}${port === defaultPort ? '' : `:${port}`}${path}${head.query}`;
+}

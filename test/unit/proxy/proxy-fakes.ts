@@ -1,0 +1,192 @@
+/** Stand-ins for what surrounds the proxy core: a client, endpoints that do what the test says, tables with one Service. */
+import { Deadlines } from '../../../src/proxy/deadlines.ts';
+import type { Failure } from '../../../src/proxy/failure.ts';
+import { HttpProxy, type HttpProxyParts } from '../../../src/proxy/proxy.ts';
+import type { AnswerHead, Downstream, RequestHead } from '../../../src/proxy/request.ts';
+import type { LoopAction, LoopEndpoint, LoopService, LoopSnapshot } from '../../../src/proxy/tables.ts';
+import type { Upstream, UpstreamHandler, UpstreamRequest, UpstreamStream } from '../../../src/proxy/upstream/upstream.ts';
+import type { Recorder } from '../../../src/telemetry/recorder.ts';
+
+export class FakeClient implements Downstream {
+  readonly events: string[] = [];
+  answer: AnswerHead | null = null;
+  bodyText = '';
+  hasRoom = true;
+  head(head: AnswerHead): void {
+    this.answer = head;
+    this.events.push(`head ${head.status}`);
+  }
+  body(chunk: Uint8Array): boolean {
+    this.bodyText += Buffer.from(chunk).toString('latin1');
+    return this.hasRoom;
+  }
+  end(): void {
+    this.events.push('end');
+  }
+  abort(): void {
+    this.events.push('abort');
+  }
+  pauseRequest(): void {
+    this.events.push('pause');
+  }
+  resumeRequest(): void {
+    this.events.push('resume');
+  }
+  header(name: string): string | undefined {
+    const headers = this.answer?.headers ?? [];
+    for (let i = 0; i < headers.length; i += 2) if (headers[i]!.toLowerCase() === name) return headers[i + 1];
+    return undefined;
+  }
+}
+
+export class FakeStream implements UpstreamStream {
+  readonly events: string[] = [];
+  bodyText = '';
+  hasRoom = true;
+  constructor(
+    readonly request: UpstreamRequest,
+    readonly handler: UpstreamHandler,
+  ) {}
+  write(chunk: Uint8Array): boolean {
+    this.bodyText += Buffer.from(chunk).toString('latin1');
+    return this.hasRoom;
+  }
+  end(): void {
+    this.events.push('end');
+  }
+  destroy(): void {
+    this.events.push('destroy');
+  }
+  pauseReading(): void {
+    this.events.push('pauseReading');
+  }
+  resumeReading(): void {
+    this.events.push('resumeReading');
+  }
+  assign(): void {
+    this.handler.onAssigned(0, 0, true);
+  }
+  answer(status: number, headers: string[] = [], body = ''): void {
+    this.handler.onHead({ status, reason: '', headers, bodyBytes: body.length, hasBody: true });
+    if (body !== '') this.handler.onBody(Buffer.from(body));
+    this.handler.onEnd([]);
+  }
+  fail(failure: Failure, isReused = false): void {
+    this.handler.onFailure(failure, isReused);
+  }
+}
+
+export class FakeEndpoint implements LoopEndpoint {
+  readonly host = '127.0.0.1';
+  readonly port = 1;
+  readonly zone = '';
+  readonly streams: FakeStream[] = [];
+  readonly upstream: Upstream;
+  constructor(
+    readonly address: string,
+    readonly slot: number,
+    readonly hasSidecar = false,
+  ) {
+    this.upstream = {
+      open: (request, handler) => {
+        const stream = new FakeStream(request, handler);
+        this.streams.push(stream);
+        return stream;
+      },
+      retire: () => {},
+      stats: { connections: 0, idle: 0, pending: 0, opened: 0, connectFailures: 0 },
+    };
+  }
+  get last(): FakeStream {
+    return this.streams.at(-1)!;
+  }
+}
+
+const noTimeouts = { requestMs: 0, perTryMs: 0, idleMs: 60_000 };
+
+export function fakeAction(changes: Partial<LoopAction> = {}, backendUnit: string | null = 'cart.default'): LoopAction {
+  const backend = { unit: backendUnit, ref: 'cart:80', requestHeaders: null, responseHeaders: null };
+  return {
+    route: '',
+    requestHeaders: null,
+    responseHeaders: null,
+    redirect: null,
+    rewriteHost: null,
+    rewritePath: null,
+    mirrors: [],
+    timeouts: noTimeouts,
+    backendCount: 1,
+    pickBackend: () => backend,
+    ...changes,
+  };
+}
+
+/** A proxy over one Service `cart` with the endpoints given; time stands still until the test moves it. */
+export function fakeMesh(endpoints: FakeEndpoint[], action: LoopAction = fakeAction(), changes: Partial<HttpProxyParts> = {}) {
+  const clock = { nowMs: 1_000 };
+  const recorded: { destination: string; route: string; status: number; totalMs: number; partsMs: number[]; isFailure: boolean }[] = [];
+  const failureCounts: string[] = [];
+  const retries: string[] = [];
+  const live: string[] = [];
+  const recorder: Recorder = {
+    series: (_direction, _source, destination, route, status) => ({
+      record: (totalMs, partsMs, isFailure) => recorded.push({ destination, route, status, totalMs, partsMs: [...partsMs], isFailure }),
+    }),
+    countFailure: (_direction, code) => failureCounts.push(code),
+    countRetry: (_direction, code) => retries.push(code),
+  };
+  const service = {
+    name: 'cart.default',
+    service: 'cart',
+    namespace: 'default',
+    timeouts: noTimeouts,
+    endpoints,
+    directAction: action,
+    hasRoutes: false,
+    patternCount: 0,
+    pick: (facts) => endpoints.find((endpoint) => !facts.tried.includes(endpoint.slot)) ?? endpoints[0] ?? null,
+  } as LoopService;
+  const snapshot = {
+    revision: 1,
+    findByHost: (host: string) => (host === 'cart' ? service : null),
+    find: (unit: string) => (unit === 'cart.default' ? service : null),
+  } as LoopSnapshot;
+  const proxy = new HttpProxy({
+    direction: 'outbound',
+    source: 'web',
+    recorder,
+    accessLog: null,
+    configuration: { current: snapshot },
+    discovery: { discover: (_host, done) => done('unknown-service') },
+    slowDecisions: { matchPatterns: (_service, _request, done) => done(null) },
+    live: {
+      begin: (slot) => live.push(`begin ${slot}`),
+      end: (slot, _latencyMs, outcome) => live.push(`end ${slot} ${outcome}`),
+      activeRequests: () => 0,
+    },
+    openUpstream: () => {
+      throw new Error('every fake endpoint has its upstream');
+    },
+    deadlines: new Deadlines(() => clock.nowMs),
+    now: () => clock.nowMs,
+    random: () => 0.5,
+    ...changes,
+  });
+  return { proxy, clock, recorded, failureCounts, retries, live, service, snapshot };
+}
+
+export function fakeHead(changes: Partial<RequestHead> = {}): RequestHead {
+  return {
+    method: 'GET',
+    path: '/',
+    query: '',
+    host: 'cart',
+    authority: 'cart',
+    headers: [],
+    bodyBytes: 0,
+    sourceAddress: '127.0.0.1',
+    readAtMs: 1_000,
+    loopMs: 0,
+    ...changes,
+  };
+}
