@@ -1,0 +1,98 @@
+/**
+ * W3C Trace Context, level 1 (https://www.w3.org/TR/trace-context-1/): a request's `traceparent` read, continued or begun. Runs once
+ * per request, so it looks at character codes and builds no regular expression, array or buffer.
+ */
+export interface Trace {
+  /** `00-TRACE_ID-PARENT_ID-FLAGS`, to be sent on in place of what came. */
+  readonly traceparent: string;
+  /** 32 hexadecimal digits. */
+  readonly traceId: string;
+  /** 16 hexadecimal digits: this hop. */
+  readonly spanId: string;
+  /** False when a new trace was begun: `tracestate` belongs to the old one and must then be dropped (section 3.3). */
+  readonly isContinued: boolean;
+}
+
+const dash = 45;
+const traceIdAt = 3;
+const parentIdAt = 36;
+const flagsAt = 53;
+const headChars = 55;
+
+const hexOfByte = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
+/**
+ * The trace that the request belongs to, with a new parent id. A valid value keeps its trace id and flags; of a version that we do not
+ * know, only the sampled flag (section 4.3). Anything else, several fields joined with `,` included, begins a new trace, which is not
+ * sampled: nobody has recorded it so far.
+ *
+ * `random` answers numbers from 0 up to but not including 1.
+ */
+export function continueTrace(value: string | undefined, random: () => number): Trace {
+  const spanId = randomHex64(random);
+  if (value === undefined || !isValid(value)) {
+    const traceId = randomHex64(random) + randomHex64(random);
+    return { traceparent: `00-${traceId}-${spanId}-00`, traceId, spanId, isContinued: false };
+  }
+  const traceId = value.slice(traceIdAt, traceIdAt + 32);
+  const isVersion0 = value.charCodeAt(0) === 48 && value.charCodeAt(1) === 48;
+  const flags = isVersion0 ? value.slice(flagsAt, headChars) : sampledOnly(value);
+  return { traceparent: `00-${traceId}-${spanId}-${flags}`, traceId, spanId, isContinued: true };
+}
+
+function isValid(value: string): boolean {
+  if (value.length < headChars) return false;
+  const version0 = value.charCodeAt(0);
+  const version1 = value.charCodeAt(1);
+  if (!isHex(version0) || !isHex(version1)) return false;
+  // Version ff is forbidden. Only version 00 is known to end here; a later one may go on after a dash.
+  if (version0 === 102 && version1 === 102) return false;
+  if (value.length > headChars) {
+    if (version0 === 48 && version1 === 48) return false;
+    if (value.charCodeAt(headChars) !== dash || value.indexOf(',') !== -1) return false;
+  }
+  return (
+    value.charCodeAt(traceIdAt - 1) === dash &&
+    value.charCodeAt(parentIdAt - 1) === dash &&
+    value.charCodeAt(flagsAt - 1) === dash &&
+    isNonZeroHex(value, traceIdAt, parentIdAt - 1) &&
+    isNonZeroHex(value, parentIdAt, flagsAt - 1) &&
+    isHex(value.charCodeAt(flagsAt)) &&
+    isHex(value.charCodeAt(flagsAt + 1))
+  );
+}
+
+/** Lower case only: section 3.2.2.3 allows no other. */
+function isHex(code: number): boolean {
+  return (code >= 48 && code <= 57) || (code >= 97 && code <= 102);
+}
+
+function isNonZeroHex(value: string, start: number, end: number): boolean {
+  let isNonZero = false;
+  for (let at = start; at < end; at++) {
+    const code = value.charCodeAt(at);
+    if (!isHex(code)) return false;
+    if (code !== 48) isNonZero = true;
+  }
+  return isNonZero;
+}
+
+function sampledOnly(value: string): '00' | '01' {
+  const code = value.charCodeAt(flagsAt + 1);
+  // The last hexadecimal digit is odd: 1 3 5 7 9 have odd codes, b d f even ones.
+  const isOdd = code <= 57 ? (code & 1) === 1 : (code & 1) === 0;
+  return isOdd ? '01' : '00';
+}
+
+/** 16 hexadecimal digits, never all zero, which would mean 'invalid'. */
+function randomHex64(random: () => number): string {
+  const high = Math.floor(random() * 0x1_0000_0000);
+  const low = Math.floor(random() * 0x1_0000_0000);
+  return hex32(high) + hex32(high === 0 && low === 0 ? 1 : low);
+}
+
+function hex32(word: number): string {
+  return (
+    hexOfByte[word >>> 24]! + hexOfByte[(word >>> 16) & 255]! + hexOfByte[(word >>> 8) & 255]! + hexOfByte[word & 255]!
+  );
+}

@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest';
+import { continueTrace } from '../../../src/telemetry/trace-context.ts';
+
+const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
+const parentId = '00f067aa0ba902b7';
+const valid = `00-${traceId}-${parentId}-01`;
+
+/** Deterministic, and never the id of the examples. */
+function sequence(): () => number {
+  let turn = 0;
+  return () => ((turn++ * 37 + 11) % 256) / 256;
+}
+
+const malformed: readonly [why: string, value: string][] = [
+  ['empty', ''],
+  ['one space', ' '],
+  ['a space before', ` ${valid}`],
+  ['a space after', `${valid} `],
+  ['a tab after', `${valid}\t`],
+  ['a line feed after', `${valid}\n`],
+  ['one character short', valid.slice(0, -1)],
+  ['one character long', `${valid}0`],
+  ['version 00 with more', `${valid}-00`],
+  ['version 00 with a dash', `${valid}-`],
+  ['version ff', `ff-${traceId}-${parentId}-01`],
+  ['version ff with more', `ff-${traceId}-${parentId}-01-x`],
+  ['version in upper case', `0A-${traceId}-${parentId}-01`],
+  ['version not hexadecimal', `0g-${traceId}-${parentId}-01`],
+  ['version of one digit', `0-${traceId}-${parentId}-011`],
+  ['version of three digits', `000-${traceId}-${parentId}-1`],
+  ['no version', `-${traceId}-${parentId}-01-00`],
+  ['trace id zero', `00-${'0'.repeat(32)}-${parentId}-01`],
+  ['trace id in upper case', `00-${traceId.toUpperCase()}-${parentId}-01`],
+  ['trace id not hexadecimal', `00-${traceId.slice(0, 31)}g-${parentId}-01`],
+  ['trace id with a dot', `00-.${traceId.slice(1)}-${parentId}-01`],
+  ['trace id short', `00-${traceId.slice(1)}-${parentId}-01`],
+  ['trace id short, padded elsewhere', `00-${traceId.slice(1)}-0${parentId}-01`],
+  ['trace id long', `00-0${traceId}-${parentId}-1`],
+  ['parent id zero', `00-${traceId}-${'0'.repeat(16)}-01`],
+  ['parent id in upper case', `00-${traceId}-${parentId.toUpperCase()}-01`],
+  ['parent id not hexadecimal', `00-${traceId}-${parentId.slice(0, 15)}z-01`],
+  ['parent id short', `00-${traceId}-${parentId.slice(1)}-010`],
+  ['flags in upper case', `00-${traceId}-${parentId}-0A`],
+  ['flags not hexadecimal', `00-${traceId}-${parentId}-0x`],
+  ['flags with a sign', `00-${traceId}-${parentId}-+1`],
+  ['flags of one digit', `00-${traceId}-${parentId}-1`],
+  ['underscores', valid.replaceAll('-', '_')],
+  ['no dash after the version', `000${traceId}-${parentId}-01`],
+  ['no dash after the trace id', `00-${traceId}0${parentId}-01`],
+  ['no dash after the parent id', `00-${traceId}-${parentId}001`],
+  ['two fields joined', `${valid},${valid}`],
+  ['two fields of a later version joined', `cc-${traceId}-${parentId}-01-x,cc-${traceId}-${parentId}-01`],
+  ['later version with a dot', `cc-${traceId}-${parentId}-01.what`],
+  ['later version, short', `cc-${traceId}-${parentId}-0`],
+  ['full-width digits', `00-${'\uff14'.repeat(32)}-${parentId}-01`],
+  ['quotes', `"${valid}"`],
+];
+
+describe('continueTrace', () => {
+  it.each(malformed)('begins a new trace: %s', (_why, value) => {
+    const trace = continueTrace(value, sequence());
+    expect(trace.isContinued).toBe(false);
+    expect(trace.traceId).not.toBe(traceId);
+    expect(trace.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/);
+  });
+
+  it('begins one when there is none, with valid ids even of the worst random numbers', () => {
+    for (const random of [() => 0, () => 1 - Number.EPSILON, Math.random]) {
+      const { traceparent, traceId: begun, spanId } = continueTrace(undefined, random);
+      expect(traceparent).toBe(`00-${begun}-${spanId}-00`);
+      expect(begun).toMatch(/^(?!0{32})[0-9a-f]{32}$/);
+      expect(spanId).toMatch(/^(?!0{16})[0-9a-f]{16}$/);
+      expect(continueTrace(traceparent, random).isContinued).toBe(true);
+    }
+  });
+
+  it.each(['00', '01', '02', '03', 'ff'])('keeps trace id and flags %s, and takes the parent id', (flags) => {
+    const trace = continueTrace(`00-${traceId}-${parentId}-${flags}`, sequence());
+    expect(trace).toEqual({
+      traceparent: `00-${traceId}-${trace.spanId}-${flags}`,
+      traceId,
+      spanId: expect.stringMatching(/^[0-9a-f]{16}$/),
+      isContinued: true,
+    });
+    expect(trace.spanId).not.toBe(parentId);
+  });
+
+  it.each([
+    [`01-${traceId}-${parentId}-01`, '01'],
+    [`cc-${traceId}-${parentId}-00-what-the-future`, '00'],
+    [`cc-${traceId}-${parentId}-01-`, '01'],
+    [`fe-${traceId}-${parentId}-fd-x`, '01'],
+    [`fe-${traceId}-${parentId}-fe-x`, '00'],
+    [`fe-${traceId}-${parentId}-09`, '01'],
+    [`fe-${traceId}-${parentId}-08`, '00'],
+  ])('continues a later version as 00 with the sampled flag only: %s', (value, flags) => {
+    const trace = continueTrace(value, sequence());
+    expect(trace.traceparent).toBe(`00-${traceId}-${trace.spanId}-${flags}`);
+  });
+
+  it('does not repeat ids', () => {
+    const ids = new Set<string>();
+    for (let i = 0; i < 10_000; i++) ids.add(continueTrace(valid, Math.random).spanId);
+    expect(ids.size).toBe(10_000);
+  });
+});
