@@ -1,0 +1,140 @@
+/** What a sidecar says to a control plane, one message a frame: `SidecarFrame` of push.proto as a tagged union. */
+import type { Registration } from '../model/registration.ts';
+import type { SeriesDelta } from '../model/report.ts';
+import { weft } from './generated/push.js';
+import { registrationFrom, registrationMessage } from './resource-codec.ts';
+import { decodeMessage, WireError } from './wire-error.ts';
+
+const message = weft.v1.SidecarFrame;
+
+export interface Hello {
+  readonly tag: 'hello';
+  /** Chosen at random at the sidecar's first start, kept in its state directory. */
+  readonly sidecar: string;
+  readonly service: string;
+  readonly namespace: string;
+  readonly softwareVersion: string;
+  /** Version of every object in force, by key. */
+  readonly held: ReadonlyMap<string, string>;
+  readonly hosts: readonly string[];
+  readonly registration: Registration | null;
+  /** Another Hello follows, with more of `held` and `hosts`. */
+  readonly more: boolean;
+}
+
+export type SidecarFrame =
+  | Hello
+  | { readonly tag: 'subscribe'; readonly add: readonly string[]; readonly remove: readonly string[] }
+  | { readonly tag: 'ack'; readonly sequence: number }
+  | { readonly tag: 'nack'; readonly sequence: number; readonly reason: string }
+  | { readonly tag: 'register'; readonly registration: Registration | null }
+  | { readonly tag: 'withdraw' }
+  | { readonly tag: 'renew' }
+  | { readonly tag: 'report'; readonly series: readonly SeriesDelta[] };
+
+export function encodeSidecarFrame(frame: SidecarFrame): Uint8Array {
+  return message.encode(messageOf(frame)).finish();
+}
+
+/** @throws WireError when the bytes are no SidecarFrame, or one that this version does not know. */
+export function decodeSidecarFrame(bytes: Uint8Array): SidecarFrame {
+  const frame = decodeMessage(() => message.decode(bytes));
+  if (frame.hello) return helloFrom(frame.hello);
+  if (frame.subscribe)
+    return { tag: 'subscribe', add: frame.subscribe.add ?? [], remove: frame.subscribe.remove ?? [] };
+  if (frame.ack) return { tag: 'ack', sequence: Number(frame.ack.sequence ?? 0) };
+  if (frame.nack) return { tag: 'nack', sequence: Number(frame.nack.sequence ?? 0), reason: frame.nack.reason ?? '' };
+  if (frame.register) return { tag: 'register', registration: optionalRegistration(frame.register.registration) };
+  if (frame.withdraw) return { tag: 'withdraw' };
+  if (frame.renew) return { tag: 'renew' };
+  if (frame.report) return { tag: 'report', series: (frame.report.series ?? []).map(seriesFrom) };
+  throw new WireError('the frame is none that a sidecar sends');
+}
+
+function messageOf(frame: SidecarFrame): weft.v1.SidecarFrame.$Properties {
+  switch (frame.tag) {
+    case 'hello':
+      return {
+        hello: {
+          sidecar: frame.sidecar,
+          service: frame.service,
+          namespace: frame.namespace,
+          softwareVersion: frame.softwareVersion,
+          held: Object.fromEntries(frame.held),
+          hosts: [...frame.hosts],
+          registration: frame.registration && registrationMessage(frame.registration),
+          more: frame.more,
+        },
+      };
+    case 'subscribe':
+      return { subscribe: { add: [...frame.add], remove: [...frame.remove] } };
+    case 'ack':
+      return { ack: { sequence: frame.sequence } };
+    case 'nack':
+      return { nack: { sequence: frame.sequence, reason: frame.reason } };
+    case 'register':
+      return { register: { registration: frame.registration && registrationMessage(frame.registration) } };
+    case 'withdraw':
+      return { withdraw: {} };
+    case 'renew':
+      return { renew: {} };
+    case 'report':
+      return { report: { series: frame.series.map(seriesMessage) } };
+    default:
+      return frame satisfies never;
+  }
+}
+
+function helloFrom(hello: weft.v1.Hello.$Properties): Hello {
+  return {
+    tag: 'hello',
+    sidecar: hello.sidecar ?? '',
+    service: hello.service ?? '',
+    namespace: hello.namespace ?? '',
+    softwareVersion: hello.softwareVersion ?? '',
+    held: new Map(Object.entries(hello.held ?? {})),
+    hosts: hello.hosts ?? [],
+    registration: optionalRegistration(hello.registration),
+    more: hello.more ?? false,
+  };
+}
+
+function optionalRegistration(value: weft.v1.Registration.$Properties | null | undefined): Registration | null {
+  return value ? registrationFrom(value) : null;
+}
+
+function seriesMessage(delta: SeriesDelta): weft.v1.SeriesDelta.$Properties {
+  return {
+    ...delta,
+    durationBuckets: [...delta.durationBuckets],
+    parts: delta.parts.map((part) => ({ ...part, buckets: [...part.buckets] })),
+  };
+}
+
+function seriesFrom(delta: weft.v1.SeriesDelta.$Properties): SeriesDelta {
+  return {
+    direction: directionFrom(delta.direction),
+    source: delta.source ?? '',
+    destination: delta.destination ?? '',
+    route: delta.route ?? '',
+    statusClass: statusClassFrom(delta.statusClass),
+    requests: Number(delta.requests ?? 0),
+    failures: Number(delta.failures ?? 0),
+    durationBuckets: delta.durationBuckets ?? [],
+    parts: (delta.parts ?? []).map((part) => ({
+      part: part.part ?? '',
+      seconds: part.seconds ?? 0,
+      buckets: part.buckets ?? [],
+    })),
+  };
+}
+
+function directionFrom(text: string | null | undefined): SeriesDelta['direction'] {
+  if (text === 'outbound' || text === 'inbound') return text;
+  throw new WireError(`a series is outbound or inbound, not "${text ?? ''}"`);
+}
+
+function statusClassFrom(text: string | null | undefined): SeriesDelta['statusClass'] {
+  if (text === '1xx' || text === '2xx' || text === '3xx' || text === '4xx' || text === '5xx') return text;
+  throw new WireError(`a status class is 1xx to 5xx, not "${text ?? ''}"`);
+}

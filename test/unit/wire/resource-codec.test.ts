@@ -1,0 +1,77 @@
+import type { TSchema } from 'typebox';
+import { describe, expect, it } from 'vitest';
+import { kinds, type Resource } from '../../../src/model/resources.ts';
+import { decodeChange, encodeChange } from '../../../src/wire/resource-codec.ts';
+import { WireError } from '../../../src/wire/wire-error.ts';
+
+/** A value with every field that the schema allows, so that a field which the protocol lacks is found here and not in production. */
+function fullValue(schema: TSchema & Record<string, unknown>, depth = 0): unknown {
+  if ('const' in schema) return schema.const;
+  if (Array.isArray(schema.enum)) return schema.enum.at(-1);
+  if (Array.isArray(schema.anyOf)) return fullValue(schema.anyOf.at(-1), depth);
+  switch (schema.type) {
+    case 'object': {
+      if (schema.patternProperties) return { 'a/b': 'c', d: '' };
+      const properties = (schema.properties ?? {}) as Record<string, TSchema & Record<string, unknown>>;
+      return Object.fromEntries(Object.entries(properties).map(([name, of]) => [name, fullValue(of, depth + 1)]));
+    }
+    case 'array':
+      return [fullValue(schema.items as TSchema & Record<string, unknown>, depth + 1)];
+    case 'integer':
+      return typeof schema.minimum === 'number' ? schema.minimum : 7;
+    case 'boolean':
+      return true;
+    default:
+      return 'text';
+  }
+}
+
+const trip = (object: Parameters<typeof encodeChange>[0]['object']) =>
+  decodeChange(encodeChange({ key: 'k', version: '7.abc', object }));
+
+describe('resource codec', () => {
+  it('refuses bytes that are no change', () => {
+    expect(() => decodeChange(Uint8Array.of(0xff, 0xff, 0xff))).toThrow(WireError);
+    expect(() => decodeChange(new Uint8Array(0))).toThrow(/kind that this version does not know/);
+  });
+
+  for (const [kind, { schema }] of Object.entries(kinds)) {
+    it(`carries every field of ${kind}`, () => {
+      const resource = fullValue(schema) as Resource;
+      expect(Object.keys(resource.spec).length).toBeGreaterThan(0);
+      expect(trip(resource)).toEqual({ key: 'k', version: '7.abc', object: resource });
+    });
+
+    it(`keeps absent what ${kind} does not say`, () => {
+      const spec =
+        kind === 'Service' ? {} : kind === 'HTTPRoute' ? { parentRefs: [{ name: 'a' }] } : { targetRefs: [] };
+      const resource = { apiVersion: kinds[kind as 'Service'].apiVersion, kind, metadata: { name: 'a' }, spec };
+      const expected = kind === 'TrafficPolicy' ? { ...resource, spec: {} } : resource;
+      expect(trip(resource as Resource).object).toEqual(expected);
+    });
+  }
+
+  it('keeps an endpoint that is only an address a string', () => {
+    const resource = {
+      apiVersion: 'weft.mesh/v1',
+      kind: 'Service',
+      metadata: { name: 'a' },
+      spec: { endpoints: ['127.0.0.1:1', { address: '127.0.0.1:2', weight: 0 }] },
+    } as const;
+    expect(trip(resource as unknown as Resource).object).toEqual(resource);
+  });
+
+  it('carries endpoint sets with empty fields', () => {
+    const object = {
+      kind: 'EndpointSet' as const,
+      namespace: 'default',
+      service: 'cart',
+      endpoints: [{ address: '127.0.0.1:1', zone: '', labels: { version: '' }, weight: 0 }],
+    };
+    expect(trip(object).object).toEqual(object);
+  });
+
+  it('carries a removal', () => {
+    expect(trip(null)).toEqual({ key: 'k', version: '', object: null });
+  });
+});
