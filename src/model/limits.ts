@@ -83,6 +83,14 @@ export const limits = {
   seriesMax: 2_000,
   statWindowMs: 60_000,
   reportIntervalMs: 1_000,
+  /** Of one report on the wire, roughly; what does not fit goes into the next frame. Below pushClientFrameBytesMax with room. */
+  reportBytesMax: 256 * 1024,
+  /** Codes are a closed table; the bound only holds should that ever change. */
+  failureCodesMax: 128,
+  /** Lines wait here while standard output or the file is slow; more are dropped and counted. */
+  accessLogBufferBytesMax: 1024 * 1024,
+  adminConnectionsMax: 64,
+  adminRequestMs: 10_000,
 
   drainMs: 30_000,
 } as const;
