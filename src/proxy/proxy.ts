@@ -241,7 +241,8 @@ export class HttpProxy implements RequestAcceptor {
     const { headers, status } = head;
     const isSidecar = attempt.endpoint.hasSidecar;
     const farFailure = takeValue(headers, 'weft-failure');
-    // A sidecar that says that no byte was acted upon lets us go elsewhere; an app's word for it does not count and is not passed on.
+    // A sidecar that says that no byte was acted upon lets us go elsewhere. Nobody else's word for it counts, and the inbound side does
+    // not let its app say it.
     if (isSidecar && farFailure !== null && status === 503) {
       const failure = failures[farFailure as FailureCode] as Failure | undefined;
       if (failure?.isSafeToRetry === true && this.tryAgain(exchange, failure, false)) {
@@ -255,7 +256,7 @@ export class HttpProxy implements RequestAcceptor {
     const action = exchange.action!;
     if (action.responseHeaders !== null) changeHeaders(headers, action.responseHeaders);
     if (exchange.backend!.responseHeaders !== null) changeHeaders(headers, exchange.backend!.responseHeaders);
-    if (isSidecar && farFailure !== null) headers.push('Weft-Failure', farFailure);
+    if (farFailure !== null && this.parts.direction === 'outbound') headers.push('Weft-Failure', farFailure);
     if (exchange.isTimingAsked) this.addServerTiming(exchange, headers, isSidecar, nowMs);
     exchange.downstream.head(head);
   }

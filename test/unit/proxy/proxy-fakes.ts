@@ -4,7 +4,12 @@ import type { Failure } from '../../../src/proxy/failure.ts';
 import { HttpProxy, type HttpProxyParts } from '../../../src/proxy/proxy.ts';
 import type { AnswerHead, Downstream, RequestHead } from '../../../src/proxy/request.ts';
 import type { LoopAction, LoopEndpoint, LoopService, LoopSnapshot } from '../../../src/proxy/tables.ts';
-import type { Upstream, UpstreamHandler, UpstreamRequest, UpstreamStream } from '../../../src/proxy/upstream/upstream.ts';
+import type {
+  Upstream,
+  UpstreamHandler,
+  UpstreamRequest,
+  UpstreamStream,
+} from '../../../src/proxy/upstream/upstream.ts';
 import type { Recorder } from '../../../src/telemetry/recorder.ts';
 
 export class FakeClient implements Downstream {
@@ -122,20 +127,32 @@ export function fakeAction(changes: Partial<LoopAction> = {}, backendUnit: strin
 }
 
 /** A proxy over one Service `cart` with the endpoints given; time stands still until the test moves it. */
-export function fakeMesh(endpoints: FakeEndpoint[], action: LoopAction = fakeAction(), changes: Partial<HttpProxyParts> = {}) {
+export function fakeMesh(
+  endpoints: FakeEndpoint[],
+  action: LoopAction = fakeAction(),
+  changes: Partial<HttpProxyParts> = {},
+) {
   const clock = { nowMs: 1_000 };
-  const recorded: { destination: string; route: string; status: number; totalMs: number; partsMs: number[]; isFailure: boolean }[] = [];
+  const recorded: {
+    destination: string;
+    route: string;
+    status: number;
+    totalMs: number;
+    partsMs: number[];
+    isFailure: boolean;
+  }[] = [];
   const failureCounts: string[] = [];
   const retries: string[] = [];
   const live: string[] = [];
   const recorder: Recorder = {
     series: (_direction, _source, destination, route, status) => ({
-      record: (totalMs, partsMs, isFailure) => recorded.push({ destination, route, status, totalMs, partsMs: [...partsMs], isFailure }),
+      record: (totalMs, partsMs, isFailure) =>
+        recorded.push({ destination, route, status, totalMs, partsMs: [...partsMs], isFailure }),
     }),
     countFailure: (_direction, code) => failureCounts.push(code),
     countRetry: (_direction, code) => retries.push(code),
   };
-  const service = {
+  const service: LoopService = {
     name: 'cart.default',
     service: 'cart',
     namespace: 'default',
@@ -145,12 +162,12 @@ export function fakeMesh(endpoints: FakeEndpoint[], action: LoopAction = fakeAct
     hasRoutes: false,
     patternCount: 0,
     pick: (facts) => endpoints.find((endpoint) => !facts.tried.includes(endpoint.slot)) ?? endpoints[0] ?? null,
-  } as LoopService;
-  const snapshot = {
+  };
+  const snapshot: LoopSnapshot = {
     revision: 1,
     findByHost: (host: string) => (host === 'cart' ? service : null),
     find: (unit: string) => (unit === 'cart.default' ? service : null),
-  } as LoopSnapshot;
+  };
   const proxy = new HttpProxy({
     direction: 'outbound',
     source: 'web',

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { failures } from '../../../src/proxy/failure.ts';
-import { partIndex, parts } from '../../../src/telemetry/recorder.ts';
+import { partIndex, type parts } from '../../../src/telemetry/recorder.ts';
 import { FakeClient, FakeEndpoint, fakeAction, fakeHead, fakeMesh } from './proxy-fakes.ts';
 
 describe('a request that fails', () => {
@@ -168,7 +168,10 @@ describe('bodies', () => {
 
   it('sends a small body whole to the second endpoint', () => {
     const [first, second] = [new FakeEndpoint('a:1', 0), new FakeEndpoint('a:2', 1)];
-    const receiver = fakeMesh([first, second]).proxy.accept(fakeHead({ method: 'POST', bodyBytes: 6 }), new FakeClient());
+    const receiver = fakeMesh([first, second]).proxy.accept(
+      fakeHead({ method: 'POST', bodyBytes: 6 }),
+      new FakeClient(),
+    );
     receiver.onRequestBody(Buffer.from('abc'));
     receiver.onRequestBody(Buffer.from('def'));
     first.last.fail(failures['connect-refused']);
@@ -219,7 +222,10 @@ describe('what the next hop gets', () => {
     const endpoint = new FakeEndpoint('a:1', 0);
     const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
     fakeMesh([endpoint]).proxy.accept(
-      fakeHead({ authority: 'cart:80', headers: ['X-One', '1', 'traceparent', traceparent, 'tracestate', 'k=v', 'Weft-Timing', '1', 'x-two', '2'] }),
+      fakeHead({
+        authority: 'cart:80',
+        headers: ['X-One', '1', 'traceparent', traceparent, 'tracestate', 'k=v', 'Weft-Timing', '1', 'x-two', '2'],
+      }),
       new FakeClient(),
     );
     const { headers } = endpoint.last.request;
@@ -248,23 +254,35 @@ describe('what the next hop gets', () => {
     expect(sum).toBeCloseTo(recorded[0]!.totalMs, 6);
   });
 
-  it('believes a refusal of a sidecar and goes elsewhere, but not that of an app, whose word it drops', () => {
+  it('believes a refusal of a sidecar and goes elsewhere, but not that of anybody else', () => {
     const [far, other] = [new FakeEndpoint('a:1', 0, true), new FakeEndpoint('a:2', 1, true)];
     const client = new FakeClient();
     fakeMesh([far, other]).proxy.accept(fakeHead({ method: 'POST' }), client);
     far.last.assign();
-    far.last.handler.onHead({ status: 503, reason: '', headers: ['Weft-Failure', 'draining'], bodyBytes: 0, hasBody: true });
+    far.last.handler.onHead({
+      status: 503,
+      reason: '',
+      headers: ['Weft-Failure', 'draining'],
+      bodyBytes: 0,
+      hasBody: true,
+    });
     expect(far.last.events).toContain('destroy');
     expect(other.streams.length).toBe(1);
     other.last.answer(200);
     expect(client.events).toEqual(['head 200', 'end']);
 
-    const app = new FakeEndpoint('a:3', 0, false);
-    const second = new FakeClient();
-    fakeMesh([app, other]).proxy.accept(fakeHead(), second);
-    app.last.answer(503, ['Weft-Failure', 'draining']);
-    expect(second.answer?.status).toBe(503);
-    expect(second.header('weft-failure')).toBeUndefined();
+    for (const [direction, passedOn] of [
+      ['outbound', 'draining'],
+      ['inbound', undefined],
+    ] as const) {
+      const app = new FakeEndpoint('a:3', 0, false);
+      const second = new FakeClient();
+      fakeMesh([app, other], undefined, { direction }).proxy.accept(fakeHead(), second);
+      app.last.answer(503, ['Weft-Failure', 'draining']);
+      expect(app.streams.length).toBe(1);
+      expect(second.answer?.status).toBe(503);
+      expect(second.header('weft-failure')).toBe(passedOn);
+    }
   });
 });
 
@@ -284,7 +302,9 @@ describe('the ledger', () => {
     endpoint.last.handler.onEnd([]);
     const [only] = recorded;
     const part = (name: (typeof parts)[number]) => only!.partsMs[partIndex[name]];
-    expect([part('loop'), part('queue'), part('connect'), part('send'), part('wait'), part('transfer')]).toEqual([2, 3, 4, 12, 11, 13]);
+    expect([part('loop'), part('queue'), part('connect'), part('send'), part('wait'), part('transfer')]).toEqual([
+      2, 3, 4, 12, 11, 13,
+    ]);
     expect(only!.totalMs).toBe(2 + 12 + 11 + 13);
   });
 });
@@ -292,9 +312,18 @@ describe('the ledger', () => {
 describe('a redirect', () => {
   it('is answered here, without an attempt', () => {
     const endpoint = new FakeEndpoint('a:1', 0);
-    const redirect = { scheme: 'https', hostname: 'shop.example', port: null, status: 301, path: { replace: 'prefix', path: '/new', matchedPrefix: '/old' } } as const;
+    const redirect = {
+      scheme: 'https',
+      hostname: 'shop.example',
+      port: null,
+      status: 301,
+      path: { replace: 'prefix', path: '/new', matchedPrefix: '/old' },
+    } as const;
     const client = new FakeClient();
-    fakeMesh([endpoint], fakeAction({ redirect })).proxy.accept(fakeHead({ path: '/old/x', query: '?q=1', authority: 'cart:8080' }), client);
+    fakeMesh([endpoint], fakeAction({ redirect })).proxy.accept(
+      fakeHead({ path: '/old/x', query: '?q=1', authority: 'cart:8080' }),
+      client,
+    );
     expect(client.answer?.status).toBe(301);
     expect(client.header('location')).toBe('https://shop.example/new/x?q=1');
     expect(endpoint.streams.length).toBe(0);
