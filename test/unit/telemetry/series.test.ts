@@ -83,7 +83,7 @@ describe('SeriesRecorder', () => {
 
   it('keeps combinations apart that differ in one label only, in any order of use', () => {
     const recorder = new SeriesRecorder();
-    const combinations = [
+    const combinations: Parameters<SeriesRecorder['series']>[] = [
       ['outbound', 'a', 'b', 'c', 200],
       ['inbound', 'a', 'b', 'c', 200],
       ['outbound', 'x', 'b', 'c', 200],
@@ -93,7 +93,7 @@ describe('SeriesRecorder', () => {
       // Would be one string with the first if labels were joined.
       ['outbound', 'a', 'bc', '', 200],
       ['outbound', 'a', '', 'bc', 200],
-    ] as const;
+    ];
     for (let round = 0; round < 3; round++) {
       for (const combination of combinations) recorder.series(...combination).record(1, noParts, false);
     }

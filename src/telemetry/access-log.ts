@@ -1,0 +1,137 @@
+/**
+ * The access log, off unless asked for: one line of JSON per finished request. Lines of a loop turn leave in one write that the event
+ * loop does not wait for; while the reader is slow they wait in a bounded buffer, and what does not fit is dropped, counted and said.
+ */
+import { write } from 'node:fs';
+import { limits } from '../model/limits.ts';
+import { type Direction, parts } from './recorder.ts';
+
+/** What is logged of one request. No header and no query string is: both carry secrets. */
+export interface AccessEntry {
+  /** Wall clock, ms since the epoch, when the request was finished. */
+  readonly atMs: number;
+  readonly direction: Direction;
+  readonly method: string;
+  readonly host: string;
+  /** Without query. */
+  readonly path: string;
+  readonly sourceAddress: string;
+  readonly destination: string;
+  readonly route: string;
+  /** Address of the last endpoint tried; empty when there was none. */
+  readonly endpoint: string;
+  readonly attempts: number;
+  readonly status: number;
+  /** Failure code, empty when it went well. */
+  readonly failure: string;
+  readonly answerBytes: number;
+  readonly traceId: string;
+  readonly totalMs: number;
+  /** By `partIndex`. */
+  readonly partsMs: Float64Array;
+}
+
+/** Writes bytes somewhere and calls back once, with an error or null. Never called again before it has. */
+export type AccessLogWriter = (bytes: Buffer, done: (error: Error | null) => void) => void;
+
+export interface AccessLogOptions {
+  readonly write: AccessLogWriter;
+  /** Default `limits.accessLogBufferBytesMax`. */
+  readonly bufferBytesMax?: number;
+  /** Called once per loop turn with lines: `setImmediate`. */
+  readonly atEndOfTurn: (flush: () => void) => void;
+}
+
+export class AccessLog {
+  /** Lines lost: the buffer was full, or the write failed. */
+  dropped = 0;
+
+  private lines: string[] = [];
+  private lineChars = 0;
+  private writingLines = 0;
+  private writingChars = 0;
+  private isFlushArmed = false;
+  private droppedSaid = 0;
+  private readonly bufferBytesMax: number;
+
+  constructor(private readonly options: AccessLogOptions) {
+    this.bufferBytesMax = options.bufferBytesMax ?? limits.accessLogBufferBytesMax;
+  }
+
+  log(entry: AccessEntry): void {
+    const line = formatEntry(entry);
+    // Characters are counted as bytes: paths and hosts are latin1 at most, and the bound is not exact science.
+    if (this.lineChars + this.writingChars + line.length > this.bufferBytesMax) {
+      this.dropped++;
+      return;
+    }
+    this.lines.push(line);
+    this.lineChars += line.length;
+    this.armFlush();
+  }
+
+  private armFlush(): void {
+    if (this.isFlushArmed || this.writingLines > 0) return;
+    this.isFlushArmed = true;
+    this.options.atEndOfTurn(() => this.flush());
+  }
+
+  private flush(): void {
+    this.isFlushArmed = false;
+    if (this.dropped > this.droppedSaid) {
+      this.lines.push(`${JSON.stringify({ accessLogLinesDropped: this.dropped - this.droppedSaid })}\n`);
+      this.droppedSaid = this.dropped;
+    }
+    this.writingLines = this.lines.length;
+    this.writingChars = this.lineChars;
+    const bytes = Buffer.from(this.lines.join(''));
+    this.lines = [];
+    this.lineChars = 0;
+    this.options.write(bytes, (error) => this.written(error));
+  }
+
+  private written(error: Error | null): void {
+    if (error !== null) this.dropped += this.writingLines;
+    this.writingLines = 0;
+    this.writingChars = 0;
+    if (this.lines.length > 0) this.armFlush();
+  }
+}
+
+/** Writes to a file descriptor on Node's file threads, so that a slow reader does not hold up the event loop. */
+export function fileDescriptorWriter(fd: number): AccessLogWriter {
+  return (bytes, done) => writeRest(fd, bytes, 0, done);
+}
+
+function writeRest(fd: number, bytes: Buffer, from: number, done: (error: Error | null) => void): void {
+  write(fd, bytes, from, bytes.byteLength - from, null, (error, written) => {
+    if (error !== null) done(error);
+    else if (from + written < bytes.byteLength) writeRest(fd, bytes, from + written, done);
+    else done(null);
+  });
+}
+
+function formatEntry(entry: AccessEntry): string {
+  const { atMs, totalMs, partsMs, failure, ...said } = entry;
+  return `${JSON.stringify({
+    time: new Date(atMs).toISOString(),
+    ...said,
+    // Absent rather than empty, so that `select(.failure)` finds the failed ones.
+    failure: failure === '' ? undefined : failure,
+    totalMs: roundMs(totalMs),
+    partsMs: namedParts(partsMs),
+  })}\n`;
+}
+
+function namedParts(partsMs: Float64Array): Record<string, number> {
+  const named: Record<string, number> = {};
+  parts.forEach((part, index) => {
+    const ms = roundMs(partsMs[index]!);
+    if (ms > 0) named[part] = ms;
+  });
+  return named;
+}
+
+function roundMs(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}

@@ -1,0 +1,114 @@
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type AccessEntry, AccessLog, fileDescriptorWriter } from '../../../src/telemetry/access-log.ts';
+import { partIndex, parts } from '../../../src/telemetry/recorder.ts';
+
+function entry(changes: Partial<AccessEntry> = {}): AccessEntry {
+  return {
+    atMs: Date.UTC(2026, 0, 2, 3, 4, 5, 6),
+    direction: 'outbound',
+    method: 'GET',
+    host: 'cart',
+    path: '/items',
+    sourceAddress: '127.0.0.1',
+    destination: 'cart.default',
+    route: 'default/cart/0',
+    endpoint: '127.0.0.1:9001',
+    attempts: 1,
+    status: 200,
+    failure: '',
+    answerBytes: 12,
+    traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
+    totalMs: 1.23456,
+    partsMs: new Float64Array(parts.length),
+    ...changes,
+  };
+}
+
+/** A log whose loop turns and writes end when the test says so. */
+function makeLog(bufferBytesMax: number) {
+  const flushes: (() => void)[] = [];
+  const writes: { text: string; done: (error: Error | null) => void }[] = [];
+  const log = new AccessLog({
+    bufferBytesMax,
+    write: (bytes, done) => writes.push({ text: bytes.toString(), done }),
+    atEndOfTurn: (flush) => flushes.push(flush),
+  });
+  const endTurn = () => {
+    for (const flush of flushes.splice(0)) flush();
+  };
+  return { log, writes, endTurn };
+}
+
+describe('AccessLog', () => {
+  it('drops what does not fit while a write is under way, and says how much', () => {
+    const { log, writes, endTurn } = makeLog(1_000);
+    log.log(entry());
+    endTurn();
+    for (let i = 0; i < 100; i++) log.log(entry());
+    endTurn();
+    expect(writes).toHaveLength(1);
+    expect(log.dropped).toBeGreaterThan(95);
+    writes[0]!.done(null);
+    endTurn();
+    const lines = writes[1]!.text.trimEnd().split('\n');
+    expect(JSON.parse(lines.at(-1)!)).toEqual({ accessLogLinesDropped: log.dropped });
+    expect(lines.length - 1 + log.dropped).toBe(100);
+    writes[1]!.done(null);
+    log.log(entry());
+    endTurn();
+    expect(writes[2]!.text).not.toContain('accessLogLinesDropped');
+  });
+
+  it('counts the lines of a failed write, and goes on', () => {
+    const { log, writes, endTurn } = makeLog(10_000);
+    log.log(entry());
+    log.log(entry());
+    endTurn();
+    writes[0]!.done(new Error('no space left'));
+    expect(log.dropped).toBe(2);
+    log.log(entry());
+    endTurn();
+    expect(JSON.parse(writes[1]!.text.split('\n')[1]!)).toEqual({ accessLogLinesDropped: 2 });
+  });
+
+  it('writes the lines of a turn at once, in order', () => {
+    const { log, writes, endTurn } = makeLog(10_000);
+    for (const path of ['/a', '/b', '/c']) log.log(entry({ path }));
+    expect(writes).toHaveLength(0);
+    endTurn();
+    expect(writes).toHaveLength(1);
+    expect(writes[0]!.text.match(/"path":"\/."/g)).toEqual(['"path":"/a"', '"path":"/b"', '"path":"/c"']);
+  });
+
+  it('writes a line as it is documented', () => {
+    const { log, writes, endTurn } = makeLog(10_000);
+    const partsMs = new Float64Array(parts.length);
+    partsMs[partIndex.wait] = 1.1;
+    partsMs[partIndex.own] = 0.00001;
+    log.log(entry({ partsMs, failure: 'answer-cut', path: '/"quoted"\n' }));
+    endTurn();
+    expect(writes[0]!.text).toBe(
+      '{"time":"2026-01-02T03:04:05.006Z","direction":"outbound","method":"GET","host":"cart","path":"/\\"quoted\\"\\n",' +
+        '"sourceAddress":"127.0.0.1","destination":"cart.default","route":"default/cart/0","endpoint":"127.0.0.1:9001",' +
+        '"attempts":1,"status":200,"answerBytes":12,"traceId":"4bf92f3577b34da6a3ce929d0e0e4736",' +
+        '"failure":"answer-cut","totalMs":1.235,"partsMs":{"wait":1.1}}\n',
+    );
+  });
+
+  it('writes to a file, and reports a file that cannot be written', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'weft-access-'));
+    const fd = openSync(join(directory, 'log'), 'w');
+    const unwritable = openSync(directory, 'r');
+    const attempt = (to: number) =>
+      new Promise<Error | null>((resolve) => fileDescriptorWriter(to)(Buffer.from('line\n'), resolve));
+    expect(await attempt(unwritable)).toBeInstanceOf(Error);
+    expect(await attempt(fd)).toBeNull();
+    expect(readFileSync(join(directory, 'log'), 'utf8')).toBe('line\n');
+    closeSync(fd);
+    closeSync(unwritable);
+    rmSync(directory, { recursive: true });
+  });
+});

@@ -1,0 +1,124 @@
+import { performance } from 'node:perf_hooks';
+import { setImmediate as nextCheck } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { LoopDelay, watchLoop } from '../../../src/telemetry/loop-delay.ts';
+
+/** A loop whose time passes by hand. */
+function makeLoop() {
+  const time = { nowMs: 1_000, idleMs: 500 };
+  const loop = new LoopDelay({ nowMs: () => time.nowMs, idleMs: () => time.idleMs });
+  return {
+    loop,
+    work: (ms: number) => {
+      time.nowMs += ms;
+    },
+    sleep: (ms: number) => {
+      time.nowMs += ms;
+      time.idleMs += ms;
+    },
+    wait: () => loop.currentLoopWaitMs(time.nowMs),
+  };
+}
+
+describe('LoopDelay', () => {
+  it('answers no negative time, should a clock go back', () => {
+    const { loop, wait } = makeLoop();
+    expect(wait()).toBe(0);
+    expect(loop.currentLoopWaitMs(0)).toBe(0);
+  });
+
+  it('bounds what came during a long turn by that turn, as an estimate', () => {
+    const { loop, work, sleep, wait } = makeLoop();
+    loop.turnEnded();
+    sleep(100);
+    work(20);
+    loop.turnEnded();
+    work(0.1);
+    expect(wait()).toBeCloseTo(20.1);
+    expect(loop.isEstimate).toBe(true);
+    work(0.5);
+    expect(wait()).toBeCloseTo(20.6);
+  });
+
+  it('bounds what came during long work between two turns: timers, check callbacks', () => {
+    const { loop, work, wait } = makeLoop();
+    loop.turnEnded();
+    work(20);
+    expect(wait()).toBeCloseTo(20);
+    expect(loop.isEstimate).toBe(true);
+  });
+
+  it('holds no long turn against what came after a sleep', () => {
+    const { loop, work, sleep, wait } = makeLoop();
+    work(20);
+    loop.turnEnded();
+    sleep(0.01);
+    expect(wait()).toBe(0);
+    expect(loop.isEstimate).toBe(false);
+  });
+
+  it('holds short turns against nobody', () => {
+    const { loop, work, wait } = makeLoop();
+    loop.turnEnded();
+    work(0.5);
+    loop.turnEnded();
+    work(0.4);
+    expect(wait()).toBe(0);
+    expect(loop.isEstimate).toBe(false);
+  });
+
+  it('measures what a request waited behind others of its turn', () => {
+    const { loop, work, sleep, wait } = makeLoop();
+    loop.turnEnded();
+    sleep(5);
+    expect(wait()).toBe(0);
+    work(3);
+    expect(wait()).toBeCloseTo(3);
+    expect(loop.isEstimate).toBe(false);
+    loop.turnEnded();
+    sleep(1);
+    expect(wait()).toBe(0);
+  });
+
+  it('reads the longest turn of the last two windows, and the share of time without sleep', () => {
+    const { loop, work, sleep } = makeLoop();
+    work(30);
+    sleep(70);
+    loop.turnEnded();
+    expect(loop.read()).toEqual({ longestTurnMs: 30, utilization: expect.closeTo(0.3) });
+    sleep(10_000);
+    loop.turnEnded();
+    expect(loop.read().longestTurnMs).toBe(30);
+    sleep(10_000);
+    expect(loop.read().longestTurnMs).toBe(30);
+    sleep(10_000);
+    loop.turnEnded();
+    expect(loop.read()).toEqual({ longestTurnMs: 0, utilization: expect.closeTo(0) });
+  });
+});
+
+describe('watchLoop', () => {
+  it('sees a blocked turn, and neither keeps the loop from sleeping nor the process alive', async () => {
+    const { loop, stop } = watchLoop();
+    let turns = 0;
+    const counted = loop.turnEnded.bind(loop);
+    loop.turnEnded = () => {
+      turns++;
+      counted();
+    };
+    await nextCheck();
+    const untilMs = performance.now() + 20;
+    while (performance.now() < untilMs);
+    await nextCheck();
+    expect(loop.read().longestTurnMs).toBeGreaterThanOrEqual(19);
+    turns = 0;
+    // The one timer is what this test waits for: were the loop spinning, it would turn thousands of times meanwhile.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(turns).toBeLessThan(100);
+    stop();
+    turns = 0;
+    await nextCheck();
+    await nextCheck();
+    expect(turns).toBe(0);
+  });
+});
