@@ -1,0 +1,194 @@
+/** The command line's way to the control plane: its REST API, every call with a deadline, every failure one clear sentence. */
+import { randomUUID } from 'node:crypto';
+import { type Command, Option } from 'commander';
+import type { AppliedReport, FleetStats, SidecarStatus } from '../control/fleet.ts';
+import { type Kind, kinds, type Resource } from '../model/resources.ts';
+import { parseServerUrl } from './flag-values.ts';
+import { CliError } from './terminal.ts';
+
+/** How long one call may take beyond what it was asked to wait for. */
+const callTimeoutMs = 10_000;
+
+export interface ObjectName {
+  readonly kind: Kind;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface ResourceList {
+  readonly items: readonly Resource[];
+  readonly revision: number;
+}
+
+export interface Transaction {
+  readonly apply: readonly Resource[];
+  readonly delete: readonly ObjectName[];
+  readonly message: string;
+}
+
+export interface TransactionOptions {
+  /** Wait until every sidecar concerned has it in force, at most so long; 0 does not wait. */
+  readonly waitAppliedMs: number;
+  readonly isDryRun: boolean;
+}
+
+export interface TransactionResult {
+  readonly revision: number;
+  readonly results: readonly (ObjectName & { readonly action: string })[];
+  readonly applied?: AppliedReport;
+}
+
+/** RFC 9457, with Weft's own members. */
+export interface Problem {
+  readonly status: number;
+  readonly title: string;
+  readonly detail?: string;
+  readonly code?: string;
+  readonly problems?: readonly { readonly path?: string; readonly message: string; readonly object?: string }[];
+  readonly revision?: number;
+  readonly missing?: AppliedReport['missing'];
+  readonly refused?: AppliedReport['refused'];
+}
+
+/** The control plane answered, and said no. */
+export class RefusedError extends CliError {
+  readonly problem: Problem;
+
+  constructor(problem: Problem) {
+    super(describe(problem));
+    this.problem = problem;
+  }
+}
+
+function describe({ title, detail, problems = [] }: Problem): string {
+  const lines = problems.map(
+    ({ object, path, message }) =>
+      `  ${[object, path].filter(Boolean).join(' ')}${object || path ? ': ' : ''}${message}`,
+  );
+  return [detail ?? title, ...lines].join('\n');
+}
+
+export interface ClientFlags {
+  readonly server: string;
+  readonly token?: string;
+}
+
+/** Adds `--server` and `--token`, which every client command takes. */
+export function addClientFlags(command: Command): Command {
+  return command
+    .addOption(
+      new Option('--server <url>', 'API of the control plane')
+        .argParser(parseServerUrl)
+        .env('WEFT_SERVER')
+        .default('http://127.0.0.1:7070'),
+    )
+    .addOption(new Option('--token <token>', 'sent as a bearer token').env('WEFT_TOKEN'));
+}
+
+export class ControlPlaneClient {
+  readonly #server: string;
+  readonly #token: string | undefined;
+
+  constructor({ server, token }: ClientFlags) {
+    this.#server = server;
+    this.#token = token;
+  }
+
+  get server(): string {
+    return this.#server;
+  }
+
+  /** Without a namespace: of all namespaces. */
+  list(kind: Kind, namespace?: string): Promise<ResourceList> {
+    const query = namespace === undefined ? '' : `?${new URLSearchParams({ namespace })}`;
+    return this.#call<ResourceList>('GET', `/v1/${kinds[kind].collection}${query}`);
+  }
+
+  /** @throws RefusedError with status 404 when it does not exist. */
+  get({ kind, namespace, name }: ObjectName): Promise<Resource> {
+    return this.#call<Resource>('GET', `/v1/${kinds[kind].collection}/${namespace}/${name}`);
+  }
+
+  /** Several objects, one revision or none. The id lets the control plane recognise a write that arrives twice. */
+  transact(transaction: Transaction, { waitAppliedMs, isDryRun }: TransactionOptions): Promise<TransactionResult> {
+    const query = new URLSearchParams();
+    if (waitAppliedMs > 0) {
+      query.set('wait', 'applied');
+      query.set('timeoutMs', String(waitAppliedMs));
+    }
+    if (isDryRun) query.set('dryRun', '1');
+    return this.#call<TransactionResult>('POST', `/v1/transactions?${query}`, waitAppliedMs, transaction);
+  }
+
+  async sidecars(): Promise<readonly SidecarStatus[]> {
+    return (await this.#call<{ readonly items: readonly SidecarStatus[] }>('GET', '/v1/sidecars')).items;
+  }
+
+  stats(): Promise<FleetStats> {
+    return this.#call<FleetStats>('GET', '/v1/stats');
+  }
+
+  /** What the control plane says of itself; members beyond the revision are shown as they are. */
+  status(): Promise<Readonly<Record<string, unknown>> & { readonly revision: number }> {
+    return this.#call('GET', '/v1/status');
+  }
+
+  async #call<Answer>(method: 'GET' | 'POST', path: string, extraMs = 0, body?: object): Promise<Answer> {
+    const timeoutMs = callTimeoutMs + extraMs;
+    let status: number;
+    let text: string;
+    try {
+      const response = await fetch(`${this.#server}${path}`, {
+        method,
+        signal: AbortSignal.timeout(timeoutMs),
+        headers: {
+          accept: 'application/json',
+          ...(body === undefined ? {} : { 'content-type': 'application/json', 'idempotency-key': randomUUID() }),
+          ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      status = response.status;
+      text = await response.text();
+    } catch (cause) {
+      throw this.#unreachable(cause, timeoutMs, method);
+    }
+    const answer = parseJson(text);
+    if (status >= 200 && status < 300 && answer !== null) return answer as Answer;
+    // Weft's problems name their status; anything else comes from a server that is not a control plane.
+    if (answer !== null && 'status' in answer && 'title' in answer) throw new RefusedError(answer as Problem);
+    throw new CliError(
+      `${this.#server} answered ${status} to ${method} ${path}, but not as a Weft control plane does: is --server right?`,
+    );
+  }
+
+  #unreachable(cause: unknown, timeoutMs: number, method: string): CliError {
+    const isTimeout = cause instanceof Error && cause.name === 'TimeoutError';
+    if (isTimeout) {
+      const outcome = method === 'GET' ? '' : ' Whether the change was made is not known: look with `weft get`.';
+      return new CliError(
+        `The control plane at ${this.#server} did not answer within ${timeoutMs / 1000} s.${outcome}`,
+        undefined,
+        { cause },
+      );
+    }
+    const reason = cause instanceof Error && cause.cause instanceof Error ? codeOf(cause.cause) : String(cause);
+    return new CliError(
+      `No control plane answers at ${this.#server} (${reason}): start one with \`weft control-plane\`, or name another with --server.`,
+      undefined,
+      { cause },
+    );
+  }
+}
+
+const codeOf = (error: Error): string =>
+  'code' in error && typeof error.code === 'string' ? error.code : error.message;
+
+function parseJson(text: string): object | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' ? value : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,103 @@
+/** What the values of flags mean: addresses, names, durations, labels. Each parser answers a value or says what was expected. */
+import { InvalidArgumentError } from 'commander';
+import { limits } from '../model/limits.ts';
+import { defaultNamespace } from '../model/resources.ts';
+import type { HostPort, UpstreamListener } from '../sidecar/options.ts';
+
+const labelName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+const hostName = /^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$/;
+
+/** `HOST:PORT`, IPv6 in brackets. Port 0 (any free port) is allowed: it is a place to listen. */
+export function parseListenAddress(text: string): HostPort {
+  const found = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(text);
+  const host = found?.[1] ?? found?.[2];
+  const port = Number(found?.[3]);
+  if (host === undefined || (found?.[2] !== undefined && !hostName.test(host)) || !(port <= 65_535))
+    throw new InvalidArgumentError('Expected HOST:PORT, for instance 127.0.0.1:15001 (port 0: any free port).');
+  return { host, port };
+}
+
+/** `HOST:PORT` of something that already listens. */
+export function parseTargetAddress(text: string): HostPort {
+  const address = parseListenAddress(text);
+  if (address.port === 0) throw new InvalidArgumentError('Expected the port that is listened on, 1 to 65535.');
+  return address;
+}
+
+/** The opposite of `parseListenAddress`. */
+export const formatAddress = ({ host, port }: HostPort): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+
+export function parsePort(text: string): number {
+  const port = /^[0-9]{1,5}$/.test(text) ? Number(text) : 0;
+  if (port < 1 || port > 65_535) throw new InvalidArgumentError('Expected a port, 1 to 65535.');
+  return port;
+}
+
+/** Whether only this machine can reach an address. */
+export const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || /^127(\.[0-9]{1,3}){3}$/.test(host);
+
+/** `NAME` or `NAME.NAMESPACE`. */
+export function parseServiceName(text: string): { readonly name: string; readonly namespace: string } {
+  const [name = '', namespace = defaultNamespace, ...more] = text.split('.');
+  if (more.length > 0 || !isName(name) || !isName(namespace))
+    throw new InvalidArgumentError('Expected NAME or NAME.NAMESPACE in lower-case letters, digits and "-".');
+  return { name, namespace };
+}
+
+const isName = (text: string): boolean => text.length <= limits.nameCharsMax && labelName.test(text);
+
+export function parseNamespace(text: string): string {
+  if (!isName(text)) throw new InvalidArgumentError('Expected lower-case letters, digits and "-".');
+  return text;
+}
+
+/** Milliseconds out of `250ms`, `30s`, `1m30s`, `2h`; at most `limits.timeoutMsMax`. */
+export function parseDuration(text: string): number {
+  const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+  let totalMs = Number.NaN;
+  if (/^([0-9]{1,5}(h|ms|m|s)){1,4}$/.test(text)) {
+    totalMs = 0;
+    for (const [, amount, unit] of text.matchAll(/([0-9]+)(h|ms|m|s)/g))
+      totalMs += Number(amount) * unitMs[unit as keyof typeof unitMs];
+  }
+  if (!(totalMs <= limits.timeoutMsMax))
+    throw new InvalidArgumentError('Expected a duration of at most 24h such as 250ms, 30s or 1m30s.');
+  return totalMs;
+}
+
+/** `http://HOST:PORT`; the scheme may be left out. Answers it without a trailing slash. */
+export function parseServerUrl(text: string): string {
+  const url = URL.canParse(text.includes('://') ? text : `http://${text}`)
+    ? new URL(text.includes('://') ? text : `http://${text}`)
+    : null;
+  if (url === null || url.protocol !== 'http:' || url.pathname !== '/' || url.search !== '' || url.hash !== '')
+    throw new InvalidArgumentError('Expected http://HOST:PORT, for instance http://127.0.0.1:7070.');
+  return url.origin;
+}
+
+/** One or several of those, separated by commas. */
+export function parseServerUrls(text: string): readonly string[] {
+  return text.split(',').map((part) => parseServerUrl(part.trim()));
+}
+
+/** `NAME=HOST:PORT`, collected: the flag may be given several times. */
+export function collectUpstream(text: string, earlier: readonly UpstreamListener[] = []): readonly UpstreamListener[] {
+  const [name = '', address, ...more] = text.split('=');
+  if (address === undefined || more.length > 0 || !hostName.test(name))
+    throw new InvalidArgumentError('Expected SERVICE=HOST:PORT, for instance cart=127.0.0.1:9101.');
+  if (earlier.some((upstream) => upstream.name === name.toLowerCase()))
+    throw new InvalidArgumentError(`"${name}" already has a port.`);
+  return [...earlier, { name: name.toLowerCase(), address: parseListenAddress(address) }];
+}
+
+/** `KEY=VALUE`, collected. The characters are those of a label in a resource. */
+export function collectLabel(text: string, earlier: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const found = /^([A-Za-z0-9./_-]{1,128})=(.{0,128})$/.exec(text);
+  if (found === null) throw new InvalidArgumentError('Expected KEY=VALUE, for instance version=v2.');
+  return { ...earlier, [found[1]!]: found[2]! };
+}
+
+/** Collects the values of a flag that may be given several times. */
+export const collect = (text: string, earlier: readonly string[] = []): readonly string[] => [...earlier, text];

@@ -1,0 +1,56 @@
+/** How long a serving process lives: until it is told to stop, or until it meets a fault that nobody handled. */
+import { constants } from 'node:os';
+import type { Logger } from '../telemetry/logger.ts';
+import { exitCodes } from './terminal.ts';
+
+export interface Serving {
+  /** Finishes what runs, then frees everything. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts something and resolves with the exit code once it has stopped. The first SIGTERM or SIGINT stops it within `stopMs`; the
+ * second, or the first while it still starts, ends the process at once.
+ */
+export async function serveUntilSignal(start: () => Promise<Serving>, stopMs: number, logger: Logger): Promise<number> {
+  endOnFault(logger);
+  let isServing = false;
+  const stopAsked = new Promise<void>((resolve) => {
+    let asked = 0;
+    for (const signal of ['SIGTERM', 'SIGINT'] as const)
+      process.on(signal, () => {
+        asked += 1;
+        if (asked > 1 || !isServing) process.exit(128 + constants.signals[signal]);
+        logger.info({ signal }, 'stopping');
+        resolve();
+      });
+  });
+  const serving = await start();
+  isServing = true;
+  await stopAsked;
+  const isStopped = await withinDeadline(serving.stop(), stopMs);
+  if (!isStopped) logger.error({ stopMs }, 'did not stop in time');
+  return isStopped ? exitCodes.ok : exitCodes.failed;
+}
+
+/** An exception that nobody handled leaves the process in a state that nobody thought of: say so, and let a supervisor start it again. */
+export function endOnFault(logger: Logger): void {
+  process.on('uncaughtException', (error) => {
+    logger.fatal({ error: String(error.stack ?? error) }, 'unhandled exception');
+    process.exit(exitCodes.failed);
+  });
+  process.on('unhandledRejection', (reason) => {
+    logger.fatal({ error: String(reason instanceof Error ? reason.stack : reason) }, 'unhandled rejection');
+    process.exit(exitCodes.failed);
+  });
+}
+
+async function withinDeadline(work: Promise<void>, deadlineMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const deadline = new Promise<false>((resolve) => {
+    timer = setTimeout(resolve, deadlineMs, false);
+  });
+  const isDone = await Promise.race([work.then(() => true as const), deadline]);
+  clearTimeout(timer);
+  return isDone;
+}

@@ -1,0 +1,72 @@
+/** The command line as a whole: every command, what a wrong one is told, and which code it ends with. */
+import { Command, CommanderError } from 'commander';
+import { applyCommand } from './apply.ts';
+import { controlPlaneCommand } from './control-plane-command.ts';
+import { deleteCommand } from './delete.ts';
+import { getCommand } from './get.ts';
+import { runCommand } from './run-command.ts';
+import { sidecarCommand } from './sidecar-command.ts';
+import { statCommand } from './stat.ts';
+import { statusCommand } from './status.ts';
+import { CliError, exitCodes, type Terminal } from './terminal.ts';
+
+/**
+ * Runs one command line (without `node` and the script) and answers its exit code. What a command needs beyond its flags is loaded
+ * when it runs, so that `weft get` does not pay for the proxy.
+ */
+export async function runCommandLine(args: readonly string[], version: string, terminal: Terminal): Promise<number> {
+  try {
+    await program(version, terminal).parseAsync(args, { from: 'user' });
+    return terminal.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return isAnswer(error) ? exitCodes.ok : exitCodes.usage;
+    if (!(error instanceof CliError)) throw error;
+    terminal.err(error.message);
+    return error.exitCode;
+  }
+}
+
+/** Help and version are asked for; everything else that commander ends with is a command line that cannot be meant. */
+const isAnswer = ({ code, exitCode }: CommanderError): boolean =>
+  exitCode === 0 && (code === 'commander.helpDisplayed' || code === 'commander.help' || code === 'commander.version');
+
+function program(version: string, terminal: Terminal): Command {
+  const root = new Command('weft')
+    .description('A service mesh that says where every millisecond of a call went.')
+    .version(version)
+    .enablePositionalOptions()
+    .addHelpText(
+      'after',
+      `
+Exit codes: 0 done, 1 failed, 2 the command line is wrong; \`weft run\` answers its app's code.
+Environment: WEFT_SERVER (--server), WEFT_TOKEN (--token), WEFT_LOG_LEVEL (debug, info, warn, error, silent; default info).
+
+Start here:
+  weft control-plane
+  weft run --service cart --app-port 8080 -- python3 -m http.server 8080
+  weft status`,
+    );
+  const commands = [
+    controlPlaneCommand,
+    sidecarCommand,
+    runCommand,
+    applyCommand,
+    getCommand,
+    deleteCommand,
+    statusCommand,
+    statCommand,
+  ];
+  for (const command of commands) root.addCommand(command(terminal));
+  for (const command of [root, ...root.commands]) {
+    const path = command === root ? 'weft' : `weft ${command.name()}`;
+    command
+      .exitOverride()
+      .showHelpAfterError(`\`${path} --help\` shows what is understood.`)
+      .configureOutput({
+        writeOut: (text) => terminal.out(text.trimEnd()),
+        writeErr: (text) => terminal.err(text.trimEnd()),
+        outputError: (text, say) => say(text.replace(/^error: ./, (start) => start.slice(-1).toUpperCase())),
+      });
+  }
+  return root;
+}

@@ -1,0 +1,58 @@
+/** `weft run`: a sidecar and its app as one process. */
+import { Command, Option } from 'commander';
+import { parseDuration, parsePort } from './flag-values.ts';
+import { addSidecarFlags, type SidecarFlags, sidecarOptionsOf } from './sidecar-flags.ts';
+import type { Terminal } from './terminal.ts';
+
+export interface RunFlags extends SidecarFlags {
+  readonly appPort: number;
+  /** Ms. */
+  readonly readyTimeout: number;
+  /** Ms. */
+  readonly stopTimeout: number;
+}
+
+export function runCommand(terminal: Terminal): Command {
+  const command = new Command('run')
+    .description('run an app with a sidecar around it')
+    .usage('--service <name> --app-port <port> [options] -- <command> [args...]')
+    .argument('<command>', 'the program to run')
+    .argument('[args...]', 'its arguments')
+    .passThroughOptions()
+    .requiredOption('--app-port <port>', 'the port that the app will listen on, on 127.0.0.1', parsePort)
+    .addOption(
+      new Option('--ready-timeout <duration>', 'how long to wait for a first configuration; 0s: without end')
+        .argParser(parseDuration)
+        .default(60_000, '60s'),
+    )
+    .addOption(
+      new Option('--stop-timeout <duration>', 'how long the app may take to stop before it is killed; 0s: without end')
+        .argParser(parseDuration)
+        .default(30_000, '30s'),
+    )
+    .addHelpText(
+      'after',
+      `
+The app starts once the sidecar is ready, and finds in its environment
+  WEFT_OUTBOUND   where it calls other services, for instance http://127.0.0.1:15001 (name the service in Host)
+  WEFT_SERVICE    the name it was given here
+  PORT            the app port, unless it was set already
+On SIGTERM, SIGINT or SIGQUIT callers are sent elsewhere and running requests finish before the app gets the signal; a second
+signal skips that. SIGHUP, SIGUSR1 and SIGUSR2 pass through. The exit code is the app's, 128 + n when signal n ended it, 127
+when there is no such program. The sidecar's ready line is on standard error.
+With a control plane, others reach the app on a free loopback port unless --inbound names another address.
+
+Examples:
+  weft run --service cart --app-port 8080 -- python3 -m http.server 8080
+  weft run --service web --app-port 3000 --inbound 0.0.0.0:15006 -- npm start`,
+    )
+    .action(async (program: string, args: readonly string[], flags: RunFlags) => {
+      const app = { host: '127.0.0.1', port: flags.appPort };
+      // Whoever runs an app in the mesh means it to be called; with --config nobody is told, so nothing is opened unasked.
+      const inbound = flags.inbound ?? (flags.config === undefined ? { host: '127.0.0.1', port: 0 } : undefined);
+      const options = sidecarOptionsOf(inbound === undefined ? flags : { ...flags, inbound }, app);
+      const { runWithSidecar } = await import('./serve-sidecar.ts');
+      terminal.exitCode = await runWithSidecar(options, flags, [program, ...args], terminal);
+    });
+  return addSidecarFlags(command);
+}

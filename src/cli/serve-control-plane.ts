@@ -1,0 +1,47 @@
+/** Starts a control plane in this process and announces it when it is ready. */
+import { startControlPlane } from '../control/control-plane.ts';
+import type { ControlPlaneFlags } from './control-plane-command.ts';
+import { formatAddress } from './flag-values.ts';
+import { serveUntilSignal } from './lifetime.ts';
+import { openProcessLogger } from './log-level.ts';
+import { explainStartFailure } from './start-failure.ts';
+import type { Terminal } from './terminal.ts';
+
+/** Answers that wait for sidecars are cut after this; the change they wait for is committed all the same. */
+const stopMs = 5_000;
+
+/** Resolves with the exit code, once the control plane was told to stop and has. */
+export function serveControlPlane(flags: ControlPlaneFlags, terminal: Terminal): Promise<number> {
+  const logger = openProcessLogger();
+  const start = async () => {
+    const { api, push, close } = await startExplained(flags, logger);
+    terminal.out(JSON.stringify({ ready: 'control-plane', api, push }));
+    return { stop: close };
+  };
+  return serveUntilSignal(start, stopMs, logger);
+}
+
+async function startExplained(
+  { listen, push, store }: ControlPlaneFlags,
+  logger: ReturnType<typeof openProcessLogger>,
+) {
+  try {
+    return await startControlPlane({
+      listen: formatAddress(listen),
+      push: formatAddress(push),
+      storeUrl: store,
+      logger,
+      clock: systemClock,
+    });
+  } catch (error) {
+    throw explainStartFailure('control plane', error);
+  }
+}
+
+const systemClock = {
+  nowMs: () => Date.now(),
+  after: (ms: number, run: () => void) => {
+    const timer = setTimeout(run, ms);
+    return () => clearTimeout(timer);
+  },
+};

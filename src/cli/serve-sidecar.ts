@@ -1,0 +1,81 @@
+/** Starts a sidecar in this process, alone (`weft sidecar`) or around an app (`weft run`), and announces it when it is ready. */
+import type { SidecarOptions } from '../sidecar/options.ts';
+import { runBesideApp, signalsHandled } from '../sidecar/run.ts';
+import { type RunningSidecar, startSidecar } from '../sidecar/sidecar.ts';
+import { endOnFault, serveUntilSignal } from './lifetime.ts';
+import { openProcessLogger } from './log-level.ts';
+import type { RunFlags } from './run-command.ts';
+import { explainStartFailure } from './start-failure.ts';
+import type { Terminal } from './terminal.ts';
+
+/** Resolves with the exit code, once the sidecar was told to stop and has. */
+export function serveSidecar(options: SidecarOptions, stopMs: number, terminal: Terminal): Promise<number> {
+  const logger = openProcessLogger();
+  const start = async () => {
+    const sidecar = await startExplained(options);
+    void sidecar.ready.then(() => terminal.out(readyLine(sidecar)));
+    return {
+      stop: async () => {
+        await sidecar.drain();
+        await sidecar.close();
+      },
+    };
+  };
+  return serveUntilSignal(start, stopMs, logger);
+}
+
+/** Resolves with the app's exit code. */
+export function runWithSidecar(
+  options: SidecarOptions,
+  { appPort, readyTimeout, stopTimeout }: RunFlags,
+  [command = '', ...args]: readonly string[],
+  terminal: Terminal,
+): Promise<number> {
+  endOnFault(openProcessLogger());
+  const start = async () => {
+    const sidecar = await startExplained(options);
+    // Standard output is the app's.
+    void sidecar.ready.then(() => terminal.err(readyLine(sidecar)));
+    return sidecar;
+  };
+  return runBesideApp(
+    start,
+    {
+      command,
+      args,
+      env: process.env,
+      service: options.service,
+      appPort,
+      readyMs: readyTimeout,
+      stopMs: stopTimeout,
+      isInteractive: process.stdin.isTTY === true,
+    },
+    {
+      onSignal: listenForSignals,
+      say: (line) => terminal.err(line),
+      after: (ms, run) => {
+        const timer = setTimeout(run, ms);
+        return () => clearTimeout(timer);
+      },
+    },
+  );
+}
+
+async function startExplained(options: SidecarOptions): Promise<RunningSidecar> {
+  try {
+    return await startSidecar(options);
+  } catch (error) {
+    throw explainStartFailure('sidecar', error);
+  }
+}
+
+function listenForSignals(listener: (signal: NodeJS.Signals) => void): () => void {
+  for (const signal of signalsHandled) process.on(signal, listener);
+  return () => {
+    for (const signal of signalsHandled) process.removeListener(signal, listener);
+  };
+}
+
+/** design.md, "Command lines that stay stable": one line of JSON; listeners that do not exist are left out. */
+const readyLine = ({ service, outbound, inbound, link, admin }: RunningSidecar): string =>
+  JSON.stringify({ ready: 'sidecar', service, outbound, inbound, link, admin });

@@ -1,0 +1,32 @@
+/** `weft sidecar`: the proxy beside one instance of a service. */
+import { Command } from 'commander';
+import type { HostPort } from '../sidecar/options.ts';
+import { parseTargetAddress } from './flag-values.ts';
+import { addSidecarFlags, type SidecarFlags, sidecarOptionsOf } from './sidecar-flags.ts';
+import type { Terminal } from './terminal.ts';
+
+/** What a drain may take beyond its own timeout: closing listeners, telling the control plane. */
+const closeMs = 5_000;
+
+export function sidecarCommand(terminal: Terminal): Command {
+  const command = new Command('sidecar')
+    .description('run the proxy beside one instance of a service')
+    .option('--app <address>', 'where the app listens, for instance 127.0.0.1:8080', parseTargetAddress)
+    .addHelpText(
+      'after',
+      `
+Prints one line of JSON with the addresses it bound once it is ready, which is when a first configuration is in force.
+Without one it stays up, answers 503 no-configuration, and keeps asking. Port 0 means any free port.
+
+Examples:
+  weft sidecar --service cart --app 127.0.0.1:8080 --inbound 0.0.0.0:15006
+  weft sidecar --service web --outbound 127.0.0.1:0 --admin 127.0.0.1:0 --config mesh.yaml
+  weft sidecar --service web --upstream cart=127.0.0.1:9101 --state-dir /var/lib/weft`,
+    )
+    .action(async (flags: SidecarFlags & { readonly app?: HostPort }) => {
+      const options = sidecarOptionsOf(flags, flags.app ?? null);
+      const { serveSidecar } = await import('./serve-sidecar.ts');
+      terminal.exitCode = await serveSidecar(options, options.drainMs + closeMs, terminal);
+    });
+  return addSidecarFlags(command);
+}

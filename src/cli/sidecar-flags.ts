@@ -1,0 +1,164 @@
+/** The flags of `weft sidecar`, which `weft run` shares, and how they become `SidecarOptions`. */
+import { resolve } from 'node:path';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { limits } from '../model/limits.ts';
+import type { HostPort, HttpCore, SidecarOptions, UpstreamListener } from '../sidecar/options.ts';
+import {
+  collectLabel,
+  collectUpstream,
+  formatAddress,
+  isLoopback,
+  parseDuration,
+  parseListenAddress,
+  parseServerUrls,
+  parseServiceName,
+} from './flag-values.ts';
+import { usageError } from './terminal.ts';
+
+/** What commander hands over, by the names it derives from the flags. */
+export interface SidecarFlags {
+  readonly service: { readonly name: string; readonly namespace: string };
+  readonly app?: HostPort;
+  readonly outbound: HostPort;
+  readonly outboundHttp: HttpCore;
+  readonly inbound?: HostPort;
+  readonly inboundHttp: HttpCore;
+  readonly admin: HostPort;
+  readonly controlPlane?: readonly string[];
+  readonly config?: string;
+  readonly stateDir?: string;
+  readonly advertise?: string;
+  readonly upstream?: readonly UpstreamListener[];
+  readonly zone: string;
+  readonly label?: Readonly<Record<string, string>>;
+  readonly accessLog: boolean;
+  readonly drainTimeout: number;
+}
+
+const loopback = (port: number): HostPort => ({ host: '127.0.0.1', port });
+
+/** Adds every flag but `--app`, which `weft run` says with `--app-port`. */
+export function addSidecarFlags(command: Command): Command {
+  return command
+    .requiredOption('--service <name>', 'the service it stands beside: NAME or NAME.NAMESPACE', parseServiceName)
+    .addOption(
+      new Option('--outbound <address>', 'where the app calls other services')
+        .argParser(parseListenAddress)
+        .default(loopback(15_001), '127.0.0.1:15001'),
+    )
+    .option('--inbound <address>', 'where others call the app, for instance 0.0.0.0:15006', parseListenAddress)
+    .addOption(
+      new Option('--admin <address>', 'where /ready, /live, /metrics, /config and /drain are served')
+        .argParser(parseListenAddress)
+        .default(loopback(15_000), '127.0.0.1:15000'),
+    )
+    .option(
+      '--control-plane <urls>',
+      'API of the control plane, several with commas (default: http://127.0.0.1:7070)',
+      parseServerUrls,
+    )
+    .option('--config <file>', 'resources out of a file, instead of a control plane; read again when it changes')
+    .option('--state-dir <dir>', 'where the last good configuration is kept (default: nothing is kept)')
+    .option('--advertise <host>', "the host that others are told (default: the inbound listener's)", parseHost)
+    .option('--upstream <service=address>', 'a local port of its own for one service; repeatable', collectUpstream)
+    .option('--zone <zone>', 'the zone that is registered', parseZone, '')
+    .option('--label <key=value>', 'a label that is registered; repeatable', collectLabel)
+    .addOption(
+      new Option('--outbound-http <core>', 'HTTP core of the outbound listener')
+        .choices(['uws', 'node'])
+        .default('uws'),
+    )
+    .addOption(
+      new Option('--inbound-http <core>', 'HTTP core of the inbound listener').choices(['node', 'uws']).default('node'),
+    )
+    .option('--access-log', 'one line per request on standard error', false)
+    .addOption(
+      new Option('--drain-timeout <duration>', 'how long a drain waits for requests that run')
+        .argParser(parseDuration)
+        .default(limits.drainMs, '30s'),
+    )
+    .addOption(new Option('--loops <n>', 'event loops that serve requests').argParser(parseLoops).default(1));
+}
+
+/**
+ * The flags as one checked value.
+ * @throws CliError (exit code 2) when flags contradict each other.
+ */
+export function sidecarOptionsOf(flags: SidecarFlags, app: HostPort | null): SidecarOptions {
+  if (flags.config !== undefined && flags.controlPlane !== undefined)
+    throw usageError('--config and --control-plane exclude each other: the configuration has one source.');
+  if (flags.inbound !== undefined && app === null)
+    throw usageError('--inbound delivers to an app: say where it listens with --app 127.0.0.1:PORT.');
+  const upstreams = flags.upstream ?? [];
+  checkListeners([
+    { flag: '--outbound', address: flags.outbound, isLocal: true },
+    { flag: '--admin', address: flags.admin, isLocal: true },
+    ...(flags.inbound === undefined ? [] : [{ flag: '--inbound', address: flags.inbound, isLocal: false }]),
+    ...upstreams.map(({ name, address }) => ({ flag: `--upstream ${name}`, address, isLocal: true })),
+  ]);
+  return {
+    service: flags.service.name,
+    namespace: flags.service.namespace,
+    app,
+    outbound: flags.outbound,
+    outboundHttp: flags.outboundHttp,
+    inbound: flags.inbound ?? null,
+    inboundHttp: flags.inboundHttp,
+    admin: flags.admin,
+    source:
+      flags.config === undefined
+        ? { tag: 'control-plane', urls: flags.controlPlane ?? ['http://127.0.0.1:7070'] }
+        : { tag: 'file', path: resolve(flags.config) },
+    stateDir: flags.stateDir === undefined ? null : resolve(flags.stateDir),
+    advertise: flags.advertise ?? null,
+    upstreams,
+    zone: flags.zone,
+    labels: flags.label ?? {},
+    accessLog: flags.accessLog,
+    drainMs: flags.drainTimeout,
+  };
+}
+
+interface NamedListener {
+  readonly flag: string;
+  readonly address: HostPort;
+  /** It serves whoever connects, so nobody but this machine may. */
+  readonly isLocal: boolean;
+}
+
+function checkListeners(listeners: readonly NamedListener[]): void {
+  const flagByAddress = new Map<string, string>();
+  for (const { flag, address, isLocal } of listeners) {
+    if (isLocal) requireLoopback(flag, address);
+    const text = formatAddress(address);
+    const earlier = address.port === 0 ? undefined : flagByAddress.get(text);
+    if (earlier !== undefined) throw usageError(`${earlier} and ${flag} cannot both listen on ${text}.`);
+    flagByAddress.set(text, flag);
+  }
+}
+
+/** API, push, admin and outbound have no access control yet: they serve this machine only. */
+export function requireLoopback(flag: string, address: HostPort): void {
+  if (!isLoopback(address.host))
+    throw usageError(
+      `${flag} ${formatAddress(address)} would be open to other machines, and there is no access control for it yet: use an address such as 127.0.0.1:${address.port}.`,
+    );
+}
+
+function parseHost(text: string): string {
+  try {
+    return parseListenAddress(text.includes(':') ? `[${text}]:1` : `${text}:1`).host;
+  } catch {
+    throw new InvalidArgumentError('Expected a host name or an IP address, without a port.');
+  }
+}
+
+function parseZone(text: string): string {
+  if (text.length > 63) throw new InvalidArgumentError('Expected at most 63 characters.');
+  return text;
+}
+
+function parseLoops(text: string): number {
+  if (text !== '1') throw new InvalidArgumentError('This version serves requests on 1 event loop.');
+  return 1;
+}

@@ -1,0 +1,102 @@
+/** `weft stat`: success rate, rate and latency of every hop over the last window, and where its time went. */
+import { Command, Option } from 'commander';
+import type { FleetStats, StatSeries } from '../control/fleet.ts';
+import { type Part, parts } from '../telemetry/recorder.ts';
+import { addClientFlags, type ClientFlags, ControlPlaneClient } from './client.ts';
+import { type Cell, formatTable } from './table.ts';
+import type { Terminal } from './terminal.ts';
+
+interface StatFlags extends ClientFlags {
+  readonly output: 'table' | 'json';
+}
+
+export function statCommand(terminal: Terminal): Command {
+  const command = new Command('stat')
+    .description('show success rate, requests a second, latency and the parts of each hop')
+    .argument('[service]', 'only hops from or to this service: NAME or NAME.NAMESPACE')
+    .addOption(new Option('-o, --output <format>', 'how').choices(['table', 'json']).default('table'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  weft stat
+  weft stat cart
+  weft stat -o json
+
+An outbound hop is a call as the caller's sidecar sees it; the inbound hop below it is the same call at the other side.
+Parts are means in milliseconds and sum to the hop's own total:
+  loop     waiting for the event loop        send      writing the request
+  decide   routing, patterns, discovery      wait      until the first byte of the answer
+  queue    waiting for a connection          transfer  first to last byte of the answer
+  connect  opening a connection              own       the sidecar's own work`,
+    )
+    .action(async (service: string | undefined, flags: StatFlags) => {
+      const stats = await new ControlPlaneClient(flags).stats();
+      const shown = { ...stats, series: stats.series.filter((series) => concerns(series, service)).sort(byHop) };
+      if (flags.output === 'json') return terminal.out(JSON.stringify(shown, null, 2));
+      terminal.out(shown.series.length === 0 ? `no requests in the last ${seconds(stats)} s` : formatStats(shown));
+    });
+  return addClientFlags(command);
+}
+
+const seconds = ({ windowMs }: FleetStats): number => Math.round(windowMs / 1000);
+
+function concerns({ source, destination }: StatSeries, service: string | undefined): boolean {
+  return (
+    service === undefined || [source, destination].some((name) => name === service || name.startsWith(`${service}.`))
+  );
+}
+
+/** The caller's view of a hop first, the callee's below it. */
+function byHop(a: StatSeries, b: StatSeries): number {
+  return (
+    a.destination.localeCompare(b.destination) ||
+    b.direction.localeCompare(a.direction) ||
+    a.source.localeCompare(b.source) ||
+    a.route.localeCompare(b.route)
+  );
+}
+
+/** Two tables out of the same rows: how it went, then where the time went. */
+function formatStats(stats: FleetStats): string {
+  const { series } = stats;
+  const seen = parts.filter((part) => series.some((each) => (each.parts[part] ?? 0) > 0));
+  const health = formatTable(
+    ['HOP', 'FROM', 'TO', 'ROUTE', 'SUCCESS', 'REQ/S', 'P50', 'P95', 'P99'],
+    series.map((each) => [
+      ...hopCells(each),
+      `${successPercent(each).toFixed(2)}%`,
+      (each.requests / (stats.windowMs / 1000)).toFixed(1),
+      ...[each.p50Ms, each.p95Ms, each.p99Ms].map((ms) => `${formatMs(ms)}ms`),
+    ]),
+  );
+  const ledger = formatTable(
+    ['HOP', 'FROM', 'TO', 'ROUTE', ...seen.map((part) => part.toUpperCase()), 'TOTAL'],
+    series.map((each) => [...hopCells(each), ...partCells(each, seen)]),
+  );
+  return `last ${seconds(stats)} s\n${health}\n\nwhere the time went, mean ms\n${ledger}`;
+}
+
+const hopCells = ({ direction, source, destination, route }: StatSeries): Cell[] => [
+  direction,
+  source || '-',
+  destination || '-',
+  route || '-',
+];
+
+function partCells({ parts: meanMs }: StatSeries, seen: readonly Part[]): Cell[] {
+  const totalMs = Object.values(meanMs).reduce((sum, ms) => sum + ms, 0);
+  return [...seen.map((part) => (meanMs[part] === undefined ? '-' : formatMs(meanMs[part]))), formatMs(totalMs)];
+}
+
+/** Three significant digits are what a histogram can say. */
+const formatMs = (ms: number): string => (ms >= 100 ? ms.toFixed(0) : ms >= 10 ? ms.toFixed(1) : ms.toFixed(2));
+
+/**
+ * A request failed when its answer was 5xx or was cut. Local replies are counted in both `failures` and their status, so the
+ * larger of the two is the number of failed requests as closely as the window knows it.
+ */
+function successPercent({ requests, failures, byStatus }: StatSeries): number {
+  const failed = Math.max(failures, byStatus['5xx'] ?? 0);
+  return requests === 0 ? 100 : (100 * (requests - Math.min(requests, failed))) / requests;
+}

@@ -1,0 +1,53 @@
+/** `weft status`: the control plane at a glance, and what each sidecar has in force. */
+import { Command, Option } from 'commander';
+import type { SidecarStatus } from '../control/fleet.ts';
+import { addClientFlags, type ClientFlags, ControlPlaneClient } from './client.ts';
+import { countOf, formatTable } from './table.ts';
+import type { Terminal } from './terminal.ts';
+
+export function statusCommand(terminal: Terminal): Command {
+  const command = new Command('status')
+    .description('show the control plane and what each sidecar has in force')
+    .addOption(new Option('-o, --output <format>', 'how').choices(['table', 'json']).default('table'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  weft status
+  weft status -o json
+
+States: synced (has all that concerns it), pending (a change is on its way), refused (it kept the last good
+version; the reason is shown), lost (not connected, its lease still runs).`,
+    )
+    .action(async (flags: ClientFlags & { readonly output: 'table' | 'json' }) => {
+      const client = new ControlPlaneClient(flags);
+      const [status, sidecars] = await Promise.all([client.status(), client.sidecars()]);
+      if (flags.output === 'json') return terminal.out(JSON.stringify({ ...status, sidecars }, null, 2));
+      terminal.out(`control plane ${client.server}, revision ${status.revision}, ${summaryOf(sidecars)}`);
+      if (sidecars.length > 0) terminal.out(`\n${sidecarTable(sidecars)}`);
+    });
+  return addClientFlags(command);
+}
+
+function summaryOf(sidecars: readonly SidecarStatus[]): string {
+  if (sidecars.length === 0) return 'no sidecars';
+  const behind = sidecars.filter(({ state }) => state !== 'synced').length;
+  return `${countOf(sidecars.length, 'sidecar')}, ${behind === 0 ? 'all synced' : `${behind} not synced`}`;
+}
+
+export function sidecarTable(sidecars: readonly SidecarStatus[]): string {
+  const hasReason = sidecars.some(({ reason }) => reason !== null);
+  return formatTable(
+    ['SERVICE', 'SIDECAR', 'STATE', 'REVISION', 'LEASE', 'ENDPOINT', 'CALLS', ...(hasReason ? ['REASON'] : [])],
+    sidecars.map((sidecar) => [
+      `${sidecar.service}.${sidecar.namespace}`,
+      sidecar.sidecar,
+      sidecar.state,
+      sidecar.revision,
+      `${Math.max(0, Math.round(sidecar.leaseEndsInMs / 1000))}s`,
+      sidecar.registration?.address ?? '-',
+      sidecar.subscriptions.join(',') || '-',
+      ...(hasReason ? [sidecar.reason ?? '-'] : []),
+    ]),
+  );
+}

@@ -1,0 +1,55 @@
+/** The person's side of a command: where it writes, what it may read, and how it ends. Passed in, so that tests own it. */
+
+/** Documented in `weft --help`; `weft run` answers its app's code instead. */
+export const exitCodes = { ok: 0, failed: 1, usage: 2 } as const;
+
+export interface Terminal {
+  /** Results, on standard output. One call, one line (or several, joined). */
+  out(line: string): void;
+  /** Everything else, on standard error. */
+  err(line: string): void;
+  /** All of standard input, at most `bytesMax`; rejects with a `CliError` above that. */
+  readStdin(bytesMax: number): Promise<string>;
+  /** Wall clock, ms since the epoch. */
+  nowMs(): number;
+  /** What the process will answer; commands that neither fail nor set it answer 0. */
+  exitCode: number;
+}
+
+/** A failure that a person can act on: `message` is one or more complete sentences and is all they see. */
+export class CliError extends Error {
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode: number = exitCodes.failed, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'CliError';
+    this.exitCode = exitCode;
+  }
+}
+
+/** A command line that cannot be meant: exit code 2. */
+export const usageError = (message: string): CliError => new CliError(message, exitCodes.usage);
+
+/** The terminal of this process. */
+export function processTerminal(): Terminal {
+  // A reader that went away (`weft get services | head -1`) is no failure: there is nobody left to tell.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+  return {
+    out: (line) => void process.stdout.write(`${line}\n`),
+    err: (line) => void process.stderr.write(`${line}\n`),
+    readStdin: (bytesMax) => readAll(process.stdin, bytesMax),
+    nowMs: () => Date.now(),
+    exitCode: exitCodes.ok,
+  };
+}
+
+async function readAll(stream: AsyncIterable<Buffer>, bytesMax: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) throw new CliError(`Standard input is larger than ${bytesMax} bytes.`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}

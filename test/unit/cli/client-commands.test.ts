@@ -1,0 +1,197 @@
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { weft } from './captured-terminal.ts';
+import { fakeControlPlane } from './fake-control-plane.ts';
+
+const cart = {
+  apiVersion: 'weft.mesh/v1',
+  kind: 'Service',
+  metadata: { name: 'cart', namespace: 'default', resourceVersion: '7', creationTimestamp: '2025-01-01T23:59:00Z' },
+  spec: { endpoints: ['127.0.0.1:9001', '127.0.0.1:9002'] },
+};
+const cartYaml = 'apiVersion: weft.mesh/v1\nkind: Service\nmetadata: { name: cart }\nspec: {}\n';
+const webSidecar = {
+  sidecar: 'web-1',
+  service: 'web',
+  namespace: 'default',
+  connected: true,
+  state: 'synced',
+  revision: 7,
+  reason: null,
+  subscriptions: ['cart'],
+  registration: { address: '127.0.0.1:4000', zone: '', labels: {}, weight: 1 },
+  softwareVersion: '0.1.0',
+  leaseEndsInMs: 12_000,
+};
+
+async function closedPort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+describe('client commands, when things go wrong', () => {
+  it.each([['get', 'services'], ['status'], ['stat'], ['delete', 'service', 'cart']])(
+    'weft %s %s explains that no control plane answers',
+    async (...args) => {
+      const server = `http://127.0.0.1:${await closedPort()}`;
+      const { code, out, err } = await weft([...args.filter((arg) => arg !== undefined), '--server', server]);
+      expect({ code, out }).toEqual({ code: 1, out: '' });
+      expect(err).toBe(
+        `No control plane answers at ${server} (ECONNREFUSED): start one with \`weft control-plane\`, or name another with --server.`,
+      );
+    },
+  );
+
+  it('explains an answer that no control plane gives', async () => {
+    const { url } = await fakeControlPlane(() => ({ status: 200, body: '<html>hello</html>' }));
+    const { code, err } = await weft(['get', 'services', '--server', url]);
+    expect(code).toBe(1);
+    expect(err).toMatch(/not as a Weft control plane does: is --server right\?/);
+  });
+
+  it('shows every problem of a refused write', async () => {
+    const { url } = await fakeControlPlane(() => ({
+      status: 422,
+      body: {
+        status: 422,
+        title: 'Invalid',
+        detail: 'The resources are not valid together.',
+        problems: [{ object: 'HTTPRoute/default/cart', path: 'spec.parentRefs[0]', message: 'no such Service' }],
+      },
+    }));
+    const { code, err } = await weft(['apply', '-f', '-', '--server', url], cartYaml);
+    expect(code).toBe(1);
+    expect(err).toBe(
+      'The resources are not valid together.\n  HTTPRoute/default/cart spec.parentRefs[0]: no such Service',
+    );
+  });
+
+  it('names the sidecars on which a change is not in force', async () => {
+    const { url, asked } = await fakeControlPlane(() => ({
+      status: 504,
+      body: {
+        status: 504,
+        title: 'Not applied',
+        revision: 9,
+        missing: [{ sidecar: 'web-1', service: 'web', namespace: 'default' }],
+        refused: [{ sidecar: 'pay-1', service: 'pay', namespace: 'shop', reason: 'no memory' }],
+      },
+    }));
+    const { code, out, err } = await weft(
+      ['apply', '-f', '-', '--wait', 'applied', '--timeout', '2s', '--server', url],
+      cartYaml,
+    );
+    expect({ code, out }).toEqual({ code: 1, out: '' });
+    expect(err).toBe(
+      'Revision 9 is committed, but within 2 s it did not come into force on 2 sidecars:\n' +
+        '  pay.shop (pay-1) refused it: no memory\n  web.default (web-1) has not answered',
+    );
+    expect(asked[0]?.url).toBe('/v1/transactions?wait=applied&timeoutMs=2000');
+  });
+
+  it('says that an object does not exist', async () => {
+    const { url } = await fakeControlPlane(() => ({ status: 404, body: { status: 404, title: 'Not found' } }));
+    const { code, err } = await weft(['get', 'svc', 'cart', '-n', 'shop', '--server', url]);
+    expect({ code, err }).toEqual({ code: 1, err: 'There is no Service "cart" in namespace shop.' });
+  });
+
+  it('says which files cannot be read', async () => {
+    const { code, err } = await weft(['apply', '-f', '/nowhere/at/all.yaml']);
+    expect({ code, err }).toEqual({ code: 1, err: 'There is no file or folder /nowhere/at/all.yaml.' });
+  });
+});
+
+describe('client commands', () => {
+  const one = (action: string, revision: number) => ({
+    status: 200,
+    body: { revision, results: [{ kind: 'Service', namespace: 'default', name: 'cart', action, revision }] },
+  });
+
+  it('apply sends all of a file, and tells what became of it', async () => {
+    const { url, asked } = await fakeControlPlane(() => one('created', 7));
+    const said = await weft(['apply', '-f', '-', '-m', 'first', '--server', url, '--token', 'secret'], cartYaml);
+    expect(said).toEqual({ code: 0, out: 'Service/default/cart created\nrevision 7', err: '' });
+    expect(asked).toMatchObject([
+      {
+        method: 'POST',
+        url: '/v1/transactions?',
+        headers: { authorization: 'Bearer secret' },
+        body: { message: 'first', delete: [], apply: [{ kind: 'Service', metadata: { name: 'cart' } }] },
+      },
+    ]);
+  });
+
+  it('apply --dry-run changes nothing and says so', async () => {
+    const { url, asked } = await fakeControlPlane(() => one('replaced', 7));
+    const { out } = await weft(['apply', '-f', '-', '--dry-run', '--server', url], cartYaml);
+    expect(out).toBe('Service/default/cart replaced (dry run)');
+    expect(asked[0]?.url).toBe('/v1/transactions?dryRun=1');
+  });
+
+  it('delete sends one name', async () => {
+    const { url, asked } = await fakeControlPlane(() => one('deleted', 8));
+    const { out } = await weft(['delete', 'Route', 'cart', '-n', 'shop', '--server', url]);
+    expect(out).toBe('Service/default/cart deleted\nrevision 8');
+    expect(asked[0]?.body).toMatchObject({
+      apply: [],
+      delete: [{ kind: 'HTTPRoute', namespace: 'shop', name: 'cart' }],
+    });
+  });
+
+  it('get shows a table, an array of JSON, or YAML that can be applied', async () => {
+    const { url, asked } = await fakeControlPlane(() => ({ status: 200, body: { items: [cart], revision: 7 } }));
+    const table = await weft(['get', 'services', '-n', 'default', '--server', url]);
+    expect(table.out.split('\n')).toEqual([
+      'NAMESPACE  NAME  PORT  ENDPOINTS  BALANCER      REVISION  AGE',
+      'default    cart    80          2  LeastRequest         7  60s',
+    ]);
+    expect(asked[0]?.url).toBe('/v1/services?namespace=default');
+    expect(JSON.parse((await weft(['get', 'services', '-o', 'json', '--server', url])).out)).toEqual([cart]);
+    expect((await weft(['get', 'services', '-o', 'yaml', '--server', url])).out).toContain('name: cart');
+  });
+
+  it('get of nothing is an empty array, or a line that says so', async () => {
+    const { url } = await fakeControlPlane(() => ({ status: 200, body: { items: [], revision: 0 } }));
+    expect((await weft(['get', 'routes', '-o', 'json', '--server', url])).out).toBe('[]');
+    expect((await weft(['get', 'routes', '--server', url])).out).toBe('no httproutes');
+  });
+
+  it('get sidecars and status show who has what in force', async () => {
+    const { url } = await fakeControlPlane(({ url }) =>
+      url === '/v1/status' ? { status: 200, body: { revision: 7 } } : { status: 200, body: { items: [webSidecar] } },
+    );
+    const row = /web\.default +web-1 +synced +7 +12s +127\.0\.0\.1:4000 +cart/;
+    expect((await weft(['get', 'sidecars', '--server', url])).out).toMatch(row);
+    expect(JSON.parse((await weft(['get', 'sidecars', '-o', 'json', '--server', url])).out)).toEqual([webSidecar]);
+    const status = await weft(['status', '--server', url]);
+    expect(status.out).toMatch(row);
+    expect(status.out).toContain('revision 7, 1 sidecar, all synced');
+  });
+
+  it('stat shows each hop with its parts', async () => {
+    const series = {
+      direction: 'outbound',
+      source: 'web.default',
+      destination: 'cart.default',
+      route: 'default/cart/0',
+      requests: 600,
+      failures: 6,
+      byStatus: { '2xx': 594, '5xx': 6 },
+      p50Ms: 1.234,
+      p95Ms: 23.45,
+      p99Ms: 123.4,
+      parts: { wait: 1.1, own: 0.1 },
+    };
+    const { url } = await fakeControlPlane(() => ({ status: 200, body: { windowMs: 60_000, series: [series] } }));
+    const { out } = await weft(['stat', 'cart', '--server', url]);
+    expect(out).toMatch(
+      /outbound +web\.default +cart\.default +default\/cart\/0 +99\.00% +10\.0 +1\.23ms +23\.4ms +123ms/,
+    );
+    expect(out).toMatch(/WAIT +OWN +TOTAL\n.* 1\.10 +0\.10 +1\.20/);
+    expect((await weft(['stat', 'pay', '--server', url])).out).toBe('no requests in the last 60 s');
+  });
+});
