@@ -9,6 +9,14 @@ export const limits = {
   targetBytesMax: 16 * 1024,
   /** uWS of Node 20 does not answer 99 or more fields at all; the check is ours for everything below. */
   connectionsPerListenerMax: 10_000,
+  /** Body of an answer that a listener holds to send it with its head in one write (below uWS's cork buffer of 16 KiB). */
+  heldAnswerBytesMax: 12 * 1024,
+  /** How long a listener goes on reading after an early or last answer, so that a reset does not take the answer away. */
+  lingerMs: 4_000,
+  /** The head of a request must be complete after this time. */
+  headTimeoutMs: 10_000,
+  /** An idle connection from a client is closed after this time by the edge; uWS does so after 10 to 12 s. */
+  downstreamIdleMs: 60_000,
 
   /** Upstream pool, per endpoint and loop. */
   poolConnectionsMax: 1024,
@@ -16,6 +24,12 @@ export const limits = {
   /** Below the 5 s at which Node's own server retires a connection: we must be the first to let go. */
   poolIdleMs: 4_000,
   connectTimeoutMs: 5_000,
+  /** How often idle connections and hanging connects are looked for: each may last up to this much longer. */
+  poolSweepMs: 250,
+  /** 1xx answers before the final one. */
+  interimAnswersMax: 16,
+  /** Chunk extensions of one answer, all together. */
+  chunkExtensionBytesMax: 16 * 1024,
   /** Bytes held for one stream in one direction before the reader of that direction is paused. */
   streamBufferBytesMax: 64 * 1024,
   /** A request body up to this size is kept, so that an idempotent request can be sent once more. */

@@ -1,0 +1,217 @@
+/**
+ * One connection to an endpoint: a socket, the parser of its answers, and at most one stream at a time. All connections of a
+ * loop read into one buffer, so a read allocates nothing; what the handler is given is a view of it.
+ */
+import net from 'node:net';
+import { limits } from '../../model/limits.ts';
+import { type Failure, type FailureCode, failures } from '../failure.ts';
+import { AnswerParser } from './http1-codec.ts';
+import type { Http1Stream } from './http1-stream.ts';
+
+/** What a connection reports to its pool. Each connection ends with exactly one of `onConnectFailed` and `onGone`. */
+export interface ConnectionOwner {
+  onConnected(connection: Http1Connection): void;
+  onConnectFailed(connection: Http1Connection, failure: Failure): void;
+  /** Its answer is complete, and it can take another request. */
+  onReleased(connection: Http1Connection): void;
+  onGone(connection: Http1Connection): void;
+}
+
+const readBytesMax = 64 * 1024;
+/** Shared by all connections: libuv fills it and the callback empties it before anything else runs on this loop. */
+const readBuffer = Buffer.allocUnsafeSlow(readBytesMax);
+
+export class Http1Connection {
+  /** `performance.now()` of the start of the connect. */
+  readonly startedAtMs: number;
+  connectMs = 0;
+  /** Since when it is idle, by the coarse timer. */
+  idleSinceMs = 0;
+  /** It was idle for longer than the turn in which it was made: the endpoint may have closed it by now. */
+  isKept = false;
+  private phase: 'connecting' | 'idle' | 'active' | 'gone' = 'connecting';
+  private stream: Http1Stream | null = null;
+  private isReading = true;
+  private readonly owner: ConnectionOwner;
+  private readonly now: () => number;
+  private readonly parser = new AnswerParser();
+  private readonly socket: net.Socket;
+
+  constructor(owner: ConnectionOwner, host: string, port: number, now: () => number, startedAtMs: number) {
+    this.owner = owner;
+    this.now = now;
+    this.startedAtMs = startedAtMs;
+    const options = {
+      host,
+      port,
+      noDelay: true,
+      onread: { buffer: readBuffer, callback: (bytes: number) => this.read(bytes) },
+      // `drain` is to come when the stream's buffer has room again, not at Node's own mark. Passed on to stream.Duplex.
+      writableHighWaterMark: limits.streamBufferBytesMax,
+    };
+    this.socket = net.connect(options);
+    this.socket.on('connect', () => this.connected());
+    this.socket.on('drain', () => this.stream?.unblock());
+    this.socket.on('end', () => this.lost(true, 'connect-failed'));
+    this.socket.on('close', () => this.lost(false, 'connect-failed'));
+    this.socket.on('error', (error: NodeJS.ErrnoException) =>
+      this.lost(false, error.code === 'ECONNREFUSED' ? 'connect-refused' : 'connect-failed'),
+    );
+  }
+
+  /** Octets that were written and that the kernel has not taken. */
+  get unsentBytes(): number {
+    return this.socket.writableLength;
+  }
+
+  /**
+   * Writes the stream's outbox and makes the connection the stream's. False when the connection was found dead and not one
+   * octet was taken: the stream, its outbox untouched, may have another one, whatever its method.
+   */
+  assign(stream: Http1Stream, nowMs: number): boolean {
+    if (!this.socket.writable || !this.writeOut(stream)) {
+      this.dispose();
+      return false;
+    }
+    stream.clearOutbox();
+    stream.phase = 'active';
+    stream.connection = this;
+    this.phase = 'active';
+    this.stream = stream;
+    this.parser.begin(stream.handler, stream.isHeadRequest);
+    if (stream.isReadingPaused) this.pauseReading();
+    const waitedMs = Math.max(0, nowMs - stream.openedAtMs);
+    // A connect that began before the stream was opened is the stream's wait only from there on.
+    const connectMs = this.isKept ? 0 : Math.min(this.connectMs, waitedMs);
+    stream.handler.onAssigned(waitedMs - connectMs, connectMs, this.isKept);
+    if (this.unsentBytes <= limits.streamBufferBytesMax) stream.unblock();
+    return true;
+  }
+
+  /** Writes what the stream of this connection put into its outbox during the turn. */
+  flush(stream: Http1Stream): void {
+    this.writeOut(stream);
+    stream.clearOutbox();
+    if (this.unsentBytes <= limits.streamBufferBytesMax) stream.unblock();
+  }
+
+  /** Closes it now. Nothing is reported to the stream. */
+  dispose(): void {
+    if (this.phase === 'gone') return;
+    this.phase = 'gone';
+    this.stream = null;
+    this.parser.stop();
+    this.socket.destroy();
+    this.owner.onGone(this);
+  }
+
+  /** Ends a connect that has not come about. */
+  giveUp(failure: Failure): void {
+    this.phase = 'gone';
+    this.socket.destroy();
+    this.owner.onConnectFailed(this, failure);
+  }
+
+  pauseReading(): void {
+    this.isReading = false;
+    this.socket.pause();
+  }
+
+  resumeReading(): void {
+    if (this.isReading) return;
+    this.isReading = true;
+    // `resume()` would start again only in the next tick, and would do so even after a pause in between; with `onread` this starts at once.
+    this.socket.read(0);
+  }
+
+  /** One write to the kernel for all of it. False: refused at once, so that nothing of it left. */
+  private writeOut(stream: Http1Stream): boolean {
+    const { socket } = this;
+    const { outText, outChunks } = stream;
+    if (outChunks === null) {
+      if (outText !== '') socket.write(outText, 'latin1');
+      return socket.errored === null;
+    }
+    socket.cork();
+    if (outText !== '') socket.write(outText, 'latin1');
+    for (const chunk of outChunks) socket.write(chunk);
+    socket.uncork();
+    return socket.errored === null;
+  }
+
+  private connected(): void {
+    if (this.phase !== 'connecting') return;
+    this.phase = 'idle';
+    this.connectMs = this.now() - this.startedAtMs;
+    this.owner.onConnected(this);
+  }
+
+  /** `bytes` octets are at the start of the shared buffer. True: go on (a pause has stopped the socket itself). */
+  private read(bytes: number): true {
+    if (this.stream === null) {
+      // Nobody asked. Whatever it is, it must not become the answer to the next request.
+      this.dispose();
+      return true;
+    }
+    switch (this.parser.feed(readBuffer, bytes)) {
+      case 'more':
+        break;
+      case 'complete':
+        this.finish(this.parser.keepsConnection);
+        break;
+      case 'surplus':
+        this.finish(false);
+        break;
+      case 'failed':
+        this.fail(failures[this.parser.failureCode]);
+    }
+    return true;
+  }
+
+  /** The answer is complete. The connection is kept only when the request is, too, and both sides are at a clean start. */
+  private finish(mayKeep: boolean): void {
+    const stream = this.stream!;
+    const { trailers } = this.parser;
+    this.stream = null;
+    stream.phase = 'over';
+    if (mayKeep && stream.isRequestComplete && stream.outBytes === 0 && this.unsentBytes === 0) {
+      this.phase = 'idle';
+      this.resumeReading();
+      this.owner.onReleased(this);
+    } else {
+      this.dispose();
+    }
+    stream.clearOutbox();
+    stream.handler.onEnd(trailers);
+  }
+
+  private fail(failure: Failure): void {
+    const stream = this.stream!;
+    this.dispose();
+    stream.phase = 'over';
+    stream.clearOutbox();
+    stream.handler.onFailure(failure, this.isKept);
+  }
+
+  /** The socket ended: `isClean` by a FIN, otherwise by an error. What that means depends on how far the answer was. */
+  private lost(isClean: boolean, connectFailure: FailureCode): void {
+    switch (this.phase) {
+      case 'connecting':
+        this.giveUp(failures[connectFailure]);
+        return;
+      case 'idle':
+        this.dispose();
+        return;
+      case 'active':
+        if (isClean && this.parser.endsAtClose) this.finish(false);
+        else if (this.parser.isHeadDone) this.fail(failures['answer-cut']);
+        else if (this.parser.hasBegun || !this.isKept) this.fail(failures['upstream-reset']);
+        else this.fail(failures['stale-connection']);
+        return;
+      case 'gone':
+        return;
+      default:
+        this.phase satisfies never;
+    }
+  }
+}

@@ -1,0 +1,260 @@
+/**
+ * The way to one endpoint over HTTP/1.1: kept connections, one request at a time on each, the newest first, and a bounded queue
+ * for requests that find none. Nothing is written before the end of the loop turn: by then a head and its small body are
+ * together, and a kept connection that died in this turn has been noticed.
+ */
+import { limits } from '../../model/limits.ts';
+import { type Failure, failures } from '../failure.ts';
+import type { CoarseTimer, Swept } from './coarse-timer.ts';
+import { type ConnectionOwner, Http1Connection } from './http1-connection.ts';
+import { serializeRequest } from './http1-request.ts';
+import { Http1Stream, type StreamOwner } from './http1-stream.ts';
+import type { Upstream, UpstreamHandler, UpstreamRequest, UpstreamStats, UpstreamStream } from './upstream.ts';
+
+export interface Http1PoolOptions {
+  /** A name or an address; an IPv6 address with or without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** Shared by all pools of the loop. */
+  readonly timer: CoarseTimer;
+  /** Monotonic clock, ms. Default `performance.now`. */
+  readonly now?: () => number;
+  /** Connections at a time, those being made included. Default `limits.poolConnectionsMax`. */
+  readonly connectionsMax?: number;
+  /** Requests waiting beyond those that a connection of `connectionsMax` can take. Default `limits.poolPendingMax`. */
+  readonly pendingMax?: number;
+  /** How long a connection is kept without a request. Default `limits.poolIdleMs`. */
+  readonly idleMs?: number;
+  /** Default `limits.connectTimeoutMs`. */
+  readonly connectTimeoutMs?: number;
+}
+
+export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept {
+  readonly stats: UpstreamStats = { connections: 0, idle: 0, pending: 0, opened: 0, connectFailures: 0 };
+  private readonly host: string;
+  private readonly port: number;
+  private readonly timer: CoarseTimer;
+  private readonly now: () => number;
+  private readonly connectionsMax: number;
+  private readonly pendingMax: number;
+  private readonly idleMs: number;
+  private readonly connectTimeoutMs: number;
+  private isRetired = false;
+  /** A stack: the last one is the one used last, so the first is the one idle for longest. */
+  private readonly idle: Http1Connection[] = [];
+  /** In the order in which they were started. */
+  private readonly connecting: Http1Connection[] = [];
+  private firstInQueue: Http1Stream | null = null;
+  private lastInQueue: Http1Stream | null = null;
+  private dueWrites: Http1Stream[] = [];
+  private dueFailures: Http1Stream[] = [];
+  private isTurnEndDue = false;
+  private readonly endTurnBound = () => this.endTurn();
+
+  constructor(options: Http1PoolOptions) {
+    this.host = options.host.startsWith('[') ? options.host.slice(1, -1) : options.host;
+    this.port = options.port;
+    this.timer = options.timer;
+    this.now = options.now ?? (() => performance.now());
+    this.connectionsMax = options.connectionsMax ?? limits.poolConnectionsMax;
+    this.pendingMax = options.pendingMax ?? limits.poolPendingMax;
+    this.idleMs = options.idleMs ?? limits.poolIdleMs;
+    this.connectTimeoutMs = options.connectTimeoutMs ?? limits.connectTimeoutMs;
+  }
+
+  /**
+   * Sends one request. Fails (through the handler, at the end of the turn) with `internal-error` for a head that cannot be
+   * written as one message, and with `pool-full`. How long a request may wait for a connection is its owner's to say, by `destroy`.
+   */
+  open(request: UpstreamRequest, handler: UpstreamHandler): UpstreamStream {
+    const head = serializeRequest(request);
+    const stream = new Http1Stream(this, request, head ?? '', handler, this.now());
+    if (head === null) {
+      this.failSoon(stream, failures['internal-error']);
+    } else if (this.isFull()) {
+      this.failSoon(stream, failures['pool-full']);
+    } else {
+      this.joinQueue(stream);
+      this.endTurnSoon();
+    }
+    return stream;
+  }
+
+  retire(): void {
+    this.isRetired = true;
+    this.dropIdle();
+  }
+
+  private dropIdle(): void {
+    while (this.idle.length > 0) this.idle[this.idle.length - 1]!.dispose();
+  }
+
+  // --- The turn's end --------------------------------------------------------------------------------------------------------------
+
+  writeSoon(stream: Http1Stream): void {
+    if (stream.isWriteDue) return;
+    stream.isWriteDue = true;
+    this.dueWrites.push(stream);
+    this.endTurnSoon();
+  }
+
+  failSoon(stream: Http1Stream, failure: Failure): void {
+    if (stream.connection !== null) stream.connection.dispose();
+    else this.leaveQueue(stream);
+    stream.phase = 'failing';
+    stream.failure = failure;
+    stream.clearOutbox();
+    this.dueFailures.push(stream);
+    this.endTurnSoon();
+  }
+
+  private endTurnSoon(): void {
+    if (this.isTurnEndDue) return;
+    this.isTurnEndDue = true;
+    setImmediate(this.endTurnBound);
+  }
+
+  /** Every callback that is not caused by the socket comes from here, so none runs inside a call of the proxy's. */
+  private endTurn(): void {
+    this.isTurnEndDue = false;
+    if (this.dueWrites.length > 0) this.writeDue();
+    this.assignConnections();
+    if (this.dueFailures.length > 0) this.reportFailures();
+    if (this.isRetired) this.dropIdle();
+  }
+
+  private writeDue(): void {
+    const due = this.dueWrites;
+    this.dueWrites = [];
+    for (const stream of due) {
+      stream.isWriteDue = false;
+      if (stream.phase === 'active') stream.connection!.flush(stream);
+    }
+  }
+
+  private reportFailures(): void {
+    const due = this.dueFailures;
+    this.dueFailures = [];
+    for (const stream of due) {
+      if (stream.phase !== 'failing') continue;
+      stream.phase = 'over';
+      stream.handler.onFailure(stream.failure!, stream.connection?.isKept === true);
+    }
+  }
+
+  /** Gives kept connections to the streams that wait, and starts as many as are still missing. */
+  private assignConnections(): void {
+    if (this.firstInQueue === null) return;
+    const nowMs = this.now();
+    while (this.firstInQueue !== null && this.idle.length > 0) {
+      const connection = this.idle.pop()!;
+      this.stats.idle--;
+      const stream: Http1Stream = this.firstInQueue;
+      this.leaveQueue(stream);
+      if (!connection.assign(stream, nowMs)) this.joinQueueFirst(stream);
+    }
+    while (this.stats.pending > this.connecting.length && this.stats.connections < this.connectionsMax) {
+      this.connect(nowMs);
+    }
+  }
+
+  // --- Connections -----------------------------------------------------------------------------------------------------------------
+
+  private connect(nowMs: number): void {
+    this.stats.connections++;
+    this.connecting.push(new Http1Connection(this, this.host, this.port, this.now, nowMs));
+    this.timer.watch(this);
+  }
+
+  onConnected(connection: Http1Connection): void {
+    remove(this.connecting, connection);
+    this.stats.opened++;
+    this.keep(connection);
+    this.assignConnections();
+    // Whoever asked for it has left or has another one.
+    if (this.idle.includes(connection)) connection.isKept = true;
+    if (this.isRetired) this.dropIdle();
+  }
+
+  onConnectFailed(connection: Http1Connection, failure: Failure): void {
+    remove(this.connecting, connection);
+    this.stats.connections--;
+    this.stats.connectFailures++;
+    // The longest waiting stream pays, unless as many connects as there are streams are still under way.
+    const stream = this.firstInQueue;
+    if (stream !== null && this.stats.pending > this.connecting.length) this.failSoon(stream, failure);
+    if (this.firstInQueue !== null) this.endTurnSoon();
+  }
+
+  onReleased(connection: Http1Connection): void {
+    connection.isKept = true;
+    this.keep(connection);
+    if (this.firstInQueue !== null || this.isRetired) this.endTurnSoon();
+  }
+
+  onGone(connection: Http1Connection): void {
+    this.stats.connections--;
+    if (remove(this.idle, connection)) this.stats.idle--;
+    if (this.firstInQueue !== null) this.endTurnSoon();
+  }
+
+  private keep(connection: Http1Connection): void {
+    this.timer.watch(this);
+    connection.idleSinceMs = this.timer.nowMs;
+    this.idle.push(connection);
+    this.stats.idle++;
+  }
+
+  onSweep(nowMs: number): boolean {
+    while (this.idle.length > 0 && nowMs - this.idle[0]!.idleSinceMs >= this.idleMs) this.idle[0]!.dispose();
+    while (this.connecting.length > 0 && nowMs - this.connecting[0]!.startedAtMs >= this.connectTimeoutMs) {
+      this.connecting[0]!.giveUp(failures['connect-timeout']);
+    }
+    return this.idle.length > 0 || this.connecting.length > 0;
+  }
+
+  // --- The queue: doubly linked, so that a stream that is destroyed leaves it at once ----------------------------------------------
+
+  /** Streams that a connection can take, kept or still to be made, do not count. */
+  private isFull(): boolean {
+    const busy = this.stats.connections - this.stats.idle - this.connecting.length;
+    return this.stats.pending - (this.connectionsMax - busy) >= this.pendingMax;
+  }
+
+  private joinQueue(stream: Http1Stream): void {
+    stream.previousInQueue = this.lastInQueue;
+    if (this.lastInQueue === null) this.firstInQueue = stream;
+    else this.lastInQueue.nextInQueue = stream;
+    this.lastInQueue = stream;
+    this.stats.pending++;
+  }
+
+  private joinQueueFirst(stream: Http1Stream): void {
+    stream.nextInQueue = this.firstInQueue;
+    if (this.firstInQueue === null) this.lastInQueue = stream;
+    else this.firstInQueue.previousInQueue = stream;
+    this.firstInQueue = stream;
+    this.stats.pending++;
+  }
+
+  /** Does nothing for a stream that is not in the queue. */
+  leaveQueue(stream: Http1Stream): void {
+    const { nextInQueue: next, previousInQueue: previous } = stream;
+    if (previous === null && this.firstInQueue !== stream) return;
+    if (previous === null) this.firstInQueue = next;
+    else previous.nextInQueue = next;
+    if (next === null) this.lastInQueue = previous;
+    else next.previousInQueue = previous;
+    stream.nextInQueue = null;
+    stream.previousInQueue = null;
+    this.stats.pending--;
+  }
+}
+
+/** Oldest entries go first, so the search is short. */
+function remove(connections: Http1Connection[], connection: Http1Connection): boolean {
+  const index = connections.indexOf(connection);
+  if (index < 0) return false;
+  connections.splice(index, 1);
+  return true;
+}
