@@ -1,0 +1,239 @@
+/**
+ * The text of `/metrics`: counts out of shared memory and gauges read at the time, rendered by prom-client in the worker pool.
+ *
+ * prom-client's own histograms only take observations one by one, so counts are handed to it in the form in which it takes them from
+ * other processes of a cluster (`AggregatorRegistry.aggregate`), which also adds up the tables of several event loops.
+ */
+import assert from 'node:assert/strict';
+import { AggregatorRegistry } from 'prom-client';
+import { bucketCount, bucketIndex } from './histogram.ts';
+import type { LoopReading } from './loop-delay.ts';
+import { parts } from './recorder.ts';
+import { type CodeCount, partBoundsMs, rowLayout, rowOf, type SeriesLabels, type SeriesTable } from './series.ts';
+
+export interface UpstreamReading {
+  readonly destination: string;
+  readonly connections: number;
+  readonly idle: number;
+  readonly pending: number;
+}
+
+export interface ListenerReading {
+  /** `outbound`, `inbound`, `upstream:NAME`. */
+  readonly listener: string;
+  readonly connections: number;
+}
+
+export interface ProcessReading {
+  readonly residentBytes: number;
+  /** User and system. */
+  readonly cpuSeconds: number;
+  /** Since the epoch. */
+  readonly startTimeSeconds: number;
+}
+
+/** Plain values and shared memory only: it is posted to a worker. Lists with the same labels twice are added up. */
+export interface MetricsInput {
+  /** One for each event loop. */
+  readonly tables: readonly SeriesTable[];
+  readonly failures: readonly CodeCount[];
+  readonly retries: readonly CodeCount[];
+  readonly upstreams: readonly UpstreamReading[];
+  readonly listeners: readonly ListenerReading[];
+  readonly loops: readonly LoopReading[];
+  readonly config: { readonly revision: number; readonly isConnected: boolean; readonly nacks: number };
+  readonly process: ProcessReading;
+  /** Requests counted under `other`, for want of a series of their own. */
+  readonly overflowed: number;
+  readonly accessLogLinesDropped: number;
+}
+
+/** The process as a whole, whichever thread asks. */
+export function readProcess(): ProcessReading {
+  const { user, system } = process.cpuUsage();
+  return {
+    residentBytes: process.memoryUsage.rss(),
+    cpuSeconds: (user + system) / 1e6,
+    startTimeSeconds: Math.round(Date.now() - process.uptime() * 1000) / 1000,
+  };
+}
+
+/** `le` of weft_request_duration_seconds and of weft_hop_seconds, ms. All are bounds of what was counted, so no count is a guess. */
+export const durationBoundsMs = [0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000, 60_000] as const;
+export const hopBoundsMs = [0.1, 0.5, 1, 5, 25, 100, 1000] as const;
+
+/** What prom-client takes from other processes: `getMetricsAsJSON`. */
+interface MetricJson {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  readonly aggregator: 'sum' | 'first';
+  readonly values: ValueJson[];
+}
+interface ValueJson {
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly value: number;
+  readonly metricName?: string;
+}
+
+/**
+ * Prometheus text format 0.0.4. `input` is a `MetricsInput`; it comes from another thread, so its type is checked here.
+ * @throws AssertionError when it is something else.
+ */
+export async function renderMetrics(input: unknown): Promise<string> {
+  assertMetricsInput(input);
+  return AggregatorRegistry.aggregate([
+    [...trafficMetrics(input), ...stateMetrics(input), ...processMetrics(input)],
+  ]).metrics();
+}
+
+function trafficMetrics(input: MetricsInput): MetricJson[] {
+  const requests = counter('weft_requests_total', 'Requests finished, by the class of the status sent to the caller.');
+  const durations = histogram(
+    'weft_request_duration_seconds',
+    'From head read to last byte, with the wait for the loop.',
+  );
+  const hops = histogram('weft_hop_seconds', 'Parts of the duration; a request counts only in parts that took time.');
+  for (const table of input.tables) {
+    table.labels.forEach((labels, index) => {
+      addRow(rowOf(table, index), labels, requests, durations, hops);
+    });
+  }
+  const failures = counter('weft_failures_total', 'Local replies, cut answers and refused heads, by failure code.');
+  for (const { direction, code, count } of input.failures) add(failures, { direction, code }, count);
+  const retries = counter('weft_retries_total', 'Further attempts, by the failure that caused them.');
+  for (const { direction, code, count } of input.retries) add(retries, { direction, code }, count);
+  const overflowed = counter(
+    'weft_series_overflowed_total',
+    'Requests counted as "other": the limit of series is reached.',
+  );
+  add(overflowed, {}, input.overflowed);
+  return [requests, durations, hops, failures, retries, overflowed];
+}
+
+function addRow(
+  row: Float64Array,
+  { direction, source, destination, route, statusClass }: SeriesLabels,
+  requests: MetricJson,
+  durations: MetricJson,
+  hops: MetricJson,
+): void {
+  const labels = { direction, source, destination, route, status_class: statusClass };
+  add(requests, labels, row[rowLayout.requests]!);
+  const duration = row.subarray(rowLayout.duration, rowLayout.duration + bucketCount);
+  addHistogram(durations, labels, duration, durationCuts, row[rowLayout.durationSumMs]!);
+  parts.forEach((part, index) => {
+    const start = rowLayout.parts + index * rowLayout.partBuckets;
+    const counts = row.subarray(start, start + rowLayout.partBuckets);
+    if (counts.every((count) => count === 0)) return;
+    addHistogram(hops, { ...labels, part }, counts, hopCuts, row[rowLayout.partSumsMs + index]!);
+  });
+}
+
+function stateMetrics(input: MetricsInput): MetricJson[] {
+  const connections = gauge('weft_upstream_connections', 'Connections to endpoints of a Service.', 'sum');
+  const pending = gauge('weft_upstream_pending', 'Requests that wait for a connection.', 'sum');
+  for (const upstream of input.upstreams) {
+    const { destination } = upstream;
+    add(connections, { destination, state: 'active' }, upstream.connections - upstream.idle);
+    add(connections, { destination, state: 'idle' }, upstream.idle);
+    add(pending, { destination }, upstream.pending);
+  }
+  const listeners = gauge('weft_listener_connections', 'Connections that callers hold to a listener.', 'sum');
+  for (const { listener, connections: open } of input.listeners) add(listeners, { listener }, open);
+
+  const delay = gauge(
+    'weft_event_loop_delay_seconds',
+    'Longest turn of the event loop since about the last two scrapes.',
+  );
+  const utilization = gauge(
+    'weft_event_loop_utilization',
+    'Share of time in which the event loop did not sleep, 0 to 1.',
+  );
+  input.loops.forEach((reading, loop) => {
+    add(delay, { loop }, reading.longestTurnMs / 1000);
+    add(utilization, { loop }, reading.utilization);
+  });
+
+  const revision = gauge('weft_config_revision', 'Revision of the configuration in force.');
+  add(revision, {}, input.config.revision);
+  const connected = gauge('weft_config_connected', '1 while connected to a control plane.');
+  add(connected, {}, input.config.isConnected ? 1 : 0);
+  const nacks = counter('weft_config_nacks_total', 'Configurations that were refused.');
+  add(nacks, {}, input.config.nacks);
+  return [connections, pending, listeners, delay, utilization, revision, connected, nacks];
+}
+
+function processMetrics({ process: reading, accessLogLinesDropped }: MetricsInput): MetricJson[] {
+  const memory = gauge('process_resident_memory_bytes', 'Resident memory size in bytes.');
+  add(memory, {}, reading.residentBytes);
+  const cpu = counter('process_cpu_seconds_total', 'Total user and system CPU time spent in seconds.');
+  add(cpu, {}, reading.cpuSeconds);
+  const start = gauge('process_start_time_seconds', 'Start time of the process since unix epoch in seconds.');
+  add(start, {}, reading.startTimeSeconds);
+  const dropped = counter('weft_access_log_lines_dropped_total', 'Lines of the access log that could not be written.');
+  add(dropped, {}, accessLogLinesDropped);
+  return [memory, cpu, start, dropped];
+}
+
+/** One `le`: everything below cell `end` is within it. */
+interface Cut {
+  readonly le: number;
+  readonly end: number;
+}
+
+const durationCuts: readonly Cut[] = durationBoundsMs.map((ms) => ({ le: seconds(ms), end: bucketIndex(ms) + 1 }));
+const hopCuts: readonly Cut[] = hopBoundsMs.map((ms) => ({ le: seconds(ms), end: partBoundsMs.indexOf(ms) + 1 }));
+
+/** The count is the sum of the cells and not the row's, so that it agrees with them while the loop goes on counting. */
+function addHistogram(
+  metric: MetricJson,
+  labels: Readonly<Record<string, string>>,
+  counts: Float64Array,
+  cuts: readonly Cut[],
+  sumMs: number,
+): void {
+  const bucketName = `${metric.name}_bucket`;
+  let within = 0;
+  let cell = 0;
+  for (const { le, end } of cuts) {
+    while (cell < end) within += counts[cell++]!;
+    metric.values.push({ metricName: bucketName, labels: { ...labels, le }, value: within });
+  }
+  while (cell < counts.length) within += counts[cell++]!;
+  metric.values.push(
+    { metricName: bucketName, labels: { ...labels, le: '+Inf' }, value: within },
+    { metricName: `${metric.name}_sum`, labels, value: sumMs / 1000 },
+    { metricName: `${metric.name}_count`, labels, value: within },
+  );
+}
+
+function counter(name: string, help: string): MetricJson {
+  return { name, help, type: 'counter', aggregator: 'sum', values: [] };
+}
+
+function gauge(name: string, help: string, aggregator: MetricJson['aggregator'] = 'first'): MetricJson {
+  return { name, help, type: 'gauge', aggregator, values: [] };
+}
+
+function histogram(name: string, help: string): MetricJson {
+  return { name, help, type: 'histogram', aggregator: 'sum', values: [] };
+}
+
+function add(metric: MetricJson, labels: Readonly<Record<string, string | number>>, value: number): void {
+  metric.values.push({ labels, value });
+}
+
+/** By way of whole microseconds, so that 0.1 ms is 0.0001 and not its neighbour. */
+function seconds(ms: number): number {
+  return Math.round(ms * 1000) / 1e6;
+}
+
+function assertMetricsInput(input: unknown): asserts input is MetricsInput {
+  assert(typeof input === 'object' && input !== null, 'metrics are rendered from an object');
+  const lists: (keyof MetricsInput)[] = ['tables', 'failures', 'retries', 'upstreams', 'listeners', 'loops'];
+  const fields = input as Readonly<Record<string, unknown>>;
+  for (const name of lists) assert(Array.isArray(fields[name]), `metrics are rendered from a list of ${name}`);
+  for (const name of ['config', 'process'])
+    assert(typeof fields[name] === 'object' && fields[name] !== null, `metrics are rendered from a ${name}`);
+}
