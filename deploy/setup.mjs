@@ -6,37 +6,64 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const [major, minor] = process.versions.node.split('.').map(Number);
-if (major < 20 || (major === 20 && minor < 20)) {
-  console.error(`Weft needs Node 20.20 or newer; this is ${process.version}.`);
+const stamps = join(root, 'node_modules/.cache/weft');
+
+requireNode(20, 20);
+// The lock file decides, as npm understands it: packages that were installed by hand are fine.
+// The build needs the development packages also where NODE_ENV says production.
+if (!isInstalled()) run('install', 'npm ci --include=dev --no-audit --no-fund');
+step('generate', ['proto', 'deploy/generate.mjs', 'package-lock.json'], 'src/wire/generated/push.js');
+step('build', ['src', 'proto', 'deploy/build.mjs', 'package-lock.json'], 'dist/bin/weft.js');
+
+function requireNode(major, minor) {
+  const [actualMajor, actualMinor] = process.versions.node.split('.').map(Number);
+  if (actualMajor > major || (actualMajor === major && actualMinor >= minor)) return;
+  console.error(`Weft needs Node ${major}.${minor} or newer; this is ${process.version}.`);
   process.exit(1);
 }
 
-const filesBelow = (path) =>
-  statSync(path).isDirectory()
-    ? readdirSync(path)
-        .sort()
-        .flatMap((name) => filesBelow(join(path, name)))
-    : [path];
-function fingerprint(paths) {
-  const hash = createHash('sha256').update(process.version);
-  for (const path of paths.map((name) => join(root, name)).filter(existsSync)) {
-    for (const file of filesBelow(path).filter((name) => !name.includes('/generated/')))
-      hash.update(file.slice(root.length)).update(readFileSync(file));
-  }
-  return hash.digest('hex');
+/** Whether node_modules holds every package of the lock file at its version (those for other platforms aside). */
+function isInstalled() {
+  const hidden = join(root, 'node_modules/.package-lock.json');
+  if (!existsSync(hidden)) return false;
+  const actual = JSON.parse(readFileSync(hidden, 'utf8')).packages;
+  const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
+  return Object.entries(wanted).every(
+    ([path, { version, optional }]) =>
+      path === '' || (actual[path] === undefined ? optional === true : actual[path].version === version),
+  );
 }
 
-function step(name, inputs, output, command) {
-  const stamp = join(root, 'node_modules/.cache/weft', name);
+/** Runs `deploy/NAME.mjs` unless its output is there and its inputs are what they were when it was made. */
+function step(name, inputs, output) {
+  const stamp = join(stamps, name);
   const wanted = fingerprint(inputs);
   if (existsSync(join(root, output)) && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
-  console.error(`setup: ${name}`);
-  execSync(command, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
-  mkdirSync(join(root, 'node_modules/.cache/weft'), { recursive: true });
+  run(name, `"${process.execPath}" deploy/${name}.mjs`);
+  mkdirSync(stamps, { recursive: true });
   writeFileSync(stamp, wanted);
 }
 
-step('install', ['package.json', 'package-lock.json', '.npmrc'], 'node_modules', 'npm ci --no-audit --no-fund');
-step('generate', ['proto', 'deploy/generate.mjs'], 'src/wire/generated/push.js', 'node deploy/generate.mjs');
-step('build', ['src', 'proto', 'package-lock.json', 'deploy/build.mjs'], 'dist/bin/weft.js', 'node deploy/build.mjs');
+function run(name, command) {
+  console.error(`setup: ${name}`);
+  try {
+    execSync(command, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  } catch {
+    console.error(`setup: ${name} failed (${command}); what it said is above.`);
+    process.exit(1);
+  }
+}
+
+function fingerprint(paths) {
+  const hash = createHash('sha256').update(process.version);
+  for (const file of paths.map((path) => join(root, path)).flatMap(filesBelow))
+    hash.update(file.slice(root.length)).update('\0').update(readFileSync(file)).update('\0');
+  return hash.digest('hex');
+}
+
+function filesBelow(path) {
+  if (!statSync(path).isDirectory()) return [path];
+  // Generated code is an output, not an input.
+  const names = readdirSync(path).filter((name) => name !== 'generated');
+  return names.sort().flatMap((name) => filesBelow(join(path, name)));
+}

@@ -12,7 +12,7 @@ const stopMs = 5_000;
 
 /** Resolves with the exit code, once the control plane was told to stop and has. */
 export function serveControlPlane(flags: ControlPlaneFlags, terminal: Terminal): Promise<number> {
-  const logger = openProcessLogger();
+  const logger = openProcessLogger('control-plane');
   const start = async () => {
     const { api, push, close } = await startExplained(flags, logger);
     terminal.out(JSON.stringify({ ready: 'control-plane', api, push }));

@@ -10,7 +10,7 @@ import type { Terminal } from './terminal.ts';
 
 /** Resolves with the exit code, once the sidecar was told to stop and has. */
 export function serveSidecar(options: SidecarOptions, stopMs: number, terminal: Terminal): Promise<number> {
-  const logger = openProcessLogger();
+  const logger = openProcessLogger('sidecar');
   const start = async () => {
     const sidecar = await startExplained(options);
     void sidecar.ready.then(() => terminal.out(readyLine(sidecar)));
@@ -31,7 +31,7 @@ export function runWithSidecar(
   [command = '', ...args]: readonly string[],
   terminal: Terminal,
 ): Promise<number> {
-  endOnFault(openProcessLogger());
+  endOnFault(openProcessLogger('sidecar'));
   const start = async () => {
     const sidecar = await startExplained(options);
     // Standard output is the app's.
