@@ -21,6 +21,7 @@ export class Processes {
 
   /** Starts `weft ARGS` and resolves with its ready line, which comes on standard output or (weft run) standard error. */
   start(name, args) {
+    if (this.#isStopping) return Promise.reject(new Error(`${name} is not started any more`));
     const child = spawn(process.execPath, [executable, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     const lastLines = [];
     this.#running.push({ name, child });
