@@ -57,6 +57,8 @@ export const limits = {
   regexCutOffWindowMs: 60_000,
   /** How long a request waits for its patterns in all, the start of a worker included. */
   regexWaitMs: 1_000,
+  /** One task of compiling or rendering: the largest Service takes a few seconds. */
+  poolTaskMs: 60_000,
 
   /** Configuration. */
   objectBytesMax: 1024 * 1024,

@@ -1,0 +1,52 @@
+/** The tasks of the worker pool: what goes in, what comes out. A new kind is a line here and an export of worker.ts. */
+import type { ServiceUnit } from '../model/snapshot.ts';
+import type { CompiledUnit } from '../proxy/compiled-unit.ts';
+
+/** Checks of one batch: check i asks whether `subjects[i]` as a whole matches `sources[patternOf[i]]`. */
+export interface PatternBatch {
+  readonly sources: readonly string[];
+  readonly patternOf: readonly number[];
+  readonly subjects: readonly string[];
+  /** Where the worker tells how far it is: see `Progress`. */
+  readonly progress: SharedArrayBuffer;
+}
+
+export interface Tasks {
+  compile(units: readonly ServiceUnit[]): readonly CompiledUnit[];
+  /** One byte a check, 1 when it matched. */
+  matchPatterns(batch: PatternBatch): Uint8Array;
+  /** Prometheus text of telemetry/render.ts, which checks its input. */
+  renderMetrics(input: unknown): Promise<string>;
+}
+export type TaskName = keyof Tasks;
+
+/**
+ * How far a worker is with a batch, in memory that outlives it: the only witness of which pattern stalled. One writer, one reader; each
+ * batch has its own, because a worker that is being ended may still write.
+ */
+export class Progress {
+  readonly buffer: SharedArrayBuffer;
+  private readonly startedAt: Float64Array;
+  private readonly at: Int32Array;
+
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(16)) {
+    this.buffer = buffer;
+    this.startedAt = new Float64Array(buffer, 0, 1);
+    this.at = new Int32Array(buffer, 8, 1);
+  }
+
+  /** `nowMs` by the monotonic clock that all threads share. */
+  begin(check: number, nowMs: number): void {
+    this.startedAt[0] = nowMs;
+    Atomics.store(this.at, 0, check + 1);
+  }
+
+  /** The check being evaluated; -1 before the first. */
+  get check(): number {
+    return Atomics.load(this.at, 0) - 1;
+  }
+
+  get checkStartedAtMs(): number {
+    return this.startedAt[0]!;
+  }
+}

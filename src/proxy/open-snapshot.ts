@@ -1,0 +1,251 @@
+/**
+ * Opens compiled units on one loop: a version of the configuration that requests look up. What did not change is taken over from the
+ * version before: whole Services, and within a changed one the endpoints whose address stays, with their upstream.
+ */
+import assert from 'node:assert';
+import type { Timeouts, UnitName } from '../model/snapshot.ts';
+import type { Balancer, Candidates } from './balancer/balancer.ts';
+import { type ConsistentOptions, Maglev, RingHash } from './balancer/consistent.ts';
+import { WeightedRandom } from './balancer/random.ts';
+import { RoundRobin, WeightedRoundRobin } from './balancer/round-robin.ts';
+import { LeastRequest, PeakEwma } from './balancer/two-choices.ts';
+import {
+  bytesOf,
+  type CompiledUnit,
+  endpointNamesOf,
+  factsOf,
+  float64Of,
+  int32Of,
+  sections,
+  slotsHeader,
+  Texts,
+  type UnitFacts,
+  uint16Of,
+  uint32Of,
+} from './compiled-unit.ts';
+import type { SharedLiveState } from './live-state.ts';
+import { type ActionFacts, OpenAction, openDirectAction } from './loop-action.ts';
+import { RouteTable } from './router.ts';
+import type { SlotTable } from './slot-table.ts';
+import type { LoopAction, LoopEndpoint, LoopService, LoopSnapshot, PickFacts } from './tables.ts';
+import type { Upstream } from './upstream/upstream.ts';
+
+export interface OpenOptions {
+  readonly revision: number;
+  readonly compiled: Iterable<CompiledUnit>;
+  /** The version in force on this loop. */
+  readonly previous: OpenSnapshot | null;
+  readonly live: SharedLiveState;
+  /** On the loop that applies configuration. Null on every other: the units come with their slots assigned. */
+  readonly slots: SlotTable | null;
+  /** `Math.random`. */
+  readonly random: () => number;
+}
+
+export interface OpenResult {
+  readonly snapshot: OpenSnapshot;
+  /** Endpoints that the new version does not hold: their upstreams can retire once it is in force. */
+  readonly left: readonly LoopEndpoint[];
+}
+
+/**
+ * The previous version stays usable by the requests that hold it. Costs about a microsecond an endpoint and nothing a route: actions and strings are opened at their first use.
+ */
+export function openSnapshot({ revision, compiled, previous, live, slots, random }: OpenOptions): OpenResult {
+  const units = [...compiled];
+  slots?.assign(units);
+  const services = new Map<UnitName, OpenService>();
+  const left: LoopEndpoint[] = [];
+  for (const unit of units) {
+    const before = previous?.services.get(unit.name) ?? null;
+    services.set(unit.name, before?.compiled === unit ? before : new OpenService(unit, before, live, random));
+  }
+  for (const before of previous?.services.values() ?? []) {
+    const now = services.get(before.name);
+    if (now === before) continue;
+    const kept = new Set<LoopEndpoint>(now?.endpoints);
+    for (const endpoint of before.endpoints) if (!kept.has(endpoint)) left.push(endpoint);
+  }
+  return { snapshot: new OpenSnapshot(revision, services), left };
+}
+
+export class OpenSnapshot implements LoopSnapshot {
+  readonly revision: number;
+  readonly services: ReadonlyMap<UnitName, OpenService>;
+  private readonly exactHosts = new Map<string, OpenService>();
+  /** By suffix, with its leading dot. */
+  private readonly wildcardHosts = new Map<string, OpenService>();
+
+  constructor(revision: number, services: ReadonlyMap<UnitName, OpenService>) {
+    this.revision = revision;
+    this.services = services;
+    for (const service of services.values()) {
+      for (const host of service.hosts) {
+        if (host.startsWith('*.')) this.wildcardHosts.set(host.slice(1), service);
+        else this.exactHosts.set(host, service);
+      }
+    }
+  }
+
+  findByHost(host: string): LoopService | null {
+    const exact = this.exactHosts.get(host);
+    if (exact !== undefined) return exact;
+    if (this.wildcardHosts.size === 0) return null;
+    // From the left, so the longest suffix comes first; a wildcard stands for at least one label, so never from index 0.
+    for (let dot = host.indexOf('.', 1); dot !== -1; dot = host.indexOf('.', dot + 1)) {
+      const service = this.wildcardHosts.get(host.slice(dot));
+      if (service !== undefined) return service;
+    }
+    return null;
+  }
+
+  find(unit: UnitName): LoopService | null {
+    return this.services.get(unit) ?? null;
+  }
+}
+
+class OpenEndpoint implements LoopEndpoint {
+  readonly address: string;
+  readonly host: string;
+  readonly port: number;
+  readonly slot: number;
+  // These two may change while the address stays. The object is kept then, because its upstream is: a request under the old version
+  // sees the newer facts, which only say how to speak to the same process.
+  zone: string;
+  hasSidecar: boolean;
+  upstream: Upstream | null = null;
+
+  constructor(address: string, host: string, port: number, slot: number, zone: string, hasSidecar: boolean) {
+    this.address = address;
+    this.host = host;
+    this.port = port;
+    this.slot = slot;
+    this.zone = zone;
+    this.hasSidecar = hasSidecar;
+  }
+}
+
+class OpenService implements LoopService {
+  readonly compiled: CompiledUnit;
+  readonly name: UnitName;
+  readonly service: string;
+  readonly namespace: string;
+  readonly hosts: readonly string[];
+  readonly timeouts: Timeouts;
+  readonly endpoints: readonly OpenEndpoint[];
+  readonly directAction: LoopAction;
+  readonly hasRoutes: boolean;
+  readonly routes: RouteTable | null;
+  readonly patternCount: number;
+  private readonly balancer: Balancer | null;
+
+  constructor(unit: CompiledUnit, before: OpenService | null, live: SharedLiveState, random: () => number) {
+    const facts = factsOf(unit);
+    const slots = int32Of(unit, sections.slots);
+    assert(slots[0] === 1, 'a unit has its slots before it is opened');
+    this.compiled = unit;
+    this.name = unit.name;
+    this.service = facts.service;
+    this.namespace = facts.namespace;
+    this.hosts = facts.hosts;
+    this.timeouts = facts.timeouts;
+    this.endpoints = openEndpoints(unit, slots, before);
+    this.directAction = openDirectAction(unit.name, facts.timeouts, live);
+    this.hasRoutes = facts.hasRoutes;
+    this.routes = facts.hasRoutes ? openRoutes(unit, facts, slots, this.endpoints.length, live) : null;
+    this.patternCount = facts.patterns.length;
+    this.balancer = openBalancer(unit, facts, this.endpoints, slots[1]!, live, random);
+  }
+
+  pick(facts: PickFacts): LoopEndpoint | null {
+    return this.balancer === null ? null : this.balancer.pick(facts);
+  }
+}
+
+function openEndpoints(unit: CompiledUnit, slots: Int32Array, before: OpenService | null): OpenEndpoint[] {
+  const records = int32Of(unit, sections.endpoints);
+  const { addresses, hosts, zones } = endpointNamesOf(unit);
+  const known = new Map<string, OpenEndpoint>();
+  for (const endpoint of before?.endpoints ?? []) known.set(endpoint.address, endpoint);
+  return addresses.map((address, i) => {
+    const slot = slots[slotsHeader + i]!;
+    const hasSidecar = records[3 * i + 2] === 1;
+    const zone = zones[i]!;
+    const kept = known.get(address);
+    if (kept === undefined || kept.slot !== slot)
+      return new OpenEndpoint(address, hosts[i]!, records[3 * i]!, slot, zone, hasSidecar);
+    kept.zone = zone;
+    kept.hasSidecar = hasSidecar;
+    return kept;
+  });
+}
+
+function openRoutes(
+  unit: CompiledUnit,
+  facts: UnitFacts,
+  slots: Int32Array,
+  endpointCount: number,
+  live: SharedLiveState,
+): RouteTable {
+  const texts = new Texts(unit);
+  const actions = int32Of(unit, sections.actions);
+  const entries = bytesOf(unit, sections.splitEntries);
+  return new RouteTable(unit, facts, texts, actions.length / 4, (index) => {
+    const split = actions[4 * index + 3]!;
+    const slot = split === -1 ? 0 : slots[slotsHeader + endpointCount + split]!;
+    const action: ActionFacts = JSON.parse(texts.at(actions[4 * index]!));
+    return new OpenAction(
+      action,
+      { entries, first: actions[4 * index + 1]!, count: actions[4 * index + 2]!, slot },
+      live,
+    );
+  });
+}
+
+function openBalancer(
+  unit: CompiledUnit,
+  { balancer }: UnitFacts,
+  endpoints: readonly LoopEndpoint[],
+  slot: number,
+  live: SharedLiveState,
+  random: () => number,
+): Balancer | null {
+  const candidates = candidatesOf(unit, endpoints);
+  if (candidates.endpoints.length === 0) return null;
+  const { hashOn, boundedLoadPercent, policy } = balancer;
+  const hashing: ConsistentOptions = { candidates, hashOn, boundedLoadPercent, live, slot, random };
+  switch (policy) {
+    case 'RoundRobin':
+      return new RoundRobin(candidates, live, slot);
+    case 'WeightedRoundRobin':
+      return new WeightedRoundRobin(candidates, uint16Of(unit, sections.schedule), live, slot);
+    case 'Random':
+      return new WeightedRandom(candidates, float64Of(unit, sections.cumulative), random);
+    case 'LeastRequest':
+      return new LeastRequest(candidates, float64Of(unit, sections.cumulative), live, random);
+    case 'PeakEwma':
+      return new PeakEwma(candidates, float64Of(unit, sections.cumulative), live, random);
+    case 'RingHash':
+      return new RingHash(uint32Of(unit, sections.ringPositions), uint16Of(unit, sections.ringOwners), hashing);
+    case 'Maglev':
+      return new Maglev(uint16Of(unit, sections.maglev), hashing);
+    default:
+      return policy satisfies never;
+  }
+}
+
+function candidatesOf(unit: CompiledUnit, endpoints: readonly LoopEndpoint[]): Candidates {
+  const records = int32Of(unit, sections.endpoints);
+  const weighted: LoopEndpoint[] = [];
+  const weights: number[] = [];
+  let sum = 0;
+  for (let i = 0; i < endpoints.length; i++) {
+    const weight = records[3 * i + 1]!;
+    if (weight === 0) continue;
+    weighted.push(endpoints[i]!);
+    weights.push(weight);
+    sum += weight;
+  }
+  const average = sum / weights.length;
+  return { endpoints: weighted, weights: Float64Array.from(weights, (weight) => weight / average) };
+}

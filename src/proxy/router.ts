@@ -1,0 +1,199 @@
+/**
+ * Which match of a Service's routes applies to a request. One pass over the path hashes every prefix that ends at a segment, so the
+ * cost depends on the path and not on how many routes there are. Order: exact paths, patterns, prefixes from longest to shortest;
+ * within one path the order of precedence that the snapshot gave.
+ */
+import { type CompiledUnit, int32Of, type Pattern, sections, type Texts, type UnitFacts } from './compiled-unit.ts';
+import { joinedHeaderValue } from './headers.ts';
+import type { OpenAction } from './loop-action.ts';
+import { emptyPathHash, extendPathHash, tableStart } from './path-hash.ts';
+import { queryValue } from './query.ts';
+import type { RequestHead } from './request.ts';
+import type { LoopAction, LoopService, RouteDecision } from './tables.ts';
+
+const noMatch: RouteDecision = { tag: 'no-match' };
+const needsPatterns: RouteDecision = { tag: 'needs-patterns' };
+/** One for all answers: a decision is read before the next one is made. */
+const decided: { tag: 'action'; action: LoopAction } = { tag: 'action', action: null as unknown as LoopAction };
+
+/**
+ * Decides a request's action. `verdicts` are the answers of `SlowDecisions.matchPatterns`, null when it was not asked yet: it needs to
+ * be only when no match of higher precedence without a pattern applies. The answer is valid until the next call.
+ */
+export function route(service: LoopService, request: RequestHead, verdicts: Uint8Array | null): RouteDecision {
+  const { routes } = service;
+  if (routes === null) {
+    decided.action = service.directAction;
+    return decided;
+  }
+  const action = routes.find(request, verdicts);
+  if (action === notFound) return noMatch;
+  if (action === undecided) return needsPatterns;
+  decided.action = routes.action(action);
+  return decided;
+}
+
+const notFound = -1;
+const undecided = -2;
+
+const slash = 0x2f;
+const matchStride = 7;
+
+export class RouteTable {
+  readonly patterns: readonly Pattern[];
+
+  private readonly texts: Texts;
+  private readonly exactTable: Int32Array;
+  private readonly prefixTable: Int32Array;
+  private readonly paths: Int32Array;
+  private readonly matches: Int32Array;
+  private readonly tests: Int32Array;
+  private readonly patternMatchFirst: number;
+  private readonly patternMatchCount: number;
+  private readonly exactCharsMax: number;
+  private readonly hashedCharsMax: number;
+  private readonly prefixSlashesMax: number;
+  /** Scratch of one look-up: where prefixes of the path end, and their hashes, shortest first. */
+  private readonly prefixEnds: Int32Array;
+  private readonly prefixHashes: Int32Array;
+  private readonly actions: (OpenAction | null)[];
+  private readonly openAction: (index: number) => OpenAction;
+
+  /** `openAction` is called once an action, when a request first needs it. */
+  constructor(
+    unit: CompiledUnit,
+    facts: UnitFacts,
+    texts: Texts,
+    actionCount: number,
+    openAction: (index: number) => OpenAction,
+  ) {
+    this.patterns = facts.patterns;
+    this.texts = texts;
+    this.exactTable = int32Of(unit, sections.exactTable);
+    this.prefixTable = int32Of(unit, sections.prefixTable);
+    this.paths = int32Of(unit, sections.paths);
+    this.matches = int32Of(unit, sections.matches);
+    this.tests = int32Of(unit, sections.tests);
+    this.patternMatchFirst = facts.patternMatchFirst;
+    this.patternMatchCount = facts.patternMatchCount;
+    this.exactCharsMax = facts.exactCharsMax;
+    // One more than the longest prefix: the character behind it decides whether a segment ends there.
+    this.hashedCharsMax = Math.max(facts.exactCharsMax, facts.prefixCharsMax + 1);
+    this.prefixSlashesMax = facts.prefixSlashesMax;
+    this.prefixEnds = new Int32Array(facts.prefixSlashesMax + 1);
+    this.prefixHashes = new Int32Array(facts.prefixSlashesMax + 1);
+    this.actions = new Array<OpenAction | null>(actionCount).fill(null);
+    this.openAction = openAction;
+  }
+
+  action(index: number): OpenAction {
+    let action = this.actions[index]!;
+    if (action === null) {
+      action = this.openAction(index);
+      this.actions[index] = action;
+    }
+    return action;
+  }
+
+  /** Index of the action, `notFound` or `undecided`. */
+  find(request: RequestHead, verdicts: Uint8Array | null): number {
+    const { path } = request;
+    const hashedChars = Math.min(path.length, this.hashedCharsMax);
+    let hash = emptyPathHash;
+    let prefixes = 0;
+    for (let i = 0; i < hashedChars; i++) {
+      const c = path.charCodeAt(i);
+      if (c === slash && prefixes <= this.prefixSlashesMax) {
+        this.prefixEnds[prefixes] = i;
+        this.prefixHashes[prefixes++] = hash;
+      }
+      hash = extendPathHash(hash, c);
+    }
+    const isWhole = hashedChars === path.length;
+    if (isWhole && prefixes <= this.prefixSlashesMax && path.charCodeAt(path.length - 1) !== slash) {
+      this.prefixEnds[prefixes] = path.length;
+      this.prefixHashes[prefixes++] = hash;
+    }
+
+    if (isWhole && path.length <= this.exactCharsMax) {
+      const at = this.findPath(this.exactTable, path, path.length, hash);
+      const action = at === -1 ? notFound : this.firstOfPath(at, request, verdicts);
+      if (action !== notFound) return action;
+    }
+    if (this.patternMatchCount > 0) {
+      const action = this.firstMatch(this.patternMatchFirst, this.patternMatchCount, request, verdicts);
+      if (action !== notFound) return action;
+    }
+    for (let i = prefixes - 1; i >= 0; i--) {
+      const at = this.findPath(this.prefixTable, path, this.prefixEnds[i]!, this.prefixHashes[i]!);
+      const action = at === -1 ? notFound : this.firstOfPath(at, request, verdicts);
+      if (action !== notFound) return action;
+    }
+    return notFound;
+  }
+
+  /** Index of the record in `paths` of the first `length` characters of `path`, or -1. */
+  private findPath(table: Int32Array, path: string, length: number, hash: number): number {
+    const mask = (table.length >> 1) - 1;
+    if (mask < 0) return -1;
+    for (let entry = tableStart(hash, mask); ; entry = (entry + 1) & mask) {
+      const at = table[2 * entry + 1]! - 1;
+      if (at === -1) return -1;
+      if (table[2 * entry] !== hash) continue;
+      const text = this.texts.at(this.paths[3 * at]!);
+      if (text.length === length && path.startsWith(text)) return at;
+    }
+  }
+
+  private firstOfPath(at: number, request: RequestHead, verdicts: Uint8Array | null): number {
+    return this.firstMatch(this.paths[3 * at + 1]!, this.paths[3 * at + 2]!, request, verdicts);
+  }
+
+  private firstMatch(first: number, count: number, request: RequestHead, verdicts: Uint8Array | null): number {
+    for (let match = first; match < first + count; match++) {
+      const result = this.testMatch(match * matchStride, request, verdicts);
+      if (result !== notFound) return result;
+    }
+    return notFound;
+  }
+
+  /** Cheap tests first: verdicts are asked for only when all else holds. */
+  private testMatch(at: number, request: RequestHead, verdicts: Uint8Array | null): number {
+    const { matches } = this;
+    const method = matches[at]!;
+    if (method !== -1 && this.texts.at(method) !== request.method) return notFound;
+    const headers = this.runTests(matches[at + 1]!, matches[at + 2]!, request, true, verdicts);
+    if (headers === notFound) return notFound;
+    const query = this.runTests(matches[at + 3]!, matches[at + 4]!, request, false, verdicts);
+    if (query === notFound) return notFound;
+    const pathPattern = matches[at + 5]!;
+    if (pathPattern !== -1) {
+      if (verdicts === null) return undecided;
+      if (verdicts[pathPattern] !== 1) return notFound;
+    }
+    return headers === undecided || query === undecided ? undecided : matches[at + 6]!;
+  }
+
+  /** 0 when every test holds, `notFound` when one does not, `undecided` when that depends on verdicts that are not there. */
+  private runTests(
+    first: number,
+    count: number,
+    request: RequestHead,
+    onHeaders: boolean,
+    verdicts: Uint8Array | null,
+  ): number {
+    let result = 0;
+    for (let at = 2 * first; at < 2 * (first + count); at += 2) {
+      const value = this.tests[at + 1]!;
+      if (value < 0) {
+        if (verdicts === null) result = undecided;
+        else if (verdicts[-1 - value] !== 1) return notFound;
+        continue;
+      }
+      const name = this.texts.at(this.tests[at]!);
+      const sent = onHeaders ? joinedHeaderValue(request.headers, name) : queryValue(request.query, name);
+      if (sent !== this.texts.at(value)) return notFound;
+    }
+    return result;
+  }
+}
