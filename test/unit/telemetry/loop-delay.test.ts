@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { setImmediate as nextCheck } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
@@ -120,5 +122,38 @@ describe('watchLoop', () => {
     await nextCheck();
     await nextCheck();
     expect(turns).toBe(0);
+  });
+
+  it('sees what bytes waited that came as the loop was blocked, and nothing of a wait for bytes', async () => {
+    const { loop, stop } = watchLoop();
+    const waits: { waitMs: number; isEstimate: boolean }[] = [];
+    const server = createServer((socket) => {
+      socket.on('data', () => {
+        const waitMs = loop.currentLoopWaitMs(performance.now());
+        waits.push({ waitMs, isEstimate: loop.isEstimate });
+        socket.write('x');
+      });
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    await once(client, 'connect');
+    const callAfterSleepAndBlock = async (sleepMs: number, blockMs: number) => {
+      await new Promise((resolve) => setTimeout(resolve, sleepMs));
+      client.write('x');
+      const untilMs = performance.now() + blockMs;
+      while (performance.now() < untilMs);
+      await once(client, 'data');
+    };
+    await callAfterSleepAndBlock(0, 0);
+    waits.length = 0;
+    await callAfterSleepAndBlock(30, 20);
+    expect(waits).toEqual([{ waitMs: expect.any(Number), isEstimate: true }]);
+    expect(waits[0]!.waitMs).toBeGreaterThanOrEqual(19);
+    await callAfterSleepAndBlock(30, 0);
+    // Not the 30 ms, nor the 20 ms of long ago; a busy machine may add some of its own.
+    expect(waits[1]!.waitMs).toBeLessThan(15);
+    client.destroy();
+    server.close();
+    stop();
   });
 });

@@ -1,0 +1,185 @@
+import { once } from 'node:events';
+import { request as httpRequest } from 'node:http';
+import { createServer } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type Admin, AdminError, type AdminOptions, createAdmin } from '../../../src/sidecar/admin.ts';
+
+const open: Admin[] = [];
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((admin) => admin.close()));
+});
+
+async function start(changes: Partial<AdminOptions> = {}) {
+  const errors: { error: unknown; path: string }[] = [];
+  const admin = await createAdmin({
+    host: '127.0.0.1',
+    port: 0,
+    readiness: () => ({ isReady: true, reason: '' }),
+    renderMetrics: async () => 'weft_config_revision 7\n',
+    config: () => ({}),
+    stats: () => ({ windowMs: 0, series: [] }),
+    drain: () => {},
+    onError: (error, path) => errors.push({ error, path }),
+    ...changes,
+  });
+  open.push(admin);
+  const ask = (path: string, init?: RequestInit) => fetch(`http://${admin.address}${path}`, init);
+  return { admin, ask, errors };
+}
+
+describe('createAdmin', () => {
+  it('says that a port is taken, and by which flag to choose another', async () => {
+    const squatter = createServer().listen(0, '127.0.0.1');
+    await once(squatter, 'listening');
+    const address = squatter.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const refusal = await start({ port }).catch((error: unknown) => error);
+    expect(refusal).toBeInstanceOf(AdminError);
+    expect(refusal).toMatchObject({ code: 'port-taken', message: expect.stringContaining(`127.0.0.1:${port}`) });
+    expect(String(refusal)).toContain('--admin HOST:PORT');
+    squatter.close();
+  });
+
+  it.each(['0.0.0.0', '::', '10.0.0.1', 'example.com', '127.0.0.1.example.com', ''])(
+    'refuses to listen on %j, which is not loopback',
+    async (host) => {
+      await expect(start({ host })).rejects.toMatchObject({ code: 'not-loopback' });
+    },
+  );
+
+  it('answers 404 and 405 in JSON, with what would be right', async () => {
+    const { ask } = await start();
+    const missing = await ask('/nothing?x=1');
+    expect(missing.status).toBe(404);
+    expect(await missing.json()).toEqual({ error: 'not-found', message: expect.stringContaining('/nothing') });
+    for (const [path, method, allow] of [
+      ['/ready', 'POST', 'GET, HEAD'],
+      ['/drain', 'GET', 'POST'],
+      ['/drain', 'HEAD', 'POST'],
+      ['/metrics', 'DELETE', 'GET, HEAD'],
+    ] as const) {
+      const wrong = await ask(path, { method });
+      expect([wrong.status, wrong.headers.get('allow')]).toEqual([405, allow]);
+      if (method !== 'HEAD') expect(await wrong.json()).toMatchObject({ error: 'method-not-allowed' });
+    }
+    // Not on the prototype of anything.
+    for (const path of ['/constructor', '/__proto__', '//']) expect((await ask(path)).status).toBe(404);
+  });
+
+  it('answers 500 when a question fails, tells its owner, and goes on', async () => {
+    const fail = () => {
+      throw new Error('no');
+    };
+    const { ask, errors } = await start({ config: fail, stats: () => 1n, renderMetrics: () => Promise.reject(fail) });
+    for (const path of ['/config', '/stats', '/metrics']) {
+      const response = await ask(path);
+      expect(response.status).toBe(500);
+      expect(await response.json()).toMatchObject({ error: 'internal-error' });
+    }
+    expect(errors.map(({ path }) => path)).toEqual(['/config', '/stats', '/metrics']);
+    expect((await ask('/live')).status).toBe(200);
+  });
+
+  it('gives up on metrics at the deadline, and begins anew with the next scrape', async () => {
+    let renders = 0;
+    const { ask } = await start({
+      metricsDeadlineMs: 20,
+      renderMetrics: () => (++renders === 1 ? new Promise<string>(() => {}) : Promise.resolve('late 1\n')),
+    });
+    const late = await ask('/metrics');
+    expect(late.status).toBe(503);
+    expect(await late.json()).toMatchObject({ error: 'metrics-timeout' });
+    expect(await (await ask('/metrics')).text()).toBe('late 1\n');
+    expect(renders).toBe(2);
+  });
+
+  it('is not drained by a page in a browser', async () => {
+    let drains = 0;
+    const { ask } = await start({ drain: () => drains++ });
+    const refused = await ask('/drain', { method: 'POST', headers: { Origin: 'http://evil.example' } });
+    expect(refused.status).toBe(403);
+    expect(drains).toBe(0);
+    const accepted = await ask('/drain', { method: 'POST', body: 'whatever' });
+    expect(accepted.status).toBe(202);
+    expect(await accepted.json()).toEqual({ draining: true });
+    expect(drains).toBe(1);
+  });
+
+  it('says why it is not ready', async () => {
+    let reason = 'no-configuration';
+    const { ask } = await start({ readiness: () => ({ isReady: reason === '', reason }) });
+    const waiting = await ask('/ready');
+    expect(waiting.status).toBe(503);
+    expect(await waiting.json()).toEqual({ ready: false, reason: 'no-configuration' });
+    reason = '';
+    const ready = await ask('/ready');
+    expect([ready.status, await ready.json()]).toEqual([200, { ready: true }]);
+  });
+
+  it('renders once for all scrapes that come meanwhile', async () => {
+    let renders = 0;
+    let finish = (_text: string) => {};
+    let begun = () => {};
+    const isBegun = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const { admin, ask } = await start({
+      renderMetrics: () => {
+        renders++;
+        begun();
+        return new Promise<string>((resolve) => {
+          finish = resolve;
+        });
+      },
+    });
+    const first = ask('/metrics');
+    await isBegun;
+    const others = [ask('/metrics'), ask('/metrics')];
+    // Sent behind the others on connections of their own; when this one was answered they had been read.
+    for (let i = 0; i < 3; i++) await ask('/live');
+    finish('a 1\n');
+    for (const response of await Promise.all([first, ...others])) {
+      expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+      expect(await response.text()).toBe('a 1\n');
+    }
+    expect(renders).toBe(1);
+    expect(admin.address).toMatch(/^127\.0\.0\.1:\d+$/);
+  });
+
+  it('shows Maps and Sets of the configuration, and lists its endpoints', async () => {
+    const { ask } = await start({
+      config: () => ({ revision: 7, units: new Map([['cart.default', { hosts: new Set(['cart']) }]]) }),
+    });
+    expect(await (await ask('/config')).json()).toEqual({
+      revision: 7,
+      units: { 'cart.default': { hosts: ['cart'] } },
+    });
+    expect(await (await ask('/stats')).json()).toEqual({ windowMs: 0, series: [] });
+    const { endpoints } = (await (await ask('/')).json()) as { endpoints: { path: string }[] };
+    expect(endpoints.map(({ path }) => path)).toEqual([
+      '/',
+      '/ready',
+      '/live',
+      '/metrics',
+      '/config',
+      '/stats',
+      '/drain',
+    ]);
+    const head = await ask('/ready', { method: 'HEAD' });
+    expect([head.status, await head.text()]).toEqual([200, '']);
+  });
+
+  it('cuts what is open when it closes, and frees its port', async () => {
+    const { admin } = await start({ renderMetrics: () => new Promise(() => {}) });
+    const url = new URL(`http://${admin.address}/metrics`);
+    const hanging = httpRequest(url);
+    const ended = once(hanging, 'error');
+    hanging.end();
+    await once(hanging, 'finish');
+    await admin.close();
+    expect((await ended)[0]).toMatchObject({ code: 'ECONNRESET' });
+    const again = createServer().listen(Number(url.port), '127.0.0.1');
+    await once(again, 'listening');
+    again.close();
+  });
+});
