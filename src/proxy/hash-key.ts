@@ -1,7 +1,7 @@
 /** The key by which RingHash and Maglev send a request: the first of the configured sources that the request carries, hashed. */
 import loadXxhash from 'xxhash-wasm';
 import type { HashSource } from '../model/snapshot.ts';
-import { headerValue, joinedHeaderValue } from './headers.ts';
+import { joinedHeaderValue } from './headers.ts';
 import { queryValue } from './query.ts';
 import type { RequestHead } from './request.ts';
 
@@ -33,7 +33,7 @@ function keyOf(source: HashSource, request: RequestHead): string | undefined {
     case 'header':
       return joinedHeaderValue(request.headers, source.name);
     case 'cookie':
-      return cookieValue(headerValue(request.headers, 'cookie'), source.name);
+      return cookieValue(request.headers, source.name);
     case 'query':
       return queryValue(request.query, source.name);
     case 'path-segment':
@@ -45,16 +45,24 @@ function keyOf(source: HashSource, request: RequestHead): string | undefined {
   }
 }
 
-function cookieValue(cookies: string | undefined, name: string): string | undefined {
-  if (cookies === undefined) return undefined;
+/** The first cookie of that name; a client may send several Cookie fields (RFC 9113 section 8.2.3). */
+function cookieValue(headers: readonly string[], name: string): string | undefined {
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i]!.length !== 6 || headers[i]!.toLowerCase() !== 'cookie') continue;
+    const value = cookieOf(headers[i + 1]!, name);
+    if (value !== undefined) return value;
+  }
+  return undefined;
+}
+
+function cookieOf(cookies: string, name: string): string | undefined {
   let start = 0;
   while (start < cookies.length) {
     while (cookies.charCodeAt(start) === 0x20) start++;
     let end = cookies.indexOf(';', start);
     if (end === -1) end = cookies.length;
-    if (cookies.charCodeAt(start + name.length) === 0x3d && cookies.startsWith(name, start)) {
+    if (cookies.charCodeAt(start + name.length) === 0x3d && cookies.startsWith(name, start))
       return cookies.slice(start + name.length + 1, end);
-    }
     start = end + 1;
   }
   return undefined;

@@ -95,7 +95,10 @@ export class SharedLiveState implements LiveState {
   }
 }
 
+/** `performance.now` counts from the start of its own thread; this is the way from there to the machine's monotonic clock. */
+const threadStartMs = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+
 /** Milliseconds of the machine's monotonic clock: the same in every thread. */
 export function monotonicMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
+  return threadStartMs + performance.now();
 }

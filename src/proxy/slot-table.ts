@@ -9,7 +9,7 @@ import type { SharedLiveState } from './live-state.ts';
 
 interface HeldUnit {
   readonly compiled: CompiledUnit;
-  /** Slot by key within the unit. */
+  /** By an endpoint's address, `split NAME` or `service`, of which none looks like another. */
   readonly slots: ReadonlyMap<string, number>;
 }
 
@@ -74,10 +74,9 @@ export class SlotTable {
     section[1] = group;
     let at = 2;
     for (const address of endpointNamesOf(unit).addresses) {
-      const key = `endpoint ${address}`;
-      const slot = this.slotFor(unit.name, key, before, group);
+      const slot = this.slotFor(unit.name, address, before, group);
       this.live.setDecay(slot, decayMs);
-      slots.set(key, slot);
+      slots.set(address, slot);
       section[at++] = slot;
     }
     for (const split of splitNamesOf(unit)) {

@@ -15,7 +15,7 @@ describe('murmur3', () => {
 
 describe('hash keys', () => {
   const request = requestOf('/users/42/?tenant=a%20b&tenant=c', {
-    headers: ['X-User', 'ann', 'Cookie', 'other=1; session=s1; xsession=no'],
+    headers: ['X-User', 'ann', 'Cookie', 'other=1; xsession=no', 'cookie', 'session=s1'],
     sourceAddress: '10.1.2.3',
   });
 
