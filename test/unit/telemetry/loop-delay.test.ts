@@ -100,7 +100,7 @@ describe('LoopDelay', () => {
 });
 
 describe('watchLoop', () => {
-  it('sees a blocked turn, and neither keeps the loop from sleeping nor the process alive', async () => {
+  it('sees a blocked turn, does not keep the loop from sleeping, and stops', async () => {
     const { loop, stop } = watchLoop();
     let turns = 0;
     const counted = loop.turnEnded.bind(loop);
@@ -113,10 +113,15 @@ describe('watchLoop', () => {
     while (performance.now() < untilMs);
     await nextCheck();
     expect(loop.read().longestTurnMs).toBeGreaterThanOrEqual(19);
-    turns = 0;
-    // The one timer is what this test waits for: were the loop spinning, it would turn thousands of times meanwhile.
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(turns).toBeLessThan(100);
+    // The test runner has bursts of turns of its own, so the quietest of several waits counts: were the hook to keep the loop
+    // spinning, each would have thousands.
+    let fewestTurns = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < 8; i++) {
+      turns = 0;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      fewestTurns = Math.min(fewestTurns, turns);
+    }
+    expect(fewestTurns).toBeLessThan(20);
     stop();
     turns = 0;
     await nextCheck();
