@@ -1,16 +1,10 @@
 /**
  * The one exit of a request: whatever happened to it, it is counted, timed and logged here, once.
  */
+import type { AccessLog } from '../telemetry/access-log.ts';
 import { type Direction, partIndex, type Recorder } from '../telemetry/recorder.ts';
 import type { Exchange } from './exchange.ts';
 import type { Failure } from './failure.ts';
-
-/** One finished request, for the access log. Valid during the call only. */
-export interface FinishedRequest {
-  readonly exchange: Exchange;
-  readonly totalMs: number;
-  readonly failure: Failure | null;
-}
 
 export interface OutcomeSinks {
   readonly direction: Direction;
@@ -18,7 +12,7 @@ export interface OutcomeSinks {
   readonly source: string;
   readonly recorder: Recorder;
   /** Null: no access log. */
-  readonly accessLog: ((finished: FinishedRequest) => void) | null;
+  readonly accessLog: AccessLog | null;
 }
 
 /** Total so far with `own` as what no other part explains; ms. Called when the answer's head leaves and when all is done. */
@@ -46,5 +40,24 @@ export function recordOutcome(exchange: Exchange, failure: Failure | null, nowMs
     )
     .record(totalMs, exchange.partsMs, failure !== null);
   if (failure !== null) sinks.recorder.countFailure(sinks.direction, failure.code);
-  if (sinks.accessLog !== null) sinks.accessLog({ exchange, totalMs, failure });
+  if (sinks.accessLog === null) return;
+  const { head, attempt } = exchange;
+  sinks.accessLog.log({
+    atMs: Date.now(),
+    direction: sinks.direction,
+    method: head.method,
+    host: head.host,
+    path: head.path,
+    sourceAddress: head.sourceAddress,
+    destination: destination === null ? '' : destination.name,
+    route: exchange.action === null ? '' : exchange.action.route,
+    endpoint: attempt === null ? '' : attempt.endpoint.address,
+    attempts: exchange.attempts,
+    status: exchange.status,
+    failure: failure === null ? '' : failure.code,
+    answerBytes: exchange.answerBytes,
+    traceId: exchange.traceId,
+    totalMs,
+    partsMs: exchange.partsMs,
+  });
 }

@@ -10,7 +10,7 @@
  *
  * The outbound and the inbound side of a sidecar are two of these: the inbound one knows a single Service, its own app.
  */
-import { formatServerTiming, parseFarTiming } from '../telemetry/ledger.ts';
+import { formatServerTiming, parseFarTiming, splitNetwork } from '../telemetry/ledger.ts';
 import { partIndex } from '../telemetry/recorder.ts';
 import { continueTrace } from '../telemetry/trace-context.ts';
 import { Attempt } from './attempt.ts';
@@ -265,11 +265,7 @@ export class HttpProxy implements RequestAcceptor {
   private addServerTiming(exchange: Exchange, headers: HeaderList, isSidecar: boolean, nowMs: number): void {
     const { partsMs } = exchange;
     const far = isSidecar ? takeFarTiming(headers) : null;
-    if (far !== null) {
-      const waitMs = partsMs[partIndex.wait]!;
-      partsMs[partIndex.network] = Math.max(0, waitMs - far.totalMs);
-      partsMs[partIndex.wait] = Math.min(waitMs, far.totalMs);
-    }
+    if (far !== null) splitNetwork(partsMs, far);
     const totalMs = closeParts(exchange, nowMs);
     headers.push('Server-Timing', formatServerTiming(partsMs, totalMs, far));
   }

@@ -8,6 +8,7 @@ import assert from 'node:assert/strict';
 import { AggregatorRegistry } from 'prom-client';
 import { bucketCount, bucketIndex } from './histogram.ts';
 import type { LoopReading } from './loop-delay.ts';
+import type { ProcessReading } from './process-reading.ts';
 import { parts } from './recorder.ts';
 import { type CodeCount, partBoundsMs, rowLayout, rowOf, type SeriesLabels, type SeriesTable } from './series.ts';
 
@@ -24,14 +25,6 @@ export interface ListenerReading {
   readonly connections: number;
 }
 
-export interface ProcessReading {
-  readonly residentBytes: number;
-  /** User and system. */
-  readonly cpuSeconds: number;
-  /** Since the epoch. */
-  readonly startTimeSeconds: number;
-}
-
 /** Plain values and shared memory only: it is posted to a worker. Lists with the same labels twice are added up. */
 export interface MetricsInput {
   /** One for each event loop. */
@@ -46,16 +39,6 @@ export interface MetricsInput {
   /** Requests counted under `other`, for want of a series of their own. */
   readonly overflowed: number;
   readonly accessLogLinesDropped: number;
-}
-
-/** The process as a whole, whichever thread asks. */
-export function readProcess(): ProcessReading {
-  const { user, system } = process.cpuUsage();
-  return {
-    residentBytes: process.memoryUsage.rss(),
-    cpuSeconds: (user + system) / 1e6,
-    startTimeSeconds: Math.round(Date.now() - process.uptime() * 1000) / 1000,
-  };
 }
 
 /** `le` of weft_request_duration_seconds and of weft_hop_seconds, ms. All are bounds of what was counted, so no count is a guess. */

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
+import { readProcess } from '../../src/telemetry/process-reading.ts';
 import { parts } from '../../src/telemetry/recorder.ts';
-import { readProcess, renderMetrics } from '../../src/telemetry/render.ts';
+import { renderMetrics } from '../../src/telemetry/render.ts';
 import { SeriesRecorder } from '../../src/telemetry/series.ts';
 
 const hasPromtool = spawnSync('promtool', ['--version'], { timeout: 10_000 }).status === 0;

@@ -1,13 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { bucketIndex, bucketUpperMs } from '../../../src/telemetry/histogram.ts';
+import { readProcess } from '../../../src/telemetry/process-reading.ts';
 import { partIndex, parts } from '../../../src/telemetry/recorder.ts';
-import {
-  durationBoundsMs,
-  hopBoundsMs,
-  type MetricsInput,
-  readProcess,
-  renderMetrics,
-} from '../../../src/telemetry/render.ts';
+import { durationBoundsMs, hopBoundsMs, type MetricsInput, renderMetrics } from '../../../src/telemetry/render.ts';
 import { partBoundsMs, SeriesRecorder } from '../../../src/telemetry/series.ts';
 
 const noParts = new Float64Array(parts.length);

@@ -1,0 +1,59 @@
+/** What a sidecar measures itself with: the recorder of its loop, the loop's own delay, the access log, and what `/metrics` renders. */
+import { AccessLog, fileDescriptorWriter } from '../telemetry/access-log.ts';
+import { type LoopDelay, watchLoop } from '../telemetry/loop-delay.ts';
+import { readProcess } from '../telemetry/process-reading.ts';
+import type { ListenerReading, MetricsInput, UpstreamReading } from '../telemetry/render.ts';
+import { SeriesRecorder } from '../telemetry/series.ts';
+import { StatWindow } from '../telemetry/stats.ts';
+
+const standardError = 2;
+
+/** What the instruments cannot know of themselves. */
+export interface InstrumentReadings {
+  readonly upstreams: readonly UpstreamReading[];
+  readonly listeners: readonly ListenerReading[];
+  readonly config: MetricsInput['config'];
+}
+
+export class Instruments {
+  readonly recorder = new SeriesRecorder();
+  readonly accessLog: AccessLog | null;
+  readonly stats: StatWindow;
+  readonly loop: LoopDelay;
+  readonly loopWaitMs: (nowMs: number) => number;
+  private readonly stopLoop: () => void;
+
+  constructor(hasAccessLog: boolean) {
+    const { loop, stop } = watchLoop();
+    this.loop = loop;
+    this.loopWaitMs = (nowMs) => loop.currentLoopWaitMs(nowMs);
+    this.stopLoop = stop;
+    this.stats = new StatWindow(
+      () => [this.recorder.table()],
+      () => performance.now(),
+    );
+    this.accessLog = hasAccessLog
+      ? new AccessLog({ write: fileDescriptorWriter(standardError), atEndOfTurn: (flush) => setImmediate(flush) })
+      : null;
+  }
+
+  metricsInput({ upstreams, listeners, config }: InstrumentReadings): MetricsInput {
+    const { recorder } = this;
+    return {
+      tables: [recorder.table()],
+      failures: recorder.failures(),
+      retries: recorder.retries(),
+      upstreams,
+      listeners,
+      loops: [this.loop.read()],
+      config,
+      process: readProcess(),
+      overflowed: recorder.overflowed,
+      accessLogLinesDropped: this.accessLog?.dropped ?? 0,
+    };
+  }
+
+  close(): void {
+    this.stopLoop();
+  }
+}
