@@ -3,7 +3,6 @@
  * loop read into one buffer, so a read allocates nothing; what the handler is given is a view of it.
  */
 import net from 'node:net';
-import { limits } from '../../model/limits.ts';
 import { type Failure, type FailureCode, failures } from '../failure.ts';
 import { AnswerParser } from './http1-codec.ts';
 import type { Http1Stream } from './http1-stream.ts';
@@ -36,22 +35,19 @@ export class Http1Connection {
   private readonly now: () => number;
   private readonly parser = new AnswerParser();
   private readonly socket: net.Socket;
+  private readonly writtenBound = () => this.written();
 
   constructor(owner: ConnectionOwner, host: string, port: number, now: () => number, startedAtMs: number) {
     this.owner = owner;
     this.now = now;
     this.startedAtMs = startedAtMs;
-    const options = {
+    this.socket = net.connect({
       host,
       port,
       noDelay: true,
       onread: { buffer: readBuffer, callback: (bytes: number) => this.read(bytes) },
-      // `drain` is to come when the stream's buffer has room again, not at Node's own mark. Passed on to stream.Duplex.
-      writableHighWaterMark: limits.streamBufferBytesMax,
-    };
-    this.socket = net.connect(options);
+    });
     this.socket.on('connect', () => this.connected());
-    this.socket.on('drain', () => this.stream?.unblock());
     this.socket.on('end', () => this.lost(true, 'connect-failed'));
     this.socket.on('close', () => this.lost(false, 'connect-failed'));
     this.socket.on('error', (error: NodeJS.ErrnoException) =>
@@ -69,11 +65,10 @@ export class Http1Connection {
    * octet was taken: the stream, its outbox untouched, may have another one, whatever its method.
    */
   assign(stream: Http1Stream, nowMs: number): boolean {
-    if (!this.socket.writable || !this.writeOut(stream)) {
+    if (!this.socket.writable || !stream.outbox.writeTo(this.socket, stream.hasBody ? this.writtenBound : undefined)) {
       this.dispose();
       return false;
     }
-    stream.clearOutbox();
     stream.phase = 'active';
     stream.connection = this;
     this.phase = 'active';
@@ -84,15 +79,17 @@ export class Http1Connection {
     // A connect that began before the stream was opened is the stream's wait only from there on.
     const connectMs = this.isKept ? 0 : Math.min(this.connectMs, waitedMs);
     stream.handler.onAssigned(waitedMs - connectMs, connectMs, this.isKept);
-    if (this.unsentBytes <= limits.streamBufferBytesMax) stream.unblock();
+    stream.unblock();
     return true;
   }
 
-  /** Writes what the stream of this connection put into its outbox during the turn. */
+  /** Writes what its stream put into the outbox. One batch at a time: blocks of the last one may still be in use. */
   flush(stream: Http1Stream): void {
-    this.writeOut(stream);
-    stream.clearOutbox();
-    if (this.unsentBytes <= limits.streamBufferBytesMax) stream.unblock();
+    const { outbox } = stream;
+    if (outbox.isBatchPending || outbox.bytes === 0) return;
+    // A refusal is reported by the socket's error event.
+    outbox.writeTo(this.socket, this.writtenBound);
+    stream.unblock();
   }
 
   /** Closes it now. Nothing is reported to the stream. */
@@ -124,19 +121,13 @@ export class Http1Connection {
     this.socket.read(0);
   }
 
-  /** One write to the kernel for all of it. False: refused at once, so that nothing of it left. */
-  private writeOut(stream: Http1Stream): boolean {
-    const { socket } = this;
-    const { outText, outChunks } = stream;
-    if (outChunks === null) {
-      if (outText !== '') socket.write(outText, 'latin1');
-      return socket.errored === null;
-    }
-    socket.cork();
-    if (outText !== '') socket.write(outText, 'latin1');
-    for (const chunk of outChunks) socket.write(chunk);
-    socket.uncork();
-    return socket.errored === null;
+  /** The socket has taken what was written, or has failed. */
+  private written(): void {
+    const { stream } = this;
+    if (stream === null || !stream.outbox.isBatchPending || this.unsentBytes > 0) return;
+    stream.outbox.settle();
+    this.flush(stream);
+    stream.unblock();
   }
 
   private connected(): void {
@@ -174,14 +165,14 @@ export class Http1Connection {
     const { trailers } = this.parser;
     this.stream = null;
     stream.phase = 'over';
-    if (mayKeep && stream.isRequestComplete && stream.outBytes === 0 && this.unsentBytes === 0) {
+    if (mayKeep && stream.isRequestComplete && stream.outbox.bytes === 0 && this.unsentBytes === 0) {
       this.phase = 'idle';
       this.resumeReading();
       this.owner.onReleased(this);
     } else {
       this.dispose();
     }
-    stream.clearOutbox();
+    stream.outbox.clear();
     stream.handler.onEnd(trailers);
   }
 
@@ -189,7 +180,7 @@ export class Http1Connection {
     const stream = this.stream!;
     this.dispose();
     stream.phase = 'over';
-    stream.clearOutbox();
+    stream.outbox.clear();
     stream.handler.onFailure(failure, this.isKept);
   }
 

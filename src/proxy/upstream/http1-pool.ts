@@ -103,7 +103,7 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
     else this.leaveQueue(stream);
     stream.phase = 'failing';
     stream.failure = failure;
-    stream.clearOutbox();
+    stream.outbox.clear();
     this.dueFailures.push(stream);
     this.endTurnSoon();
   }

@@ -1,10 +1,11 @@
 /**
- * One request on its way through the pool: waiting, on a connection, or over. It holds the bytes of the request that were not
- * given to a socket yet, so that they leave together at the end of the turn and survive a connection that turns out to be dead.
+ * One request on its way through the pool: waiting, on a connection, or over. What it is to send waits in its outbox for the end of
+ * the turn, so that it leaves together and survives a connection that turns out to be dead.
  */
 import { limits } from '../../model/limits.ts';
 import { type Failure, failures } from '../failure.ts';
 import type { Http1Connection } from './http1-connection.ts';
+import { Http1Outbox } from './http1-outbox.ts';
 import type { UpstreamHandler, UpstreamRequest, UpstreamStream } from './upstream.ts';
 
 /** What a stream needs of its pool. */
@@ -16,12 +17,10 @@ export interface StreamOwner {
   leaveQueue(stream: Http1Stream): void;
 }
 
-/** A chunk up to this size joins the text of the head: copied once into a string and written with it, in one call. */
-const joinedBytesMax = 4096;
-
 export class Http1Stream implements UpstreamStream {
   readonly handler: UpstreamHandler;
   readonly isHeadRequest: boolean;
+  readonly hasBody: boolean;
   readonly openedAtMs: number;
   /** `failing`: over for its connection, and its handler hears of it at the end of the turn. */
   phase: 'queued' | 'active' | 'failing' | 'over' = 'queued';
@@ -36,10 +35,7 @@ export class Http1Stream implements UpstreamStream {
   isWriteDue = false;
   nextInQueue: Http1Stream | null = null;
   previousInQueue: Http1Stream | null = null;
-  /** The outbox: text first (latin1), then chunks. */
-  outText: string;
-  outChunks: Buffer[] | null = null;
-  outBytes: number;
+  readonly outbox: Http1Outbox;
   private readonly owner: StreamOwner;
   private readonly isChunked: boolean;
   private bodyBytesLeft: number;
@@ -57,8 +53,8 @@ export class Http1Stream implements UpstreamStream {
     this.handler = handler;
     this.isHeadRequest = request.method === 'HEAD';
     this.openedAtMs = openedAtMs;
-    this.outText = head;
-    this.outBytes = head.length;
+    this.outbox = new Http1Outbox(head);
+    this.hasBody = request.bodyBytes !== 0;
     this.isChunked = request.bodyBytes < 0;
     this.bodyBytesLeft = this.isChunked ? 0 : request.bodyBytes;
     this.isRequestComplete = request.bodyBytes === 0;
@@ -72,17 +68,16 @@ export class Http1Stream implements UpstreamStream {
       return true;
     }
     if (this.isChunked) {
-      this.put(`${chunk.length.toString(16)}\r\n`);
-      this.putChunk(chunk);
-      this.put('\r\n');
+      this.outbox.putText(`${chunk.length.toString(16)}\r\n`);
+      this.outbox.putChunk(chunk);
+      this.outbox.putText('\r\n');
     } else {
-      this.putChunk(chunk);
+      this.outbox.putChunk(chunk);
       this.bodyBytesLeft -= chunk.length;
       this.isRequestComplete = this.bodyBytesLeft === 0;
     }
     this.writeSoon();
-    const unsentBytes = this.outBytes + (this.connection === null ? 0 : this.connection.unsentBytes);
-    this.isBlocked = unsentBytes > limits.streamBufferBytesMax;
+    this.isBlocked = !this.hasRoom;
     return !this.isBlocked;
   }
 
@@ -90,7 +85,7 @@ export class Http1Stream implements UpstreamStream {
     if (this.phase === 'failing' || this.phase === 'over' || this.isEnded) return;
     this.isEnded = true;
     if (this.isChunked) {
-      this.put('0\r\n\r\n');
+      this.outbox.putText('0\r\n\r\n');
       this.isRequestComplete = true;
       this.writeSoon();
     } else if (this.bodyBytesLeft > 0) {
@@ -103,7 +98,7 @@ export class Http1Stream implements UpstreamStream {
     this.phase = 'over';
     if (phase === 'queued') this.owner.leaveQueue(this);
     else if (phase === 'active') connection!.dispose();
-    this.clearOutbox();
+    this.outbox.clear();
   }
 
   /** At most the read that is being delivered, and one more, still arrive. */
@@ -119,15 +114,14 @@ export class Http1Stream implements UpstreamStream {
     if (this.phase === 'active') this.connection!.resumeReading();
   }
 
-  clearOutbox(): void {
-    this.outText = '';
-    this.outChunks = null;
-    this.outBytes = 0;
+  private get hasRoom(): boolean {
+    const socketBytes = this.connection === null ? 0 : this.connection.unsentBytes;
+    return this.outbox.bytes + socketBytes <= limits.streamBufferBytesMax;
   }
 
-  /** There is room again: says so to a handler that waits for it. */
+  /** When there is room again, says so to a handler that waits for it. */
   unblock(): void {
-    if (!this.isBlocked || this.phase !== 'active') return;
+    if (!this.isBlocked || this.phase !== 'active' || !this.hasRoom) return;
     this.isBlocked = false;
     this.handler.onWritable();
   }
@@ -136,25 +130,4 @@ export class Http1Stream implements UpstreamStream {
     // A queued stream is written when it gets its connection.
     if (this.phase === 'active') this.owner.writeSoon(this);
   }
-
-  private put(text: string): void {
-    this.outBytes += text.length;
-    if (this.outChunks === null) this.outText += text;
-    else this.outChunks.push(Buffer.from(text, 'latin1'));
-  }
-
-  /** Copies: the memory of `chunk` is the listener's, and may hold something else as soon as this call returns. */
-  private putChunk(chunk: Uint8Array): void {
-    this.outBytes += chunk.length;
-    if (this.outChunks === null && chunk.length <= joinedBytesMax && this.outText.length <= joinedBytesMax) {
-      this.outText += latin1(chunk);
-      return;
-    }
-    this.outChunks ??= [];
-    this.outChunks.push(Buffer.from(chunk));
-  }
-}
-
-function latin1(chunk: Uint8Array): string {
-  return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength).toString('latin1');
 }
