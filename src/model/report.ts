@@ -23,6 +23,6 @@ export interface PartDelta {
   /** A name out of telemetry/recorder.ts `parts`. */
   readonly part: string;
   readonly seconds: number;
-  /** As `durationBuckets`, but coarser: only the indices of `partBounds` (telemetry/series.ts) and the overflow occur. */
+  /** As `durationBuckets`, but coarser: only the indices of `partBoundsMs` (telemetry/series.ts) and the overflow occur. */
   readonly buckets: readonly number[];
 }

@@ -60,7 +60,7 @@ export class AccessLog {
 
   log(entry: AccessEntry): void {
     const line = formatEntry(entry);
-    // Characters are counted as bytes: paths and hosts are latin1 at most, and the bound is not exact science.
+    // Characters are counted as bytes: hosts and paths are ASCII but for rare names, and this only bounds memory.
     if (this.lineChars + this.writingChars + line.length > this.bufferBytesMax) {
       this.dropped++;
       return;

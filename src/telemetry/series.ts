@@ -4,7 +4,7 @@
  *
  * A row is `rowCells` doubles: requests, failures, the sum of durations, the duration's histogram on the scale of histogram.ts, and
  * for each part of the ledger its sum and a coarse histogram. Parts get a coarse one because ten of them are kept per series and
- * because quantiles of parts do not add up anyway; it keeps a row at 5.2 KiB instead of 42. Counts are doubles since 32 bits wrap
+ * because quantiles of parts do not add up anyway; it keeps a row at 5.1 KiB instead of 42. Counts are doubles since 32 bits wrap
  * within days at 20,000 requests a second. A reader on another thread may see a request half recorded, never a torn number.
  */
 import assert from 'node:assert/strict';
