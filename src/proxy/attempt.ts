@@ -5,7 +5,7 @@ import { partIndex } from '../telemetry/recorder.ts';
 import type { Exchange } from './exchange.ts';
 import type { Failure } from './failure.ts';
 import type { HeaderList } from './headers.ts';
-import type { LiveState, LoopEndpoint } from './tables.ts';
+import type { AttemptOutcome, LiveState, LoopEndpoint } from './tables.ts';
 import type { UpstreamHandler, UpstreamHead, UpstreamRequest, UpstreamStream } from './upstream/upstream.ts';
 
 export class Attempt implements UpstreamHandler {
@@ -46,7 +46,7 @@ export class Attempt implements UpstreamHandler {
   }
 
   /** Ends it from our side: a timeout, the client gone. */
-  cancel(outcome: 'failed' | 'ok'): void {
+  cancel(outcome: 'failed' | 'abandoned'): void {
     if (this.isSettled) return;
     this.stream!.destroy();
     this.settle(outcome, this.now());
@@ -111,7 +111,7 @@ export class Attempt implements UpstreamHandler {
     partsMs[partIndex.wait]! += nowMs - sentAtMs;
   }
 
-  private settle(outcome: 'ok' | 'overloaded' | 'failed', nowMs: number): void {
+  private settle(outcome: AttemptOutcome, nowMs: number): void {
     if (this.isSettled) return;
     this.isSettled = true;
     this.live.end(this.endpoint.slot, (this.headAtMs === 0 ? nowMs : this.headAtMs) - this.openedAtMs, outcome);

@@ -3,7 +3,7 @@
  * configuration: active requests, Peak EWMA of latency, tickets. slot-table.ts says whose a slot is.
  */
 import { limits } from '../model/limits.ts';
-import type { LiveState } from './tables.ts';
+import type { AttemptOutcome, LiveState } from './tables.ts';
 
 /** What an endpoint that never answered is taken for (Linkerd, Finagle): slower than a good one, so that it is tried with care. */
 const initialLatencyMs = 30;
@@ -43,10 +43,11 @@ export class SharedLiveState implements LiveState {
     Atomics.add(this.active, this.groups[slot]!, 1);
   }
 
-  end(slot: number, latencyMs: number, outcome: 'ok' | 'overloaded' | 'failed'): void {
+  end(slot: number, latencyMs: number, outcome: AttemptOutcome): void {
     Atomics.sub(this.active, slot, 1);
     Atomics.sub(this.active, this.groups[slot]!, 1);
-    if (this.decayMs[slot] !== 0) this.observe(slot, outcome === 'ok' ? latencyMs : Math.max(latencyMs, penaltyMs));
+    if (this.decayMs[slot] !== 0 && outcome !== 'abandoned')
+      this.observe(slot, outcome === 'ok' ? latencyMs : Math.max(latencyMs, penaltyMs));
   }
 
   activeRequests(slot: number): number {

@@ -294,7 +294,7 @@ export class HttpProxy implements RequestAcceptor {
   }
 
   clientGone(exchange: Exchange): void {
-    exchange.attempt?.cancel('ok');
+    exchange.attempt?.cancel('abandoned');
     if (exchange.status === 0) exchange.status = failures['client-gone'].status;
     this.complete(exchange, this.parts.now(), failures['client-gone']);
   }

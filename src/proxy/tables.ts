@@ -91,10 +91,13 @@ export interface SlowDecisions {
   matchPatterns(service: LoopService, request: RequestHead, done: (verdicts: Uint8Array | null) => void): void;
 }
 
+/** `abandoned`: the client went before there was an answer, which says nothing about the endpoint. */
+export type AttemptOutcome = 'ok' | 'overloaded' | 'failed' | 'abandoned';
+
 /** Live state of endpoints, shared over loops, by slot. Called by the proxy around each attempt. */
 export interface LiveState {
   begin(slot: number): void;
   /** `latencyMs` until the answer's head; a failed attempt or a 429 or 503 must attract no load. */
-  end(slot: number, latencyMs: number, outcome: 'ok' | 'overloaded' | 'failed'): void;
+  end(slot: number, latencyMs: number, outcome: AttemptOutcome): void;
   activeRequests(slot: number): number;
 }

@@ -100,7 +100,7 @@ describe('a request that fails', () => {
     receiver.onClientGone();
     expect(endpoint.last.events).toContain('destroy');
     expect(recorded).toMatchObject([{ status: 499, isFailure: true }]);
-    expect(live).toEqual(['begin 0', 'end 0 ok']);
+    expect(live).toEqual(['begin 0', 'end 0 abandoned']);
     receiver.onRequestBody(Buffer.from('late'));
     receiver.onRequestEnd([]);
     expect(endpoint.last.bodyText).toBe('');
