@@ -1,0 +1,104 @@
+/** Who waits until a revision is in force on all sidecars, and for which of them still. */
+import { limits } from '../model/limits.ts';
+import type { AppliedReport, SidecarName } from './fleet.ts';
+import { type Member, nameOf, outcomeOf } from './fleet-member.ts';
+import type { StoreClock } from './store/store.ts';
+
+interface Wait {
+  readonly revision: number;
+  /** Neither applied nor refused yet. Null: this control plane has not seen the revision itself. */
+  open: Set<Member> | null;
+  readonly end: () => void;
+}
+
+export interface AppliedWaitsOptions {
+  readonly clock: StoreClock;
+  readonly members: () => Iterable<Member>;
+  /** The newest revision that the publisher has taken in. */
+  readonly newest: () => number;
+}
+
+export class AppliedWaits {
+  readonly #clock: StoreClock;
+  readonly #members: () => Iterable<Member>;
+  readonly #newest: () => number;
+  readonly #waits = new Set<Wait>();
+
+  constructor({ clock, members, newest }: AppliedWaitsOptions) {
+    this.#clock = clock;
+    this.#members = members;
+    this.#newest = newest;
+  }
+
+  /** See Fleet.waitApplied. Beyond `limits.watchersMax` waits the answer is what is true at once. */
+  wait(revision: number, timeoutMs: number): Promise<AppliedReport> {
+    if (this.#waits.size >= limits.watchersMax) return Promise.resolve(this.#report(revision));
+    return new Promise((resolve) => {
+      const wait: Wait = {
+        revision,
+        open: null,
+        end: () => {
+          cancelTimer();
+          this.#waits.delete(wait);
+          resolve(this.#report(revision));
+        },
+      };
+      const cancelTimer = this.#clock.after(timeoutMs, wait.end);
+      this.#waits.add(wait);
+      this.#begin(wait);
+    });
+  }
+
+  /** The member came further, or fell back, or is new. */
+  update(member: Member): void {
+    const newest = this.#newest();
+    for (const wait of this.#waits) {
+      if (wait.open === null) continue;
+      if (outcomeOf(member, wait.revision, newest) === 'missing') wait.open.add(member);
+      else if (wait.open.delete(member)) endIfDone(wait);
+    }
+  }
+
+  /** The member is gone: nobody waits for it any more. */
+  remove(member: Member): void {
+    for (const wait of this.#waits) if (wait.open?.delete(member)) endIfDone(wait);
+  }
+
+  /** The publisher has taken in a revision. */
+  advance(): void {
+    for (const wait of this.#waits) if (wait.open === null) this.#begin(wait);
+  }
+
+  close(): void {
+    for (const wait of [...this.#waits]) wait.end();
+  }
+
+  #begin(wait: Wait): void {
+    const newest = this.#newest();
+    if (newest < wait.revision) return;
+    wait.open = new Set();
+    for (const member of this.#members())
+      if (outcomeOf(member, wait.revision, newest) === 'missing') wait.open.add(member);
+    endIfDone(wait);
+  }
+
+  #report(revision: number): AppliedReport {
+    const applied: SidecarName[] = [];
+    const missing: SidecarName[] = [];
+    const refused: (SidecarName & { reason: string })[] = [];
+    const newest = this.#newest();
+    for (const member of this.#members()) {
+      const name = nameOf(member);
+      const outcome = outcomeOf(member, revision, newest);
+      if (outcome === 'applied') applied.push(name);
+      else if (outcome === 'refused' && member.delivery.tag === 'refused')
+        refused.push({ ...name, reason: member.delivery.reason });
+      else missing.push(name);
+    }
+    return { revision, applied, missing, refused };
+  }
+}
+
+function endIfDone(wait: Wait): void {
+  if (wait.open?.size === 0) wait.end();
+}

@@ -1,0 +1,68 @@
+/** One sidecar as this control plane knows it: by its lease, by its connection, or both. */
+import type { SidecarLease } from '../model/registration.ts';
+import type { SidecarName, SidecarStatus } from './fleet.ts';
+import type { Epoch, Held, Scope, View } from './scope.ts';
+
+/** A connection as the publisher and the sessions use it. Nothing here throws when it is closed. */
+export interface PushConnection {
+  /** Sends a frame; a connection that cannot take it is closed. */
+  send(frame: Uint8Array): void;
+  /** Says why in a Refusal, then closes. */
+  refuse(code: string, message: string): void;
+  close(): void;
+}
+
+/** The one ChangeSet that can be on its way. */
+export type Delivery =
+  | { readonly tag: 'none' }
+  | { readonly tag: 'sent'; readonly sequence: number; readonly view: View; readonly scope: Scope<Member> }
+  /** The sidecar keeps what it holds. Nothing is sent until its scope has another view. */
+  | { readonly tag: 'refused'; readonly view: View; readonly reason: string };
+
+export interface Member {
+  readonly id: string;
+  /** As its connection says, else as the store has it. */
+  lease: SidecarLease;
+  /** False: the lease ended while the connection lives on, until it is renewed. */
+  hasLease: boolean;
+  connection: PushConnection | null;
+  softwareVersion: string;
+  scope: Scope<Member>;
+  /** What it has in force, as far as it has said. */
+  held: Held;
+  /** Sequence of the last ChangeSet that it acknowledged on its connection, and of the last that was sent. */
+  heldSequence: number;
+  sequence: number;
+  delivery: Delivery;
+  /** Of the view that it acknowledged last. Null: none yet of its present scope, then `floorRevision` says what it surely has. */
+  epoch: Epoch | null;
+  floorRevision: number;
+}
+
+/** The newest revision of which it has acknowledged all that concerns it. `newest` is the newest that this control plane has seen. */
+export function revisionOf({ epoch, floorRevision, scope }: Member, newest: number): number {
+  if (epoch === null) return floorRevision;
+  return Math.min(epoch.nextChangeAt - 1, (scope.staleSince ?? Number.POSITIVE_INFINITY) - 1, newest);
+}
+
+/** Whether it has everything up to `revision` in force. `refused` and `applied` are final until something changes. */
+export function outcomeOf(member: Member, revision: number, newest: number): 'applied' | 'refused' | 'missing' {
+  if (revisionOf(member, newest) >= revision) return 'applied';
+  return isRefusing(member) ? 'refused' : 'missing';
+}
+
+/** Its last nack stands: nothing newer is on its way, nor about to be. */
+export function isRefusing({ delivery, scope }: Member): boolean {
+  return delivery.tag === 'refused' && delivery.view === scope.view && scope.staleSince === null;
+}
+
+export function nameOf({ id, lease: { service, namespace } }: Member): SidecarName {
+  return { sidecar: id, service, namespace };
+}
+
+export function stateOf(member: Member): SidecarStatus['state'] {
+  if (member.connection === null) return 'lost';
+  if (isRefusing(member)) return 'refused';
+  const isCurrent = member.delivery.tag === 'none' && member.held === member.scope.view;
+  return isCurrent && member.scope.staleSince === null ? 'synced' : 'pending';
+}

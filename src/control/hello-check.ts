@@ -1,0 +1,66 @@
+/** What is wrong with what a sidecar says of itself. It ends up in the store and in other sidecars, so it is checked at the border. */
+import { limits } from '../model/limits.ts';
+import type { Registration } from '../model/registration.ts';
+import type { Hello } from '../wire/sidecar-frame.ts';
+
+export interface HelloFault {
+  readonly code: 'bad-hello' | 'bad-registration' | 'bad-host' | 'too-many-subscriptions' | 'too-many-objects';
+  readonly message: string;
+}
+
+const sidecarPattern = /^[A-Za-z0-9_-]{1,64}$/;
+const namePattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+const addressPattern = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?):[0-9]{1,5}$/;
+const labelNamePattern = /^[A-Za-z0-9./_-]{1,128}$/;
+/** Wider than a resource's hostnames: an app may ask for anything that its HTTP library lets through, and gets the answer `none`. */
+const hostPattern = /^[\x21-\x7e]{1,253}$/;
+const versionCharsMax = 64;
+const labelsMax = 64;
+
+/** Null: nothing is wrong. Also for a part of a Hello of which more follows. */
+export function faultOfHello(hello: Hello): HelloFault | null {
+  const { sidecar, service, namespace, softwareVersion, registration, held, hosts } = hello;
+  if (!sidecarPattern.test(sidecar)) return bad('the name of a sidecar is 1 to 64 letters, digits, - and _');
+  if (!isName(service)) return bad(`"${service.slice(0, 80)}" is no name for a Service`);
+  if (!isName(namespace)) return bad(`"${namespace.slice(0, 80)}" is no name for a namespace`);
+  if (softwareVersion.length > versionCharsMax) return bad(`a version has at most ${versionCharsMax} characters`);
+  if (held.size > limits.heldObjectsMax)
+    return { code: 'too-many-objects', message: `a sidecar holds at most ${limits.heldObjectsMax} objects` };
+  return faultOfHosts(hosts) ?? (registration === null ? null : faultOfRegistration(registration));
+}
+
+/** Null: nothing is wrong with these subscriptions. */
+export function faultOfHosts(hosts: Iterable<string>): HelloFault | null {
+  let count = 0;
+  for (const host of hosts) {
+    if (!hostPattern.test(host)) return { code: 'bad-host', message: 'a host has 1 to 253 printable ASCII characters' };
+    if (++count > limits.subscriptionsMax)
+      return {
+        code: 'too-many-subscriptions',
+        message: `a sidecar has at most ${limits.subscriptionsMax} subscriptions`,
+      };
+  }
+  return null;
+}
+
+/** Null: nothing is wrong with it. */
+export function faultOfRegistration({ address, zone, labels, weight }: Registration): HelloFault | null {
+  const port = Number(address.slice(address.lastIndexOf(':') + 1));
+  const isAddress = address.length <= 261 && addressPattern.test(address) && port >= 1 && port <= 65_535;
+  if (!isAddress) return badRegistration('its address must be HOST:PORT');
+  if (zone.length > limits.nameCharsMax)
+    return badRegistration(`its zone has at most ${limits.nameCharsMax} characters`);
+  if (weight > limits.weightMax) return badRegistration(`its weight is at most ${limits.weightMax}`);
+  const entries = Object.entries(labels);
+  if (entries.length > labelsMax) return badRegistration(`it has at most ${labelsMax} labels`);
+  for (const [name, value] of entries)
+    if (!labelNamePattern.test(name) || value.length > 128) return badRegistration('a label is not valid');
+  return null;
+}
+
+const isName = (text: string): boolean => text.length <= limits.nameCharsMax && namePattern.test(text);
+const bad = (message: string): HelloFault => ({ code: 'bad-hello', message });
+const badRegistration = (what: string): HelloFault => ({
+  code: 'bad-registration',
+  message: `the registration is not valid: ${what}`,
+});

@@ -1,0 +1,198 @@
+/** One sidecar's connection, frame by frame: it greets, gets its lease, and is then a member of the fleet until it leaves. */
+import { limits } from '../model/limits.ts';
+import type { Registration, SidecarLease } from '../model/registration.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { decodeSidecarFrame, type Hello, type SidecarFrame } from '../wire/sidecar-frame.ts';
+import { WireError } from '../wire/wire-error.ts';
+import type { Member, PushConnection } from './fleet-member.ts';
+import { faultOfHello, faultOfHosts, faultOfRegistration } from './hello-check.ts';
+import type { LeaseWriter } from './lease-writer.ts';
+import type { ServiceFounder } from './service-founder.ts';
+import type { SidecarFleet } from './sidecar-fleet.ts';
+import type { StatWindow } from './stat-window.ts';
+
+/** What all sessions of a control plane share. */
+export interface SessionRooms {
+  readonly fleet: SidecarFleet;
+  readonly leases: LeaseWriter;
+  readonly founder: ServiceFounder;
+  readonly statWindow: StatWindow;
+  readonly logger: Logger;
+}
+
+type SessionState =
+  | { readonly tag: 'greeting'; readonly hello: Hello | null }
+  /** Its lease is being written. */
+  | { readonly tag: 'joining' }
+  | { readonly tag: 'member'; readonly member: Member }
+  | { readonly tag: 'ended' };
+
+export class PushSession {
+  readonly #connection: PushConnection;
+  readonly #rooms: SessionRooms;
+  #state: SessionState = { tag: 'greeting', hello: null };
+  /** As the sidecar wants it, and as it was written or is being written. */
+  #lease: SidecarLease | null = null;
+  #leaseText = '';
+
+  constructor(connection: PushConnection, rooms: SessionRooms) {
+    this.#connection = connection;
+    this.#rooms = rooms;
+  }
+
+  /** False while it has not joined: a connection that stays so is cut. */
+  get hasJoined(): boolean {
+    return this.#state.tag === 'member';
+  }
+
+  /** Takes a frame. The bytes are not used after the return. */
+  receive(bytes: Uint8Array): void {
+    if (this.#state.tag === 'ended') return;
+    let frame: SidecarFrame;
+    try {
+      frame = decodeSidecarFrame(bytes);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.#refuse(error.code, error.message);
+      return;
+    }
+    this.#take(frame);
+  }
+
+  /** The connection is gone, whoever ended it. */
+  closed(): void {
+    const state = this.#state;
+    this.#state = { tag: 'ended' };
+    if (state.tag === 'member') this.#rooms.fleet.disconnect(state.member, this.#connection);
+  }
+
+  #take(frame: SidecarFrame): void {
+    const state = this.#state;
+    const { fleet, statWindow } = this.#rooms;
+    if (frame.tag === 'hello') {
+      if (state.tag === 'greeting') this.#greet(state.hello, frame);
+      else this.#refuse('out-of-order', 'a second Hello came on one connection');
+      return;
+    }
+    if (this.#lease === null) {
+      this.#refuse('out-of-order', 'the first frame must be a Hello');
+      return;
+    }
+    switch (frame.tag) {
+      case 'subscribe':
+        return this.#subscribe(this.#lease, frame.add, frame.remove);
+      case 'register':
+        return this.#register(this.#lease, frame.registration);
+      case 'renew':
+        void this.#saveLease(false);
+        return;
+      case 'withdraw':
+        return this.#withdraw(this.#lease);
+      case 'report':
+        return statWindow.add(frame.series);
+      case 'ack':
+        return this.#acknowledged(state.tag === 'member' && fleet.acknowledge(state.member, frame.sequence));
+      case 'nack': {
+        const reason = frame.reason.slice(0, limits.nackReasonCharsMax);
+        return this.#acknowledged(state.tag === 'member' && fleet.refuse(state.member, frame.sequence, reason));
+      }
+      default:
+        return frame satisfies never;
+    }
+  }
+
+  #greet(before: Hello | null, part: Hello): void {
+    const hello = before === null ? part : joinHellos(before, part);
+    const fault = faultOfHello(hello);
+    if (fault !== null) return this.#refuse(fault.code, fault.message);
+    if (hello.more) {
+      this.#state = { tag: 'greeting', hello };
+      return;
+    }
+    const { sidecar, service, namespace, registration, hosts } = hello;
+    const { fleet } = this.#rooms;
+    if (!fleet.has(sidecar) && fleet.size >= limits.sidecarsMax)
+      return this.#refuse('too-many-sidecars', `this control plane takes ${limits.sidecarsMax} sidecars`);
+    const isNew = registration !== null && !fleet.isRegistered(sidecar, service, namespace);
+    this.#state = { tag: 'joining' };
+    this.#setLease({ sidecar, service, namespace, subscriptions: [...new Set(hosts)], registration });
+    void this.#join(hello, isNew);
+  }
+
+  /** Only who has a lease in the store is a member: then every control plane knows of it, whatever happens to this one. */
+  async #join({ softwareVersion, held }: Hello, isNew: boolean): Promise<void> {
+    if (!(await this.#saveLease(isNew))) return;
+    if (this.#state.tag !== 'joining' || this.#lease === null) return;
+    const member = this.#rooms.fleet.connect({ lease: this.#lease, softwareVersion, held }, this.#connection);
+    this.#state = { tag: 'member', member };
+  }
+
+  #subscribe(lease: SidecarLease, add: readonly string[], remove: readonly string[]): void {
+    const hosts = new Set(lease.subscriptions);
+    for (const host of remove) hosts.delete(host);
+    for (const host of add) hosts.add(host);
+    const fault = faultOfHosts(hosts);
+    if (fault !== null) return this.#refuse(fault.code, fault.message);
+    this.#change({ ...lease, subscriptions: [...hosts] }, false);
+  }
+
+  #register(lease: SidecarLease, registration: Registration | null): void {
+    const fault = registration === null ? null : faultOfRegistration(registration);
+    if (fault !== null) return this.#refuse(fault.code, fault.message);
+    this.#change({ ...lease, registration }, registration !== null && lease.registration === null);
+  }
+
+  #change(lease: SidecarLease, isNewlyRegistered: boolean): void {
+    this.#setLease(lease);
+    if (this.#state.tag === 'member') this.#rooms.fleet.change(this.#state.member, lease);
+    void this.#saveLease(isNewlyRegistered);
+  }
+
+  /** The lease ends now, and with it the endpoint; the sidecar waits for the connection to close. */
+  #withdraw({ sidecar }: SidecarLease): void {
+    this.closed();
+    this.#rooms.leases.write(sidecar, null).then(
+      () => this.#connection.close(),
+      (error: unknown) => this.#storeFailed(error),
+    );
+  }
+
+  #acknowledged(isExpected: boolean): void {
+    if (!isExpected) this.#refuse('out-of-order', 'an answer came to a change that was not sent');
+  }
+
+  #setLease(lease: SidecarLease): void {
+    this.#lease = lease;
+    this.#leaseText = JSON.stringify(lease);
+  }
+
+  /** Creates, changes or renews the lease. False: the connection ended, or does now because the store failed. */
+  async #saveLease(isNewlyRegistered: boolean): Promise<boolean> {
+    const lease = this.#lease;
+    if (lease === null) return false;
+    try {
+      if (isNewlyRegistered) await this.#rooms.founder.found(lease.service, lease.namespace);
+      // A lease that was withdrawn, or taken over by another connection, must not come back.
+      if (this.#state.tag === 'ended') return false;
+      await this.#rooms.leases.write(lease.sidecar, this.#leaseText);
+      return true;
+    } catch (error) {
+      this.#storeFailed(error);
+      return false;
+    }
+  }
+
+  #storeFailed(error: unknown): void {
+    this.#rooms.logger.error({ sidecar: this.#lease?.sidecar, err: error }, 'a lease could not be written');
+    this.#refuse('store-failed', 'the store did not take the lease');
+  }
+
+  #refuse(code: string, message: string): void {
+    this.#rooms.logger.warn({ sidecar: this.#lease?.sidecar, code, reason: message }, 'a sidecar was refused');
+    this.#connection.refuse(code, message);
+  }
+}
+
+function joinHellos(before: Hello, part: Hello): Hello {
+  return { ...part, held: new Map([...before.held, ...part.held]), hosts: [...before.hosts, ...part.hosts] };
+}
