@@ -17,7 +17,7 @@ export interface Http1PoolOptions {
   readonly port: number;
   /** Shared by all pools of the loop. */
   readonly timer: CoarseTimer;
-  /** Monotonic clock, ms. Default `performance.now`. */
+  /** The clock of `timer`, ms. Default `performance.now`. */
   readonly now?: () => number;
   /** Connections at a time, those being made included. Default `limits.poolConnectionsMax`. */
   readonly connectionsMax?: number;
@@ -39,6 +39,8 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
   private readonly pendingMax: number;
   private readonly idleMs: number;
   private readonly connectTimeoutMs: number;
+  /** `net.connect` throws for any other port, and nothing on this path may throw. */
+  private readonly isPortValid: boolean;
   private isRetired = false;
   /** A stack: the last one is the one used last, so the first is the one idle for longest. */
   private readonly idle: Http1Connection[] = [];
@@ -54,6 +56,7 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
   constructor(options: Http1PoolOptions) {
     this.host = options.host.startsWith('[') ? options.host.slice(1, -1) : options.host;
     this.port = options.port;
+    this.isPortValid = options.port >= 1 && options.port <= 65_535;
     this.timer = options.timer;
     this.now = options.now ?? (() => performance.now());
     this.connectionsMax = options.connectionsMax ?? limits.poolConnectionsMax;
@@ -71,6 +74,8 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
     const stream = new Http1Stream(this, request, head ?? '', handler, this.now());
     if (head === null) {
       this.failSoon(stream, failures['internal-error']);
+    } else if (!this.isPortValid) {
+      this.failSoon(stream, failures['connect-failed']);
     } else if (this.isFull()) {
       this.failSoon(stream, failures['pool-full']);
     } else {

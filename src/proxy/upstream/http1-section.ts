@@ -28,7 +28,9 @@ const shortLineBytesMax = 128;
 export class Http1Section {
   /** The whole section, latin1, once `take` answered an index. */
   text = '';
-  /** Four for each field: where its name starts and ends and its value starts and ends, from the start of the section. */
+  /** How many fields it has. */
+  fieldCount = 0;
+  /** Four for each field: where its name starts and ends and its value starts and ends, from the start of the section. Reused: what lies beyond is old. */
   readonly marks: number[] = [];
   /** Where the reason phrase ends. It starts after the status code and a blank. */
   reasonEnd = 0;
@@ -41,7 +43,7 @@ export class Http1Section {
 
   begin(startsWithStatusLine: boolean): void {
     this.text = '';
-    this.marks.length = 0;
+    this.fieldCount = 0;
     this.reasonEnd = 0;
     this.failureCode = 'upstream-garbage';
     this.hasStatusLine = !startsWithStatusLine;
@@ -156,8 +158,12 @@ export class Http1Section {
     while (valueEnd > valueStart && (bytes[valueEnd - 1] === SP || bytes[valueEnd - 1] === HTAB)) valueEnd--;
     const next = endOfLine(bytes, at, end);
     if (next < 0) return next;
-    if (this.marks.length === limits.headerFieldsMax * 4) return this.failTooLarge();
-    this.marks.push(nameStart - start, nameEnd - start, valueStart - start, valueEnd - start);
+    if (this.fieldCount === limits.headerFieldsMax) return this.failTooLarge();
+    const mark = this.fieldCount++ * 4;
+    this.marks[mark] = nameStart - start;
+    this.marks[mark + 1] = nameEnd - start;
+    this.marks[mark + 2] = valueStart - start;
+    this.marks[mark + 3] = valueEnd - start;
     return next;
   }
 }

@@ -46,6 +46,11 @@ describe('connecting', () => {
     expect((await fetchOnce(pool)).events).toEqual(['failure connect-failed']);
     expect(pool.stats).toMatchObject(empty);
   });
+  it('failed: a port that does not exist', async () => {
+    const pool = poolTo(70_000);
+    expect((await fetchOnce(pool)).events).toEqual(['failure connect-failed']);
+    expect(pool.stats).toMatchObject(empty);
+  });
   it('timeout, by the coarse timer', async () => {
     let nowMs = 0;
     const timer = new CoarseTimer(() => nowMs, 1_000_000);
