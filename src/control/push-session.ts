@@ -80,39 +80,50 @@ export class PushSession {
     }
     switch (frame.tag) {
       case 'subscribe':
-        return this.#subscribe(this.#lease, frame.add, frame.remove);
+        this.#subscribe(this.#lease, frame.add, frame.remove);
+        return;
       case 'register':
-        return this.#register(this.#lease, frame.registration);
+        this.#register(this.#lease, frame.registration);
+        return;
       case 'renew':
         void this.#saveLease(false);
         return;
       case 'withdraw':
-        return this.#withdraw(this.#lease);
+        this.#withdraw(this.#lease);
+        return;
       case 'report':
-        return statWindow.add(frame.series);
+        statWindow.add(frame.series);
+        return;
       case 'ack':
-        return this.#acknowledged(state.tag === 'member' && fleet.acknowledge(state.member, frame.sequence));
+        this.#answered(state.tag === 'member' && fleet.acknowledge(state.member, frame.sequence));
+        return;
       case 'nack': {
         const reason = frame.reason.slice(0, limits.nackReasonCharsMax);
-        return this.#acknowledged(state.tag === 'member' && fleet.refuse(state.member, frame.sequence, reason));
+        this.#answered(state.tag === 'member' && fleet.refuse(state.member, frame.sequence, reason));
+        return;
       }
       default:
-        return frame satisfies never;
+        frame satisfies never;
     }
   }
 
   #greet(before: Hello | null, part: Hello): void {
     const hello = before === null ? part : joinHellos(before, part);
     const fault = faultOfHello(hello);
-    if (fault !== null) return this.#refuse(fault.code, fault.message);
+    if (fault !== null) {
+      this.#refuse(fault.code, fault.message);
+      return;
+    }
     if (hello.more) {
       this.#state = { tag: 'greeting', hello };
       return;
     }
     const { sidecar, service, namespace, registration, hosts } = hello;
     const { fleet } = this.#rooms;
-    if (!fleet.has(sidecar) && fleet.size >= limits.sidecarsMax)
-      return this.#refuse('too-many-sidecars', `this control plane takes ${limits.sidecarsMax} sidecars`);
+    if (!fleet.has(sidecar) && fleet.size >= limits.sidecarsMax) {
+      this.#refuse('too-many-sidecars', `this control plane takes ${limits.sidecarsMax} sidecars`);
+      return;
+    }
     const isNew = registration !== null && !fleet.isRegistered(sidecar, service, namespace);
     this.#state = { tag: 'joining' };
     this.#setLease({ sidecar, service, namespace, subscriptions: [...new Set(hosts)], registration });
@@ -132,14 +143,14 @@ export class PushSession {
     for (const host of remove) hosts.delete(host);
     for (const host of add) hosts.add(host);
     const fault = faultOfHosts(hosts);
-    if (fault !== null) return this.#refuse(fault.code, fault.message);
-    this.#change({ ...lease, subscriptions: [...hosts] }, false);
+    if (fault !== null) this.#refuse(fault.code, fault.message);
+    else this.#change({ ...lease, subscriptions: [...hosts] }, false);
   }
 
   #register(lease: SidecarLease, registration: Registration | null): void {
     const fault = registration === null ? null : faultOfRegistration(registration);
-    if (fault !== null) return this.#refuse(fault.code, fault.message);
-    this.#change({ ...lease, registration }, registration !== null && lease.registration === null);
+    if (fault !== null) this.#refuse(fault.code, fault.message);
+    else this.#change({ ...lease, registration }, registration !== null && lease.registration === null);
   }
 
   #change(lease: SidecarLease, isNewlyRegistered: boolean): void {
@@ -157,7 +168,7 @@ export class PushSession {
     );
   }
 
-  #acknowledged(isExpected: boolean): void {
+  #answered(isExpected: boolean): void {
     if (!isExpected) this.#refuse('out-of-order', 'an answer came to a change that was not sent');
   }
 
