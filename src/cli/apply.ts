@@ -1,5 +1,6 @@
 /** `weft apply`: creates or replaces resources, all of them in one revision or none. */
 import { Command } from 'commander';
+import { RefusedError } from './client.ts';
 import { collect } from './flag-values.ts';
 import type { Terminal } from './terminal.ts';
 import { addWriteFlags, type WriteFlags, write } from './transaction.ts';
@@ -18,8 +19,14 @@ Examples:
   generate-routes | weft apply -f -        from standard input`,
     )
     .action(async (flags: WriteFlags & { readonly file: readonly string[] }) => {
-      const { readManifestFiles } = await import('./manifest-files.ts');
-      await write({ apply: await readManifestFiles(flags.file, terminal), delete: [] }, flags, terminal);
+      const { locateProblems, readManifestFiles } = await import('./manifest-files.ts');
+      const entries = await readManifestFiles(flags.file, terminal);
+      try {
+        await write({ apply: entries.map(({ resource }) => resource), delete: [] }, flags, terminal);
+      } catch (error) {
+        if (!(error instanceof RefusedError)) throw error;
+        throw new RefusedError({ ...error.refusal, problems: locateProblems(error.refusal.problems ?? [], entries) });
+      }
     });
   return addWriteFlags(command);
 }

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { type Command, Option } from 'commander';
 import type { AppliedReport, FleetStats, SidecarStatus } from '../control/fleet.ts';
+import { formatProblem, type Problem } from '../model/problem.ts';
 import { type Kind, kinds, type Resource } from '../model/resources.ts';
 import { parseServerUrl } from './flag-values.ts';
 import { CliError } from './terminal.ts';
@@ -39,12 +40,12 @@ export interface TransactionResult {
 }
 
 /** RFC 9457, with Weft's own members. */
-export interface Problem {
+export interface Refusal {
   readonly status: number;
   readonly title: string;
   readonly detail?: string;
   readonly code?: string;
-  readonly problems?: readonly { readonly path?: string; readonly message: string; readonly object?: string }[];
+  readonly problems?: readonly Problem[];
   readonly revision?: number;
   readonly missing?: AppliedReport['missing'];
   readonly refused?: AppliedReport['refused'];
@@ -52,20 +53,13 @@ export interface Problem {
 
 /** The control plane answered, and said no. */
 export class RefusedError extends CliError {
-  readonly problem: Problem;
+  readonly refusal: Refusal;
 
-  constructor(problem: Problem) {
-    super(describe(problem));
-    this.problem = problem;
+  constructor(refusal: Refusal) {
+    const problems = (refusal.problems ?? []).map((problem) => formatProblem(problem));
+    super([refusal.detail ?? refusal.title, ...problems].join('\n'));
+    this.refusal = refusal;
   }
-}
-
-function describe({ title, detail, problems = [] }: Problem): string {
-  const lines = problems.map(
-    ({ object, path, message }) =>
-      `  ${[object, path].filter(Boolean).join(' ')}${object || path ? ': ' : ''}${message}`,
-  );
-  return [detail ?? title, ...lines].join('\n');
 }
 
 export interface ClientFlags {
@@ -156,7 +150,7 @@ export class ControlPlaneClient {
     const answer = parseJson(text);
     if (status >= 200 && status < 300 && answer !== null) return answer as Answer;
     // Weft's problems name their status; anything else comes from a server that is not a control plane.
-    if (answer !== null && 'status' in answer && 'title' in answer) throw new RefusedError(answer as Problem);
+    if (answer !== null && 'status' in answer && 'title' in answer) throw new RefusedError(answer as Refusal);
     throw new CliError(
       `${this.#server} answered ${status} to ${method} ${path}, but not as a Weft control plane does: is --server right?`,
     );

@@ -46,8 +46,8 @@ async function namesToDelete(
   if (kind !== undefined || namespace !== undefined)
     throw usageError('-f says everything about what to delete: leave KIND, NAME and --namespace out.');
   const { readManifestFiles } = await import('./manifest-files.ts');
-  const resources = await readManifestFiles(file, terminal);
-  return resources.map((resource) => ({
+  const entries = await readManifestFiles(file, terminal);
+  return entries.map(({ resource }) => ({
     kind: resource.kind,
     namespace: namespaceOf(resource),
     name: resource.metadata.name,

@@ -1,5 +1,6 @@
 /** What the values of flags mean: addresses, names, durations, labels. Each parser answers a value or says what was expected. */
 import { InvalidArgumentError } from 'commander';
+import { parseDuration } from '../model/duration.ts';
 import { limits } from '../model/limits.ts';
 import { defaultNamespace } from '../model/resources.ts';
 import type { HostPort, UpstreamListener } from '../sidecar/options.ts';
@@ -54,17 +55,16 @@ export function parseNamespace(text: string): string {
 }
 
 /** Milliseconds out of `250ms`, `30s`, `1m30s`, `2h`; at most `limits.timeoutMsMax`. */
-export function parseDuration(text: string): number {
-  const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
-  let totalMs = Number.NaN;
-  if (/^([0-9]{1,5}(h|ms|m|s)){1,4}$/.test(text)) {
-    totalMs = 0;
-    for (const [, amount, unit] of text.matchAll(/([0-9]+)(h|ms|m|s)/g))
-      totalMs += Number(amount) * unitMs[unit as keyof typeof unitMs];
+export function parseWait(text: string): number {
+  let waitMs = Number.NaN;
+  try {
+    waitMs = parseDuration(text);
+  } catch {
+    // Not a duration at all: said below, together with what is too long.
   }
-  if (!(totalMs <= limits.timeoutMsMax))
+  if (!(waitMs <= limits.timeoutMsMax))
     throw new InvalidArgumentError('Expected a duration of at most 24h such as 250ms, 30s or 1m30s.');
-  return totalMs;
+  return waitMs;
 }
 
 /** `http://HOST:PORT`; the scheme may be left out. Answers it without a trailing slash. */

@@ -75,7 +75,7 @@ async function getOne(client: ControlPlaneClient, name: Parameters<ControlPlaneC
   try {
     return await client.get(name);
   } catch (error) {
-    if (!(error instanceof RefusedError) || error.problem.status !== 404) throw error;
+    if (!(error instanceof RefusedError) || error.refusal.status !== 404) throw error;
     throw new CliError(`There is no ${name.kind} "${name.name}" in namespace ${name.namespace}.`, undefined, {
       cause: error,
     });

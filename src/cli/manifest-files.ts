@@ -2,9 +2,10 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { limits } from '../model/limits.ts';
-import { readManifest } from '../model/manifest.ts';
-import { formatProblem } from '../model/problem.ts';
-import { keyOf, type Resource } from '../model/resources.ts';
+import { type ManifestEntry, readManifest } from '../model/manifest.ts';
+import { formatProblem, type Problem } from '../model/problem.ts';
+import { keyOf } from '../model/resources.ts';
+import { describeObject } from '../model/validate.ts';
 import { countOf } from './table.ts';
 import { CliError, type Terminal } from './terminal.ts';
 
@@ -14,26 +15,43 @@ const extensions = ['.yaml', '.yml', '.json'];
  * @param paths files, folders (read with all folders below) and `-` for standard input
  * @throws CliError naming what cannot be read, or all that is wrong with what can.
  */
-export async function readManifestFiles(paths: readonly string[], terminal: Terminal): Promise<readonly Resource[]> {
-  const resources = new Map<string, Resource>();
-  const fileByKey = new Map<string, string>();
-  const problems: string[] = [];
-  for (const file of paths.flatMap(filesOf)) {
-    const text = file === '-' ? await terminal.readStdin(limits.manifestBytesMax) : readBounded(file);
-    const manifest = readManifest(text, file === '-' ? 'standard input' : file);
-    problems.push(...manifest.problems.map(formatProblem));
-    for (const resource of manifest.resources) {
-      const key = keyOf(resource);
-      const earlier = fileByKey.get(key);
-      if (earlier !== undefined && earlier !== file) problems.push(`${file}: ${key} is already defined in ${earlier}`);
-      fileByKey.set(key, file);
-      resources.set(key, resource);
+export async function readManifestFiles(
+  paths: readonly string[],
+  terminal: Terminal,
+): Promise<readonly ManifestEntry[]> {
+  const entries = new Map<string, ManifestEntry>();
+  const problems: Problem[] = [];
+  for (const path of new Set(paths.flatMap(filesOf))) {
+    const text = path === '-' ? await terminal.readStdin(limits.manifestBytesMax) : readText(path);
+    const manifest = readManifest(text, path === '-' ? 'standard input' : path);
+    problems.push(...manifest.problems);
+    for (const entry of manifest.resources) {
+      const key = keyOf(entry.resource);
+      const earlier = entries.get(key);
+      if (earlier === undefined) entries.set(key, entry);
+      else problems.push(twice(entry, earlier));
     }
   }
-  if (problems.length > 0)
-    throw new CliError(`${problems.join('\n')}\n${countOf(problems.length, 'problem')}; nothing was changed.`);
-  if (resources.size === 0) throw new CliError(`There is no resource in ${paths.join(', ')}.`);
-  return [...resources.values()];
+  if (problems.length > 0) {
+    const lines = problems.map(formatProblem).join('\n');
+    throw new CliError(`${lines}\n${countOf(problems.length, 'problem')}; nothing was changed.`);
+  }
+  if (entries.size === 0) throw new CliError(`There is no resource in ${paths.join(', ')}.`);
+  return [...entries.values()];
+}
+
+/** The control plane names objects; the person who wrote them looks for files and lines. */
+export function locateProblems(problems: readonly Problem[], entries: readonly ManifestEntry[]): readonly Problem[] {
+  return problems.map((problem) => {
+    const entry = entries.find(({ resource }) => describeObject(resource) === problem.object);
+    return entry === undefined ? problem : { ...problem, file: entry.file, line: entry.line };
+  });
+}
+
+function twice({ file, line, resource }: ManifestEntry, earlier: ManifestEntry): Problem {
+  const object = describeObject(resource);
+  const message = `is here a second time, the first is in ${earlier.file}:${earlier.line}`;
+  return { file, line, path: 'metadata.name', message, ...(object === null ? {} : { object }) };
 }
 
 function filesOf(path: string): readonly string[] {
@@ -49,13 +67,10 @@ function filesOf(path: string): readonly string[] {
 const isManifest = (path: string): boolean =>
   extensions.some((extension) => path.endsWith(extension)) && statSync(path).isFile();
 
-function readBounded(file: string): string {
+function readText(file: string): string {
   try {
-    if (statSync(file).size > limits.manifestBytesMax)
-      throw new CliError(`${file} is larger than ${limits.manifestBytesMax} bytes.`);
     return readFileSync(file, 'utf8');
   } catch (error) {
-    if (error instanceof CliError) throw error;
     throw new CliError(`${file} cannot be read: ${error instanceof Error ? error.message : error}.`);
   }
 }

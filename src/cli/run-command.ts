@@ -1,6 +1,6 @@
 /** `weft run`: a sidecar and its app as one process. */
 import { Command, Option } from 'commander';
-import { parseDuration, parsePort } from './flag-values.ts';
+import { parsePort, parseWait } from './flag-values.ts';
 import { addSidecarFlags, type SidecarFlags, sidecarOptionsOf } from './sidecar-flags.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -22,12 +22,12 @@ export function runCommand(terminal: Terminal): Command {
     .requiredOption('--app-port <port>', 'the port that the app will listen on, on 127.0.0.1', parsePort)
     .addOption(
       new Option('--ready-timeout <duration>', 'how long to wait for a first configuration; 0s: without end')
-        .argParser(parseDuration)
+        .argParser(parseWait)
         .default(60_000, '60s'),
     )
     .addOption(
       new Option('--stop-timeout <duration>', 'how long the app may take to stop before it is killed; 0s: without end')
-        .argParser(parseDuration)
+        .argParser(parseWait)
         .default(30_000, '30s'),
     )
     .addHelpText(

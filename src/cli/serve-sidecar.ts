@@ -2,6 +2,7 @@
 import type { SidecarOptions } from '../sidecar/options.ts';
 import { runBesideApp, signalsHandled } from '../sidecar/run.ts';
 import { type RunningSidecar, startSidecar } from '../sidecar/sidecar.ts';
+import type { Logger } from '../telemetry/logger.ts';
 import { endOnFault, serveUntilSignal } from './lifetime.ts';
 import { openProcessLogger } from './log-level.ts';
 import type { RunFlags } from './run-command.ts';
@@ -12,7 +13,7 @@ import type { Terminal } from './terminal.ts';
 export function serveSidecar(options: SidecarOptions, stopMs: number, terminal: Terminal): Promise<number> {
   const logger = openProcessLogger('sidecar');
   const start = async () => {
-    const sidecar = await startExplained(options);
+    const sidecar = await startExplained(options, logger);
     void sidecar.ready.then(() => terminal.out(readyLine(sidecar)));
     return {
       stop: async () => {
@@ -31,9 +32,10 @@ export function runWithSidecar(
   [command = '', ...args]: readonly string[],
   terminal: Terminal,
 ): Promise<number> {
-  endOnFault(openProcessLogger('sidecar'));
+  const logger = openProcessLogger('sidecar');
+  endOnFault(logger);
   const start = async () => {
-    const sidecar = await startExplained(options);
+    const sidecar = await startExplained(options, logger);
     // Standard output is the app's.
     void sidecar.ready.then(() => terminal.err(readyLine(sidecar)));
     return sidecar;
@@ -61,9 +63,9 @@ export function runWithSidecar(
   );
 }
 
-async function startExplained(options: SidecarOptions): Promise<RunningSidecar> {
+async function startExplained(options: SidecarOptions, logger: Logger): Promise<RunningSidecar> {
   try {
-    return await startSidecar(options);
+    return await startSidecar(options, logger);
   } catch (error) {
     throw explainStartFailure('sidecar', error);
   }

@@ -8,10 +8,10 @@ import {
   collectUpstream,
   formatAddress,
   isLoopback,
-  parseDuration,
   parseListenAddress,
   parseServerUrls,
   parseServiceName,
+  parseWait,
 } from './flag-values.ts';
 import { usageError } from './terminal.ts';
 
@@ -74,7 +74,7 @@ export function addSidecarFlags(command: Command): Command {
     .option('--access-log', 'one line per request on standard error', false)
     .addOption(
       new Option('--drain-timeout <duration>', 'how long a drain waits for requests that run')
-        .argParser(parseDuration)
+        .argParser(parseWait)
         .default(limits.drainMs, '30s'),
     )
     .addOption(new Option('--loops <n>', 'event loops that serve requests').argParser(parseLoops).default(1));

@@ -11,11 +11,12 @@ const advice: Readonly<Record<string, (address: string) => string>> = {
   ENOTFOUND: (address) => `The host of ${address || 'an address'} is not known.`,
 };
 
-/** Keeps what is already said for people; explains system errors; passes on what is nobody's fault but ours. */
+/** Explains system errors and keeps what is already said for people (errors with a code); anything else is a fault of ours and keeps its stack. */
 export function explainStartFailure(what: string, error: unknown): unknown {
   if (error instanceof CliError || !(error instanceof Error)) return error;
   const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
-  const explain = code === undefined ? undefined : advice[code];
+  if (code === undefined) return error;
+  const explain = advice[code];
   if (explain === undefined)
     return new CliError(`The ${what} could not start: ${error.message}`, undefined, { cause: error });
   const host = address?.includes(':') ? `[${address}]` : address;

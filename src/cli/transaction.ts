@@ -10,7 +10,7 @@ import {
   type Transaction,
   type TransactionResult,
 } from './client.ts';
-import { parseDuration } from './flag-values.ts';
+import { parseWait } from './flag-values.ts';
 import { countOf } from './table.ts';
 import { CliError, type Terminal } from './terminal.ts';
 
@@ -27,7 +27,7 @@ export function addWriteFlags(command: Command): Command {
     .addOption(new Option('--wait <state>', 'return once every sidecar concerned has it in force').choices(['applied']))
     .addOption(
       new Option('--timeout <duration>', 'how long --wait waits before it fails')
-        .argParser(parseDuration)
+        .argParser(parseWait)
         .default(limits.waitAppliedMs, '30s'),
     )
     .option('--dry-run', 'check everything, change nothing', false)
@@ -62,7 +62,7 @@ async function send(changes: Pick<Transaction, 'apply' | 'delete'>, flags: Write
     );
   } catch (error) {
     if (!(error instanceof RefusedError)) throw error;
-    const { missing, refused, revision } = error.problem;
+    const { missing, refused, revision } = error.refusal;
     if (missing === undefined && refused === undefined) throw error;
     throw notApplied(revision, { missing: missing ?? [], refused: refused ?? [] }, flags.timeout);
   }

@@ -60,13 +60,13 @@ describe('client commands, when things go wrong', () => {
         status: 422,
         title: 'Invalid',
         detail: 'The resources are not valid together.',
-        problems: [{ object: 'HTTPRoute/default/cart', path: 'spec.parentRefs[0]', message: 'no such Service' }],
+        problems: [{ object: 'Service default/cart', path: 'spec', message: 'cannot be so' }],
       },
     }));
     const { code, err } = await weft(['apply', '-f', '-', '--server', url], cartYaml);
     expect(code).toBe(1);
     expect(err).toBe(
-      'The resources are not valid together.\n  HTTPRoute/default/cart spec.parentRefs[0]: no such Service',
+      'The resources are not valid together.\nstandard input:1: Service default/cart: spec: cannot be so',
     );
   });
 
