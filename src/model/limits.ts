@@ -15,6 +15,8 @@ export const limits = {
   lingerMs: 4_000,
   /** The head of a request must be complete after this time. */
   headTimeoutMs: 10_000,
+  /** Requests that a client of the edge may send ahead of the answer to its first one. */
+  pipelinedRequestsMax: 64,
   /** An idle connection from a client is closed after this time by the edge; uWS does so after 10 to 12 s. */
   downstreamIdleMs: 60_000,
 
@@ -82,6 +84,15 @@ export const limits = {
   pushFrameBytesMax: 64 * 1024 * 1024,
   pushClientFrameBytesMax: 1024 * 1024,
   sidecarsMax: 20_000,
+  /** Objects that a Hello may say it holds: each subscription reaches a few. */
+  heldObjectsMax: 200_000,
+  /** Entries of `held`, and of `hosts`, in one frame of a Hello: with the longest names it stays below `pushClientFrameBytesMax`. */
+  helloEntriesMax: 1_000,
+  /** How long a connection may take to greet, a reader to take what was sent to it, a change to be applied. */
+  greetingMs: 10_000,
+  slowReaderMs: 15_000,
+  applyMs: 30_000,
+  nackReasonCharsMax: 2_000,
   leaseMs: 15_000,
   leaseRenewMs: 5_000,
   /** No lease ends this soon after a control plane started: its sidecars need time to find it again. */

@@ -22,6 +22,7 @@ const table = {
   'headers-too-large': [431, 'downstream', false, 'The header fields are larger than the limit.'],
   'method-not-supported': [501, 'downstream', false, 'The method is not supported.'],
   'client-gone': [499, 'downstream', false, 'The client went away before the answer was complete.'],
+  'request-head-timeout': [408, 'downstream', false, 'The head of the request did not arrive in time.'],
   'request-body-timeout': [408, 'downstream', false, 'The request body stopped arriving.'],
 
   'unknown-service': [404, 'mesh', false, 'No Service or route claims this host.'],

@@ -76,6 +76,10 @@ export interface ListenerOptions {
   readonly acceptor: RequestAcceptor;
   /** Counts a head that was refused before it became a request. */
   readonly onRefused: (failure: import('./failure.ts').Failure) => void;
+  /** How long a request waited for this event loop whose callback began at `nowMs`, ms: `RequestHead.loopMs`. Default: 0. */
+  readonly loopDelay?: (nowMs: number) => number;
+  /** Request ids of answers to refused heads, which have no trace. Default: random. */
+  readonly newRequestId?: () => string;
 }
 
 export interface Listener {

@@ -1,0 +1,314 @@
+/**
+ * The check of a request head, the same behind both listeners: from what a parser read to a head that is valid and framed
+ * unambiguously, or to the reason why it is refused. Pure. The rules are those of RFC 9110 and 9112 where two readers could disagree;
+ * nothing that fails here ever reaches an upstream.
+ */
+import { isIPv6 } from 'node:net';
+import { limits } from '../model/limits.ts';
+import { isFieldText, isHexCode, isHostCode, isTargetText, isToken } from './char-classes.ts';
+import { type Failure, failures } from './failure.ts';
+import type { HeaderList } from './headers.ts';
+import { normalisePath } from './path.ts';
+import type { RequestHead } from './request.ts';
+
+/** What a listener's parser read. */
+export interface RawHead {
+  readonly method: string;
+  /** As sent. Absolute form is accepted too: its authority replaces Host (RFC 9112 section 3.2.2). */
+  readonly target: string;
+  /** Flat, order kept. The check takes it over: it is compacted in place and becomes `headers` of the checked head. */
+  readonly headers: HeaderList;
+  readonly isHttp10: boolean;
+  readonly sourceAddress: string;
+  readonly readAtMs: number;
+  readonly loopMs: number;
+}
+
+export interface CheckedHead extends RequestHead {
+  /** The client said `Connection: close`. */
+  readonly isLastOfConnection: boolean;
+}
+
+export class RefusedHead {
+  readonly failure: Failure;
+  /** What exactly was wrong. Holds nothing that the client sent. */
+  readonly detail: string;
+
+  constructor(failure: Failure, detail: string) {
+    this.failure = failure;
+    this.detail = detail;
+  }
+}
+
+/** RFC 9110 without CONNECT (no tunnels through a listener), PATCH (RFC 5789), WebDAV (RFC 4918, 3253, 5323, 4791). */
+const methods: ReadonlySet<string> = new Set(
+  'GET HEAD POST PUT DELETE PATCH OPTIONS TRACE PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT SEARCH MKCALENDAR'.split(
+    ' ',
+  ),
+);
+
+/** Fields that are never forwarded, Connection-nominated ones aside (RFC 9110 section 7.6.1, RFC 7540 section 3.2.1). */
+type Special =
+  | 'te'
+  | 'host'
+  | 'expect'
+  | 'upgrade'
+  | 'trailer'
+  | 'connection'
+  | 'keep-alive'
+  | 'content-length'
+  | 'http2-settings'
+  | 'proxy-connection'
+  | 'transfer-encoding';
+
+/** Returns the checked head, or what is wrong with it. Never throws. */
+export function checkHead(raw: RawHead): CheckedHead | RefusedHead {
+  const { method, target, headers, isHttp10 } = raw;
+  if (!methods.has(method)) {
+    return isToken(method)
+      ? new RefusedHead(failures['method-not-supported'], 'The method is not one of those that pass.')
+      : badRequest('The method is not a token.');
+  }
+  if (target.length > limits.targetBytesMax)
+    return new RefusedHead(failures['target-too-long'], `The limit is ${limits.targetBytesMax} bytes.`);
+  if (headers.length > 2 * limits.headerFieldsMax)
+    return new RefusedHead(failures['headers-too-large'], `The limit is ${limits.headerFieldsMax} fields.`);
+
+  let host: string | null = null;
+  let contentLength: string | null = null;
+  let transferEncoding: string | null = null;
+  let connection: string | null = null;
+  let fieldBytes = 0;
+  let kept = 0;
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i]!;
+    const value = headers[i + 1]!;
+    fieldBytes += name.length + value.length + 4;
+    if (fieldBytes > limits.headBytesMax)
+      return new RefusedHead(failures['headers-too-large'], `The limit is ${limits.headBytesMax} bytes.`);
+    if (!isToken(name)) return badRequest('A field name is not a token.');
+    if (!isFieldText(value)) return badRequest('A field value holds a control character.');
+    switch (specialField(name)) {
+      case null:
+        headers[kept] = name;
+        headers[kept + 1] = value;
+        kept += 2;
+        break;
+      case 'host':
+        if (host !== null) return badRequest('There is more than one Host.');
+        host = value;
+        break;
+      case 'content-length':
+        if (contentLength !== null) return badRequest('There is more than one Content-Length.');
+        contentLength = value;
+        break;
+      case 'transfer-encoding':
+        if (transferEncoding !== null) return badRequest('There is more than one Transfer-Encoding.');
+        transferEncoding = value;
+        break;
+      case 'connection':
+        connection = connection === null ? value : `${connection},${value}`;
+        break;
+      case 'expect':
+        // RFC 9110 section 10.1.1: from an HTTP/1.0 client it means nothing.
+        if (!isHttp10 && value.toLowerCase() !== '100-continue')
+          return new RefusedHead(failures['expectation-failed'], 'Expect says something else.');
+        break;
+      default:
+        break;
+    }
+  }
+  headers.length = kept;
+
+  const bodyBytes = bodyLength(contentLength, transferEncoding, isHttp10);
+  if (typeof bodyBytes === 'string') return badRequest(bodyBytes);
+  let isLastOfConnection = false;
+  if (connection !== null) {
+    const fault = applyConnection(headers, connection);
+    if (fault !== null) return badRequest(fault);
+    isLastOfConnection = hasToken(connection, 'close');
+  }
+  return checkTarget(raw, host, bodyBytes, isLastOfConnection);
+}
+
+function badRequest(detail: string): RefusedHead {
+  return new RefusedHead(failures['bad-request'], detail);
+}
+
+/** The field's name when it is one that the listener deals with itself. Most names are ruled out by their length. */
+function specialField(name: string): Special | null {
+  switch (name.length) {
+    case 2:
+      return isName(name, 'te');
+    case 4:
+      return isName(name, 'host');
+    case 6:
+      return isName(name, 'expect');
+    case 7:
+      return isName(name, 'upgrade') ?? isName(name, 'trailer');
+    case 10:
+      return isName(name, 'connection') ?? isName(name, 'keep-alive');
+    case 14:
+      return isName(name, 'content-length') ?? isName(name, 'http2-settings');
+    case 16:
+      return isName(name, 'proxy-connection');
+    case 17:
+      return isName(name, 'transfer-encoding');
+    default:
+      return null;
+  }
+}
+
+function isName<Name extends Special>(name: string, special: Name): Name | null {
+  return name === special || name.toLowerCase() === special ? special : null;
+}
+
+/** Length of the body (-1: chunked), or what is wrong with the framing. Both fields together are refused by their presence. */
+function bodyLength(contentLength: string | null, transferEncoding: string | null, isHttp10: boolean): number | string {
+  if (transferEncoding !== null) {
+    if (contentLength !== null) return 'Content-Length and Transfer-Encoding exclude each other.';
+    if (isHttp10) return 'HTTP/1.0 has no Transfer-Encoding.';
+    return transferEncoding.toLowerCase() === 'chunked' ? -1 : 'Transfer-Encoding is not exactly chunked.';
+  }
+  if (contentLength === null) return 0;
+  if (contentLength.length === 0 || contentLength.length > 15) return 'Content-Length is not 1 to 15 digits.';
+  let length = 0;
+  for (let i = 0; i < contentLength.length; i++) {
+    const digit = contentLength.charCodeAt(i) - 0x30;
+    if (digit < 0 || digit > 9) return 'Content-Length is not 1 to 15 digits.';
+    length = length * 10 + digit;
+  }
+  return length;
+}
+
+/** Drops the fields that Connection nominates (RFC 9110 section 7.6.1); says what is wrong when it nominates one that must arrive. */
+function applyConnection(headers: HeaderList, connection: string): string | null {
+  const lower = connection.toLowerCase();
+  if (lower === 'keep-alive' || lower === 'close') return null;
+  // Bounded by limits.headBytesMax, and rare: ordinary clients send one of the two words above.
+  const nominated = new Set<string>();
+  for (const part of lower.split(',')) {
+    const name = part.trim();
+    if (name === '') continue;
+    if (!isToken(name)) return 'Connection names something that is not a token.';
+    if (name === 'host' || name === 'content-length' || name === 'authorization')
+      return 'Connection nominates Host, Content-Length or Authorization.';
+    nominated.add(name);
+  }
+  let kept = 0;
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i]!;
+    if (nominated.has(name.toLowerCase())) continue;
+    headers[kept] = name;
+    headers[kept + 1] = headers[i + 1]!;
+    kept += 2;
+  }
+  headers.length = kept;
+  return null;
+}
+
+function hasToken(list: string, token: string): boolean {
+  const lower = list.toLowerCase();
+  return lower === token || (lower.includes(token) && lower.split(',').some((part) => part.trim() === token));
+}
+
+function checkTarget(
+  raw: RawHead,
+  hostField: string | null,
+  bodyBytes: number,
+  isLastOfConnection: boolean,
+): CheckedHead | RefusedHead {
+  const { target } = raw;
+  let authority = hostField;
+  let pathAt = 0;
+  if (!isTargetText(target))
+    return badRequest('The target holds a space, a control character, a fragment or a byte outside ASCII.');
+  // HTTP/1.0 knows no Host; such a request has no host and goes where a listener sends those.
+  if (authority === null && !raw.isHttp10) return badRequest('There is no Host.');
+  if (authority !== null && parseHost(authority) === null)
+    return badRequest('Host is not a host with an optional port.');
+  if (target.charCodeAt(0) !== 0x2f) {
+    if (target === '*') return new RefusedHead(failures['method-not-supported'], 'The target * names no resource.');
+    const authorityAt = schemeLength(target);
+    if (authorityAt === 0) return badRequest('The target is neither in origin form nor an http URI.');
+    pathAt = authorityEnd(target, authorityAt);
+    authority = target.slice(authorityAt, pathAt);
+  }
+  const host = authority === null ? '' : parseHost(authority);
+  if (host === null) return badRequest('The authority of the target is not a host with an optional port.');
+
+  const queryAt = target.indexOf('?', pathAt);
+  const pathEnd = queryAt === -1 ? target.length : queryAt;
+  // RFC 9112 section 3.2.2: an http URI without a path means `/`.
+  const path =
+    pathAt === pathEnd ? '/' : normalisePath(pathAt === 0 && queryAt === -1 ? target : target.slice(pathAt, pathEnd));
+  if (path === null)
+    return badRequest('The path holds a broken escape, %00, a backslash or a dot segment with a parameter.');
+  return {
+    method: raw.method,
+    path,
+    query: queryAt === -1 ? '' : target.slice(queryAt),
+    host,
+    authority: authority ?? '',
+    headers: raw.headers,
+    bodyBytes,
+    sourceAddress: raw.sourceAddress,
+    readAtMs: raw.readAtMs,
+    loopMs: raw.loopMs,
+    isLastOfConnection,
+  };
+}
+
+/** Where the authority of an `http` or `https` URI begins; 0 when the target is neither. */
+function schemeLength(target: string): number {
+  const start = target.slice(0, 8).toLowerCase();
+  if (start.startsWith('http://')) return 7;
+  return start === 'https://' ? 8 : 0;
+}
+
+function authorityEnd(target: string, from: number): number {
+  let end = from;
+  while (end < target.length && target.charCodeAt(end) !== 0x2f && target.charCodeAt(end) !== 0x3f) end++;
+  return end;
+}
+
+/**
+ * `uri-host [ ":" port ]` (RFC 9110 section 7.2): the host in lower case, without port and without the dot of a full name at its end;
+ * an IPv6 address keeps its brackets. Null when it is not valid. User information, an empty host and IPvFuture are not.
+ */
+export function parseHost(authority: string): string | null {
+  if (authority.charCodeAt(0) === 0x5b) return parseBracketed(authority);
+  let end = 0;
+  for (; end < authority.length; end++) {
+    const code = authority.charCodeAt(end);
+    if (code === 0x3a) break;
+    if (isHostCode(code)) continue;
+    if (code !== 0x25 || !isHexCode(authority.charCodeAt(end + 1)) || !isHexCode(authority.charCodeAt(end + 2)))
+      return null;
+    end += 2;
+  }
+  if (!isPort(authority, end)) return null;
+  const nameEnd = authority.charCodeAt(end - 1) === 0x2e ? end - 1 : end;
+  if (nameEnd === 0) return null;
+  return (nameEnd === authority.length ? authority : authority.slice(0, nameEnd)).toLowerCase();
+}
+
+function parseBracketed(authority: string): string | null {
+  const close = authority.indexOf(']');
+  const address = authority.slice(1, close);
+  if (close === -1 || address.includes('%') || !isIPv6(address)) return null;
+  return isPort(authority, close + 1) ? authority.slice(0, close + 1).toLowerCase() : null;
+}
+
+/** What follows the host: nothing, or a colon and a port, which may be empty (RFC 3986 section 3.2.3). */
+function isPort(authority: string, at: number): boolean {
+  if (at === authority.length) return true;
+  if (authority.charCodeAt(at) !== 0x3a || authority.length - at > 6) return false;
+  let port = 0;
+  for (let i = at + 1; i < authority.length; i++) {
+    const digit = authority.charCodeAt(i) - 0x30;
+    if (digit < 0 || digit > 9) return false;
+    port = port * 10 + digit;
+  }
+  return port <= 65_535;
+}

@@ -1,0 +1,25 @@
+/** The head of an answer as one block of bytes behind the status code: one crossing into uWS instead of one a field. */
+import { isFieldText, isToken } from '../char-classes.ts';
+import type { AnswerHead } from '../request.ts';
+
+/**
+ * `200 OK CRLF Name: value ... ` as latin1; `more` (further fields, each behind a CRLF) stands behind the answer's own. uWS checks
+ * nothing of what it is given, so this is where a response could be split: null when a name is no token, or a value or the reason
+ * holds a control character.
+ *
+ * uWS adds its own Date and the empty line. A `isWholeHead` block needs neither: it keeps the answer's Date and ends the head by itself.
+ */
+export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean): Buffer | null {
+  const { headers, reason } = head;
+  if (!isFieldText(reason)) return null;
+  let block = `${head.status} ${reason}`;
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i]!;
+    const value = headers[i + 1]!;
+    if (!isToken(name) || !isFieldText(value)) return null;
+    if (!isWholeHead && name.length === 4 && name.toLowerCase() === 'date') continue;
+    block += `\r\n${name}: ${value}`;
+  }
+  // writeStatus puts one CRLF behind what it is given.
+  return Buffer.from(isWholeHead ? `${block}${more}\r\n` : block + more, 'latin1');
+}

@@ -1,0 +1,208 @@
+/** One request on a connection of the edge and the answer to it, brought out through Node's ServerResponse in the fewest writes. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { limits } from '../../model/limits.ts';
+import { isFieldText, isToken } from '../char-classes.ts';
+import type { HeaderList } from '../headers.ts';
+import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
+import type { HeldAnswer, HeldAnswers } from './held-answers.ts';
+
+/** What all answers of one edge listener share. */
+export interface EdgeTurn {
+  readonly held: HeldAnswers;
+  isDraining: boolean;
+}
+
+/** held: nothing of the answer is written. streaming: its head is. done: the proxy has said its last word, or the client went. */
+type Phase = 'held' | 'streaming' | 'done';
+
+const noTrailers: HeaderList = [];
+
+export class EdgeAnswer implements Downstream, HeldAnswer {
+  receiver: RequestReceiver | null = null;
+
+  private phase: Phase = 'held';
+  private answer: AnswerHead | null = null;
+  private answerBytes = 0;
+  private heldBody: Buffer[] = [];
+  private isWritableOwed = false;
+
+  constructor(
+    private readonly turn: EdgeTurn,
+    private readonly req: IncomingMessage,
+    private readonly res: ServerResponse,
+    hasBody: boolean,
+  ) {
+    res.on('close', () => this.onClosed());
+    res.on('drain', () => this.onDrain());
+    if (!hasBody) return;
+    req.on('data', (chunk: Buffer) => {
+      if (this.phase !== 'done') this.receiver?.onRequestBody(chunk);
+    });
+    req.on('end', () => {
+      if (this.phase !== 'done') this.receiver?.onRequestEnd(req.rawTrailers);
+    });
+  }
+
+  /** True from the answer's head on. */
+  get isBegun(): boolean {
+    return this.answer !== null;
+  }
+
+  /** True while the request itself is still arriving. */
+  get isReceiving(): boolean {
+    return !this.req.complete;
+  }
+
+  /** True once the whole answer is given to Node, or nobody waits for it. */
+  get isDone(): boolean {
+    return this.phase === 'done';
+  }
+
+  head(head: AnswerHead): void {
+    if (this.phase !== 'held' || this.answer !== null) return;
+    this.answer = head;
+    this.turn.held.hold(this);
+  }
+
+  body(chunk: Uint8Array): boolean {
+    const { answer } = this;
+    if (answer === null || !answer.hasBody || this.phase === 'done' || chunk.byteLength === 0) return true;
+    this.answerBytes += chunk.byteLength;
+    if (answer.bodyBytes >= 0 && this.answerBytes > answer.bodyBytes) {
+      this.cut();
+      return true;
+    }
+    // Node keeps what it is given until the kernel has taken it, and the chunk is only ours during this call.
+    const copy = Buffer.from(chunk);
+    if (this.phase === 'held') {
+      this.heldBody.push(copy);
+      if (this.answerBytes <= limits.heldAnswerBytesMax) return true;
+      this.stream(answer.bodyBytes);
+    } else if (!this.res.write(copy)) {
+      this.isWritableOwed = true;
+    }
+    return !this.isWritableOwed;
+  }
+
+  end(trailers: HeaderList): void {
+    const { answer, res } = this;
+    if (answer === null || this.phase === 'done') return;
+    if (answer.hasBody && answer.bodyBytes >= 0 && this.answerBytes !== answer.bodyBytes) {
+      this.cut();
+      return;
+    }
+    const hasTrailers = trailers.length > 0 && answer.hasBody && answer.bodyBytes === -1 && areValid(trailers);
+    if (this.phase === 'held') {
+      const bodyBytes = answer.hasBody && !hasTrailers ? this.answerBytes : answer.bodyBytes;
+      if (!this.writeHead(bodyBytes)) return;
+    }
+    this.phase = 'done';
+    const last = this.takeHeld();
+    if (hasTrailers) {
+      if (last !== null) res.write(last);
+      res.addTrailers(pairsOf(trailers));
+    }
+    if (last === null || hasTrailers) res.end();
+    else res.end(last);
+    this.discardRest();
+  }
+
+  abort(): void {
+    if (this.phase === 'done') return;
+    this.phase = 'done';
+    this.heldBody = [];
+    // A reset, and no FIN: an answer that ends with the connection would look complete.
+    this.req.socket.resetAndDestroy();
+  }
+
+  pauseRequest(): void {
+    if (this.phase !== 'done') this.req.pause();
+  }
+
+  resumeRequest(): void {
+    if (this.phase !== 'done') this.req.resume();
+  }
+
+  flushHeld(): void {
+    const { answer } = this;
+    if (this.phase !== 'held' || answer === null) return;
+    if (!answer.hasBody || this.answerBytes === answer.bodyBytes) this.end(noTrailers);
+    else this.stream(answer.bodyBytes);
+  }
+
+  /** The client broke the framing of its body, or the answer was not what its head said: nobody may take it for complete. */
+  cut(): void {
+    if (this.phase === 'done') {
+      this.req.socket.destroy();
+      return;
+    }
+    this.abort();
+    this.receiver?.onClientGone();
+  }
+
+  private onClosed(): void {
+    if (this.phase === 'done') return;
+    this.phase = 'done';
+    this.heldBody = [];
+    this.receiver?.onClientGone();
+  }
+
+  private onDrain(): void {
+    if (!this.isWritableOwed || this.phase === 'done') return;
+    this.isWritableOwed = false;
+    this.receiver?.onDownstreamWritable();
+  }
+
+  /** Writes the head and what there is of the body; more will follow. */
+  private stream(bodyBytes: number): void {
+    if (!this.writeHead(bodyBytes)) return;
+    this.phase = 'streaming';
+    const first = this.takeHeld();
+    if (first === null) this.res.flushHeaders();
+    else if (!this.res.write(first)) this.isWritableOwed = true;
+  }
+
+  /** `bodyBytes` -1: chunked, or to an HTTP/1.0 client up to the end of the connection. False: it was refused and the connection cut. */
+  private writeHead(bodyBytes: number): boolean {
+    const { status, reason, headers } = this.answer!;
+    if (!isFieldText(reason) || !areValid(headers)) {
+      this.cut();
+      return false;
+    }
+    if (this.turn.isDraining) this.res.shouldKeepAlive = false;
+    this.res.writeHead(status, reason, bodyBytes < 0 ? headers : headers.concat('Content-Length', `${bodyBytes}`));
+    return true;
+  }
+
+  /**
+   * The answer is complete before the request is: the rest is read, so that no reset takes the answer away and the connection can
+   * be used again (RFC 9112 section 9.3), but not for long.
+   */
+  private discardRest(): void {
+    const { req } = this;
+    if (req.complete) return;
+    req.resume();
+    setTimeout(() => {
+      if (!req.complete) req.socket.destroy();
+    }, limits.lingerMs).unref();
+  }
+
+  private takeHeld(): Buffer | null {
+    const held = this.heldBody;
+    if (held.length === 0) return null;
+    this.heldBody = [];
+    return held.length === 1 ? held[0]! : Buffer.concat(held);
+  }
+}
+
+/** Node throws at what this refuses. */
+function areValid(headers: HeaderList): boolean {
+  for (let i = 0; i < headers.length; i += 2) if (!isToken(headers[i]!) || !isFieldText(headers[i + 1]!)) return false;
+  return true;
+}
+
+function pairsOf(list: HeaderList): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (let i = 0; i < list.length; i += 2) pairs.push([list[i]!, list[i + 1]!]);
+  return pairs;
+}

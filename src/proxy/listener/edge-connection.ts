@@ -1,0 +1,127 @@
+/**
+ * One connection of the edge: its requests run one after another. Node reads ahead and reports pipelined requests at once, but only
+ * safe ones may be worked on side by side (RFC 9112 section 9.3.2), and an answer of ours to a broken head must not overtake another.
+ */
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { limits } from '../../model/limits.ts';
+import { failures } from '../failure.ts';
+import { checkHead, RefusedHead } from '../head-check.ts';
+import { type LocalReply, localReply } from '../local-reply.ts';
+import type { ListenerOptions } from '../request.ts';
+import { EdgeAnswer, type EdgeTurn } from './edge-answer.ts';
+
+interface ReadRequest {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  /** The client waits for `100 Continue` before it sends the body. */
+  readonly expectsContinue: boolean;
+}
+
+export class EdgeConnection {
+  private active: EdgeAnswer | null = null;
+  /** Bounded by limits.pipelinedRequestsMax. */
+  private readonly waiting: ReadRequest[] = [];
+  /** What the parser could not read, behind the requests that wait. */
+  private brokenHead: RefusedHead | null = null;
+  private isRefused = false;
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly options: ListenerOptions,
+    private readonly turn: EdgeTurn,
+  ) {}
+
+  onRequest(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
+    if (this.isRefused) {
+      req.resume();
+    } else if (this.active === null) {
+      this.begin(req, res, expectsContinue);
+    } else if (this.waiting.length < limits.pipelinedRequestsMax) {
+      this.waiting.push({ req, res, expectsContinue });
+    } else {
+      this.options.onRefused(failures['bad-request']);
+      this.socket.destroy();
+    }
+  }
+
+  /** The parser cannot go on: with the body of the request under way, or with the head of the next. */
+  onBroken(refused: RefusedHead): void {
+    if (this.active === null) this.refuse(refused);
+    else if (this.active.isReceiving) this.active.cut();
+    else this.brokenHead = refused;
+  }
+
+  private begin(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
+    const readAtMs = performance.now();
+    const { acceptor, loopDelay } = this.options;
+    const head = checkHead({
+      method: req.method ?? '',
+      target: req.url ?? '',
+      headers: req.rawHeaders,
+      isHttp10: req.httpVersionMinor === 0,
+      sourceAddress: peerAddress(this.socket),
+      readAtMs,
+      loopMs: loopDelay === undefined ? 0 : loopDelay(readAtMs),
+    });
+    if (head instanceof RefusedHead) {
+      req.resume();
+      this.refuse(head);
+      return;
+    }
+    const hasBody = head.bodyBytes !== 0;
+    const answer = new EdgeAnswer(this.turn, req, res, hasBody);
+    this.active = answer;
+    res.on('close', () => this.next());
+    const receiver = acceptor.accept(head, answer);
+    answer.receiver = receiver;
+    if (answer.isDone) return;
+    if (!hasBody) receiver.onRequestEnd([]);
+    // A request that was answered at once is never told to go on.
+    else if (expectsContinue && !answer.isBegun) res.writeContinue();
+  }
+
+  /** The answer has left, or the connection is closed. */
+  private next(): void {
+    this.active = null;
+    if (this.socket.destroyed) {
+      this.waiting.length = 0;
+      return;
+    }
+    const following = this.waiting.shift();
+    if (following !== undefined) this.begin(following.req, following.res, following.expectsContinue);
+    else if (this.brokenHead !== null) this.refuse(this.brokenHead);
+    else if (this.turn.isDraining) this.socket.end();
+  }
+
+  /** The framing of what follows cannot be trusted: the connection closes, after the client has had time to read why. */
+  private refuse({ failure, detail }: RefusedHead): void {
+    const { socket, options } = this;
+    if (this.isRefused) return;
+    this.isRefused = true;
+    options.onRefused(failure);
+    if (!socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const requestId = options.newRequestId === undefined ? randomBytes(16).toString('hex') : options.newRequestId();
+    // What still arrives is read and dropped: unread bytes would reset the connection, and the answer with it.
+    socket.resume();
+    socket.end(rawReply(localReply(failure, detail, requestId)));
+    setTimeout(() => socket.destroy(), limits.lingerMs).unref();
+  }
+}
+
+function rawReply({ status, reason, headers, body }: LocalReply): Buffer {
+  let head = `HTTP/1.1 ${status} ${reason}\r\n`;
+  for (let i = 0; i < headers.length; i += 2) head += `${headers[i]!}: ${headers[i + 1]!}\r\n`;
+  head += `Content-Length: ${body.byteLength}\r\nConnection: close\r\n\r\n`;
+  return Buffer.concat([Buffer.from(head, 'latin1'), body]);
+}
+
+/** Without the prefix by which an IPv6 socket shows an IPv4 peer. */
+function peerAddress(socket: Socket): string {
+  const address = socket.remoteAddress ?? '';
+  return address.startsWith('::ffff:') ? address.slice(7) : address;
+}

@@ -1,0 +1,133 @@
+/**
+ * The listener for clients outside the mesh: Node's own `http` server, whose parser (llhttp, strict) let none of the smuggling probes
+ * through. It reads heads and bodies; everything about an answer is in edge-answer.ts.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { limits } from '../../model/limits.ts';
+import { failures } from '../failure.ts';
+import { RefusedHead } from '../head-check.ts';
+import type { Listener, ListenerOptions } from '../request.ts';
+import type { EdgeTurn } from './edge-answer.ts';
+import { EdgeConnection } from './edge-connection.ts';
+import { HeldAnswers } from './held-answers.ts';
+import { formatAddress, listenErrorFrom } from './listen-error.ts';
+
+/** How often Node looks for heads that do not arrive; unreferenced. */
+const headTimeoutCheckMs = 2_000;
+
+const noTunnel = new RefusedHead(failures['method-not-supported'], 'The method is not one of those that pass.');
+
+/** Opens the listener. Port 0 takes any free port. Rejects with ListenError, which says what to do. */
+export async function createEdgeListener(options: ListenerOptions): Promise<Listener> {
+  const listener = new EdgeListener(options);
+  await listener.listen();
+  return listener;
+}
+
+class EdgeListener implements Listener {
+  address = '';
+  connections = 0;
+  private readonly server: Server;
+  private readonly turn: EdgeTurn = { held: new HeldAnswers(), isDraining: false };
+  private readonly byConnection = new WeakMap<Duplex, EdgeConnection>();
+  private onAllClosed: (() => void) | null = null;
+
+  constructor(private readonly options: ListenerOptions) {
+    this.server = createServer({
+      insecureHTTPParser: false,
+      // Node's limit covers the request line too; the exact limits are head-check's.
+      maxHeaderSize: limits.headBytesMax + limits.targetBytesMax,
+      headersTimeout: limits.headTimeoutMs,
+      // The proxy has timeouts of its own for bodies.
+      requestTimeout: 0,
+      keepAliveTimeout: limits.downstreamIdleMs,
+      connectionsCheckingInterval: headTimeoutCheckMs,
+      // Judged by head-check, which answers in Weft's own words.
+      requireHostHeader: false,
+    });
+    const { server } = this;
+    // Beyond its count Node drops fields without a word, framing fields too. The check counts, and maxHeaderSize bounds.
+    server.maxHeadersCount = 0;
+    server.maxConnections = limits.connectionsPerListenerMax;
+    server.on('request', (req, res) => this.onRequest(req, res, false));
+    server.on('checkContinue', (req, res) => this.onRequest(req, res, true));
+    server.on('checkExpectation', (req, res) => this.onRequest(req, res, false));
+    server.on('connect', (_req, socket) => this.byConnection.get(socket)!.onBroken(noTunnel));
+    server.on('clientError', (error, socket) => this.onClientError(error, socket));
+    server.on('connection', (socket) => this.onConnection(socket));
+    server.on('drop', () => options.onRefused(failures['connection-limit']));
+    // No `upgrade` listener: Node then treats such a request like any other, as RFC 9110 section 7.8 allows, and the field is dropped.
+  }
+
+  listen(): Promise<void> {
+    const { host, port } = this.options;
+    return new Promise((resolve, reject) => {
+      const onError = (error: Error) => reject(listenErrorFrom(error, formatAddress(host, port)));
+      this.server.once('error', onError);
+      this.server.listen({ host, port, exclusive: true }, () => {
+        this.server.off('error', onError);
+        const bound = this.server.address();
+        this.address = formatAddress(host, bound !== null && typeof bound === 'object' ? bound.port : port);
+        resolve();
+      });
+    });
+  }
+
+  drain(): void {
+    if (this.turn.isDraining) return;
+    this.turn.isDraining = true;
+    // Also closes idle connections; those that become idle later are closed as their answer ends.
+    this.server.close();
+  }
+
+  close(): Promise<void> {
+    this.turn.isDraining = true;
+    return new Promise((resolve) => {
+      // An error says that it was closing already; `close` still comes last.
+      this.server.close();
+      this.server.closeAllConnections();
+      if (this.connections === 0) resolve();
+      else this.onAllClosed = resolve;
+    });
+  }
+
+  private onConnection(socket: Socket): void {
+    this.connections++;
+    this.byConnection.set(socket, new EdgeConnection(socket, this.options, this.turn));
+    // Node reports errors as `clientError`, but takes its own listener away from a socket that it hands over (CONNECT).
+    socket.on('error', () => {});
+    socket.once('close', () => {
+      this.connections--;
+      if (this.connections === 0) this.onAllClosed?.();
+    });
+  }
+
+  private onRequest(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
+    // Node reports requests of connections only that it has reported before.
+    this.byConnection.get(req.socket)!.onRequest(req, res, expectsContinue);
+  }
+
+  private onClientError(error: Error & { code?: string }, socket: Duplex): void {
+    const connection = this.byConnection.get(socket);
+    const refused = refusalOf(error.code);
+    if (connection === undefined || refused === null) socket.destroy();
+    else connection.onBroken(refused);
+  }
+}
+
+/** Null: the connection is broken, and nobody reads an answer. */
+function refusalOf(code: string | undefined): RefusedHead | null {
+  switch (code) {
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return null;
+    case 'HPE_HEADER_OVERFLOW':
+      return new RefusedHead(failures['headers-too-large'], `The limit is ${limits.headBytesMax} bytes.`);
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new RefusedHead(failures['request-head-timeout'], `The limit is ${limits.headTimeoutMs} ms.`);
+    default:
+      return new RefusedHead(failures['bad-request'], 'The request cannot be parsed.');
+  }
+}

@@ -1,0 +1,30 @@
+/**
+ * Free ports for uWS, which must never be given port 0: it then sets no SO_REUSEADDR, and after a kill the port it got could not be
+ * bound again for a minute.
+ */
+import { createServer } from 'node:net';
+import { formatAddress, listenErrorFrom } from './listen-error.ts';
+
+/**
+ * A port that was free on `host` a moment ago. Another process may take it before it is used: the caller tries again.
+ * Rejects with ListenError.
+ */
+export function findFreePort(host: string): Promise<number> {
+  return bindOnce(host, 0);
+}
+
+/** Resolves when `host:port` can be bound, and rejects with the ListenError that says why not. uWS itself gives no reason. */
+export async function probePort(host: string, port: number): Promise<void> {
+  await bindOnce(host, port);
+}
+
+function bindOnce(host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', (error) => reject(listenErrorFrom(error, formatAddress(host, port))));
+    server.listen({ host, port, exclusive: true }, () => {
+      const bound = server.address();
+      server.close(() => resolve(bound !== null && typeof bound === 'object' ? bound.port : port));
+    });
+  });
+}

@@ -1,0 +1,109 @@
+/**
+ * The answers of one uWS listener that need attention later: heads held to the end of the turn, slow connections that uWS would cut,
+ * writes that uWS cannot tell us about, and connections that close once their client has had time to read.
+ */
+import { limits } from '../../model/limits.ts';
+import { type HeldAnswer, HeldAnswers } from './held-answers.ts';
+
+export interface PendingAnswer extends HeldAnswer {
+  /** Which of the sets it is in; kept by the answer, so that most requests cost no look-up. */
+  isSlow: boolean;
+  isStuck: boolean;
+  isLingering: boolean;
+  lingeredTicks: number;
+  keepAlive(): void;
+  retryWrite(): void;
+  closeNow(): void;
+}
+
+/** Well below the 10 s after which uWS cuts a connection on which nothing moves. */
+const slowTickMs = limits.lingerMs / 2;
+/** In 5 ms a loopback connection takes about what its kernel buffer holds, so that a stuck answer still moves fast. */
+const stuckTickMs = 5;
+
+export class PendingAnswers {
+  isDraining = false;
+  readonly held = new HeldAnswers();
+  /** The three are bounded by the listener's connections: there is one request at a time on each. */
+  private readonly slow = new Set<PendingAnswer>();
+  private readonly stuck = new Set<PendingAnswer>();
+  private readonly lingering = new Set<PendingAnswer>();
+  private slowTimer: NodeJS.Timeout | null = null;
+  private stuckTimer: NodeJS.Timeout | null = null;
+
+  /** Its request body or its reader is slow: `keepAlive` now and then. */
+  watchSlow(answer: PendingAnswer): void {
+    if (answer.isSlow) return;
+    answer.isSlow = true;
+    this.slow.add(answer);
+    this.startSlowTimer();
+  }
+
+  unwatchSlow(answer: PendingAnswer): void {
+    if (!answer.isSlow) return;
+    answer.isSlow = false;
+    this.slow.delete(answer);
+  }
+
+  /** It has to write, and no event will say when: `retryWrite` soon and often. */
+  watchStuck(answer: PendingAnswer): void {
+    if (answer.isStuck) return;
+    answer.isStuck = true;
+    this.stuck.add(answer);
+    this.stuckTimer ??= setInterval(() => this.tickStuck(), stuckTickMs).unref();
+  }
+
+  unwatchStuck(answer: PendingAnswer): void {
+    if (!answer.isStuck) return;
+    answer.isStuck = false;
+    this.stuck.delete(answer);
+  }
+
+  /** `closeNow` after limits.lingerMs. */
+  linger(answer: PendingAnswer): void {
+    this.forget(answer);
+    answer.isLingering = true;
+    this.lingering.add(answer);
+    this.startSlowTimer();
+  }
+
+  forget(answer: PendingAnswer): void {
+    this.unwatchSlow(answer);
+    this.unwatchStuck(answer);
+    if (!answer.isLingering) return;
+    answer.isLingering = false;
+    this.lingering.delete(answer);
+  }
+
+  stop(): void {
+    this.stopSlowTimer();
+    this.stopStuckTimer();
+  }
+
+  /** The timers run only while something is watched: an idle listener wakes nobody. */
+  private startSlowTimer(): void {
+    this.slowTimer ??= setInterval(() => this.tickSlow(), slowTickMs).unref();
+  }
+
+  private tickSlow(): void {
+    for (const answer of this.slow) answer.keepAlive();
+    // The first tick may come at once.
+    for (const answer of this.lingering) if (++answer.lingeredTicks > 2) answer.closeNow();
+    if (this.slow.size === 0 && this.lingering.size === 0) this.stopSlowTimer();
+  }
+
+  private tickStuck(): void {
+    for (const answer of this.stuck) answer.retryWrite();
+    if (this.stuck.size === 0) this.stopStuckTimer();
+  }
+
+  private stopSlowTimer(): void {
+    if (this.slowTimer !== null) clearInterval(this.slowTimer);
+    this.slowTimer = null;
+  }
+
+  private stopStuckTimer(): void {
+    if (this.stuckTimer !== null) clearInterval(this.stuckTimer);
+    this.stuckTimer = null;
+  }
+}

@@ -1,0 +1,379 @@
+/**
+ * One request on a uWS connection and the answer to it: held until it can leave in one write, streamed where it cannot, and never
+ * touching a response that uWS has taken back.
+ */
+import type { HttpResponse } from 'uWebSockets.js';
+import { limits } from '../../model/limits.ts';
+import type { HeaderList } from '../headers.ts';
+import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
+import { answerBlock } from './answer-block.ts';
+import type { PendingAnswer, PendingAnswers } from './pending-answers.ts';
+import { ChunkedBody, FixedLengthBody, type UwsBody } from './uws-body.ts';
+
+const noTrailers: HeaderList = [];
+const noBytes = new Uint8Array(0);
+const closeField = '\r\nConnection: close';
+
+/**
+ * held: nothing of the answer is written. streaming: its head is. finishing: the answer's end is known, and bytes are still to be
+ * written. lingering: all is written, uWS still has the response, and the connection is about to close. done: it must not be touched.
+ */
+type Phase = 'held' | 'streaming' | 'finishing' | 'lingering' | 'done';
+
+/** Facts about the request that decide how its answer ends. */
+export interface UwsRequestFacts {
+  /** -1: chunked. */
+  readonly bodyBytes: number;
+  /** The client asked for the connection to be closed. */
+  readonly isLastOfConnection: boolean;
+  /** The client asked for it in the one way that uWS understands: uWS closes by itself. */
+  readonly coreCloses: boolean;
+}
+
+export class UwsAnswer implements Downstream, PendingAnswer {
+  receiver: RequestReceiver | null = null;
+  isSlow = false;
+  isStuck = false;
+  isLingering = false;
+  lingeredTicks = 0;
+
+  private phase: Phase = 'held';
+  private isRequestComplete = false;
+  private isPaused = false;
+  private requestBytes = 0;
+
+  private answer: AnswerHead | null = null;
+  private answerBytes = 0;
+  private heldBody: Uint8Array[] = [];
+  private isFlushDue = false;
+  private writer: UwsBody | null = null;
+  /** A write found no room, and the proxy (or the end of the answer) waits for it. */
+  private isBlocked = false;
+  private isWatchingWritable = false;
+
+  constructor(
+    private readonly pending: PendingAnswers,
+    private readonly res: HttpResponse,
+    private readonly request: UwsRequestFacts,
+  ) {
+    if (request.bodyBytes === 0) this.isRequestComplete = true;
+    else pending.watchSlow(this);
+  }
+
+  // --- What the proxy says -------------------------------------------------------------------------------------------------------
+
+  head(head: AnswerHead): void {
+    if (this.phase !== 'held' || this.answer !== null) return;
+    this.answer = head;
+    this.flushLater();
+  }
+
+  body(chunk: Uint8Array): boolean {
+    const { answer } = this;
+    if (answer === null || !answer.hasBody || (this.phase !== 'held' && this.phase !== 'streaming')) return true;
+    this.answerBytes += chunk.byteLength;
+    if (answer.bodyBytes >= 0 && this.answerBytes > answer.bodyBytes) {
+      this.cut();
+      return true;
+    }
+    if (this.phase === 'held' && this.answerBytes <= limits.heldAnswerBytesMax) {
+      // Copying this little costs less than a second system call.
+      this.heldBody.push(Buffer.from(chunk));
+      this.flushLater();
+      return true;
+    }
+    const isStreaming = this.phase === 'streaming';
+    // The last byte of a known length ends the answer for uWS too.
+    if (this.answerBytes === answer.bodyBytes) this.beginFinish();
+    if (isStreaming) this.write(chunk);
+    else this.stream(chunk, answer.bodyBytes);
+    return !this.isBlocked;
+  }
+
+  end(_trailers: HeaderList): void {
+    const { answer } = this;
+    if (answer === null || (this.phase !== 'held' && this.phase !== 'streaming')) return;
+    if (answer.hasBody && answer.bodyBytes >= 0 && this.answerBytes !== answer.bodyBytes) {
+      this.cut();
+      return;
+    }
+    this.beginFinish();
+    if (this.writer !== null) {
+      if (!this.isBlocked) this.finish();
+    } else if (this.request.bodyBytes === -1 && !this.isRequestComplete) {
+      // The connection closes after this answer, more cleanly when the request has arrived: it may be in the bytes just read.
+      setImmediate(() => this.writeHeld());
+    } else {
+      this.writeHeld();
+    }
+  }
+
+  abort(): void {
+    if (this.phase === 'done') return;
+    this.giveBack();
+    this.res.close();
+  }
+
+  /** While a connection is paused uWS watches nothing of it: neither its writability, nor whether the client goes. */
+  pauseRequest(): void {
+    if (this.isPaused || this.isRequestComplete || (this.phase !== 'held' && this.phase !== 'streaming')) return;
+    this.isPaused = true;
+    this.res.pause();
+    if (this.isBlocked) this.pending.watchStuck(this);
+  }
+
+  resumeRequest(): void {
+    if (!this.isPaused || this.phase === 'done') return;
+    this.isPaused = false;
+    this.pending.unwatchStuck(this);
+    this.res.resume();
+    // uWS goes on with what it watched before the pause; a short write makes it watch for room again.
+    if (this.isBlocked) this.retryWrite();
+  }
+
+  // --- What uWS says -------------------------------------------------------------------------------------------------------------
+
+  /** `chunk` is valid during the call only. Called once with nothing for a request without a body. */
+  onData(chunk: ArrayBuffer, isLast: boolean): void {
+    if (isLast) this.isRequestComplete = true;
+    if (this.phase === 'lingering') {
+      if (isLast) this.closeSoon();
+      return;
+    }
+    const { receiver } = this;
+    if (receiver === null || (this.phase !== 'held' && this.phase !== 'streaming')) return;
+    this.requestBytes += chunk.byteLength;
+    const expected = this.request.bodyBytes;
+    if (expected >= 0 && (this.requestBytes > expected || (isLast && this.requestBytes < expected))) {
+      this.cut();
+      return;
+    }
+    if (chunk.byteLength > 0) receiver.onRequestBody(new Uint8Array(chunk));
+    if (!isLast) return;
+    // A request that was paused in the middle of its last bytes is complete all the same.
+    this.resumeRequest();
+    if (!this.isBlocked) this.pending.unwatchSlow(this);
+    receiver.onRequestEnd(noTrailers);
+  }
+
+  onAborted(): void {
+    const isAnswered = this.phase === 'lingering' || this.phase === 'done';
+    this.giveBack();
+    if (!isAnswered) this.receiver?.onClientGone();
+  }
+
+  // --- What the listener says ----------------------------------------------------------------------------------------------------
+
+  /** The turn is over and the rest of the answer has not come. */
+  flushHeld(): void {
+    this.isFlushDue = false;
+    const { answer } = this;
+    if (this.phase !== 'held' || answer === null) return;
+    if (!answer.hasBody || this.answerBytes === answer.bodyBytes) this.end(noTrailers);
+    // Without a length this core cannot send a head before the first byte of the body.
+    else if (answer.bodyBytes >= 0 || this.answerBytes > 0) this.stream(noBytes, answer.bodyBytes);
+  }
+
+  /** uWS cuts a connection on which nothing moves for 10 s: not for it to decide while the proxy's own timeouts run. */
+  keepAlive(): void {
+    if (this.isPaused || this.phase === 'done') return;
+    // Only a pair starts uWS's timeout anew; a resume without a pause would end its watch over the connection.
+    this.res.pause();
+    this.res.resume();
+  }
+
+  /** There may be room for what was kept. */
+  retryWrite(): void {
+    const { writer } = this;
+    if (this.phase === 'lingering') this.closeWhenSent();
+    if (writer === null || this.phase === 'done' || !this.isBlocked) return;
+    let hasRoom = false;
+    this.res.cork(() => {
+      hasRoom = writer.drain();
+    });
+    if (!this.noteWrite(hasRoom)) return;
+    this.isBlocked = false;
+    this.pending.unwatchStuck(this);
+    if (this.phase === 'finishing') this.finish();
+    else this.receiver?.onDownstreamWritable();
+  }
+
+  closeNow(): void {
+    this.abort();
+  }
+
+  private flushLater(): void {
+    if (this.isFlushDue) return;
+    this.isFlushDue = true;
+    this.pending.held.hold(this);
+  }
+
+  // --- Writing -------------------------------------------------------------------------------------------------------------------
+
+  /** From here on nothing of the request is reported; a connection must not stay paused when uWS has the response back. */
+  private beginFinish(): void {
+    this.phase = 'finishing';
+    this.resumeRequest();
+  }
+
+  private get isClosing(): boolean {
+    const { bodyBytes, isLastOfConnection, coreCloses } = this.request;
+    return (this.pending.isDraining || bodyBytes === -1 || isLastOfConnection) && !coreCloses;
+  }
+
+  /** The whole answer is here: one write. */
+  private writeHeld(): void {
+    if (this.phase !== 'finishing' || this.writer !== null) return;
+    const { res, isClosing } = this;
+    const { hasBody, bodyBytes } = this.answer!;
+    const isEarly = isClosing && !this.isRequestComplete;
+    if (!hasBody || (isEarly && this.answerBytes === 0)) {
+      this.writeBodiless(hasBody ? 0 : bodyBytes);
+      return;
+    }
+    if (isEarly) {
+      // To close now would reset the connection, and could take the answer away.
+      this.stream(noBytes, this.answerBytes);
+      return;
+    }
+    // uWS says itself that it closes, unless the client did.
+    const block = this.block(this.request.coreCloses ? closeField : '', false);
+    if (block === null) return;
+    const body = this.takeHeld(noBytes);
+    this.giveBack();
+    res.cork(() => {
+      res.writeStatus(block);
+      res.end(body, isClosing);
+    });
+  }
+
+  /** uWS's own Content-Length leaves such a response unfinished or says 2^63, so it stands in the block. */
+  private writeBodiless(contentLength: number): void {
+    const { res, isClosing } = this;
+    const length = contentLength < 0 ? '' : `\r\nContent-Length: ${contentLength}`;
+    const block = this.block(isClosing || this.request.coreCloses ? length + closeField : length, isClosing);
+    if (block === null) return;
+    if (isClosing) {
+      res.cork(() => {
+        res.writeStatus(block);
+      });
+      this.linger();
+      return;
+    }
+    this.giveBack();
+    res.cork(() => {
+      res.writeStatus(block);
+      res.endWithoutBody();
+    });
+  }
+
+  /** Writes the head and what there is of the body; more may follow. `bodyBytes` -1: not known. */
+  private stream(chunk: Uint8Array, bodyBytes: number): void {
+    const { res, isClosing } = this;
+    const first = this.takeHeld(chunk);
+    const block = this.block(isClosing || this.request.coreCloses ? closeField : '', false);
+    if (block === null) return;
+    if (this.phase === 'held') this.phase = 'streaming';
+    const writer = bodyBytes === -1 ? new ChunkedBody(res, isClosing) : new FixedLengthBody(res, bodyBytes, isClosing);
+    this.writer = writer;
+    let hasRoom = true;
+    res.cork(() => {
+      res.writeStatus(block);
+      hasRoom = writer.write(first);
+    });
+    if (this.noteWrite(hasRoom) && this.phase === 'finishing') this.finish();
+  }
+
+  private write(chunk: Uint8Array): void {
+    const writer = this.writer!;
+    let hasRoom = true;
+    this.res.cork(() => {
+      hasRoom = writer.write(chunk);
+    });
+    if (this.noteWrite(hasRoom) && this.phase === 'finishing') this.finish();
+  }
+
+  /** What a write came to. True: there is room, and uWS has not taken the response back. */
+  private noteWrite(hasRoom: boolean): boolean {
+    if (this.writer!.isReturned) {
+      this.giveBack();
+      return false;
+    }
+    if (hasRoom) return true;
+    this.isBlocked = true;
+    this.pending.watchSlow(this);
+    if (!this.isWatchingWritable) {
+      this.isWatchingWritable = true;
+      this.res.onWritable(() => {
+        this.retryWrite();
+        return true;
+      });
+    }
+    if (this.isPaused) {
+      // The short write has made uWS watch the connection again, and read from it.
+      this.res.pause();
+      this.pending.watchStuck(this);
+    }
+    return false;
+  }
+
+  /** Everything is given to the writer and nothing is kept by it. */
+  private finish(): void {
+    const writer = this.writer!;
+    this.res.cork(() => writer.end());
+    if (writer.isReturned) this.giveBack();
+    else this.linger();
+  }
+
+  // --- Closing -------------------------------------------------------------------------------------------------------------------
+
+  private linger(): void {
+    this.phase = 'lingering';
+    this.pending.linger(this);
+    this.closeSoon();
+  }
+
+  /** Not at once: while uWS reads from a connection it holds back what is written to it, and closing would drop that. */
+  private closeSoon(): void {
+    setImmediate(() => this.closeWhenSent());
+  }
+
+  /** While the request is still arriving, closing would reset the connection. */
+  private closeWhenSent(): void {
+    const { writer } = this;
+    if (this.phase !== 'lingering') return;
+    let isSent = false;
+    this.res.cork(() => {
+      isSent = writer !== null && writer.isSent();
+    });
+    if (isSent && this.isRequestComplete) this.abort();
+  }
+
+  private block(more: string, isWholeHead: boolean): Buffer | null {
+    const block = answerBlock(this.answer!, more, isWholeHead);
+    if (block === null) this.cut();
+    return block;
+  }
+
+  private takeHeld(chunk: Uint8Array): Uint8Array {
+    const held = this.heldBody;
+    if (held.length === 0) return chunk;
+    this.heldBody = [];
+    if (chunk.byteLength > 0) held.push(chunk);
+    return held.length === 1 ? held[0]! : Buffer.concat(held);
+  }
+
+  /** What cannot be answered or read as it was announced: nobody may take it for complete. */
+  private cut(): void {
+    const { receiver } = this;
+    this.abort();
+    receiver?.onClientGone();
+  }
+
+  private giveBack(): void {
+    this.phase = 'done';
+    this.writer = null;
+    this.heldBody = [];
+    this.pending.forget(this);
+  }
+}

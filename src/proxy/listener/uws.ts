@@ -1,0 +1,177 @@
+/**
+ * The listener for the local app over loopback: uWebSockets.js. It must not face peers that are not trusted, and every oddity of this
+ * build that shapes the code is in `docs` under its name: what its parser lets through is refused by head-check.ts, and what it cannot
+ * say about a connection is made up for in uws-answer.ts.
+ */
+
+import uWS, { type HttpRequest, type HttpResponse, type us_listen_socket } from 'uWebSockets.js';
+import { randomBytes } from 'node:crypto';
+import { limits } from '../../model/limits.ts';
+import { failures } from '../failure.ts';
+import { type CheckedHead, checkHead, RefusedHead } from '../head-check.ts';
+import type { HeaderList } from '../headers.ts';
+import { localReply } from '../local-reply.ts';
+import type { Listener, ListenerOptions } from '../request.ts';
+import { answerBlock } from './answer-block.ts';
+import { findFreePort, probePort } from './free-port.ts';
+import { formatAddress, ListenError } from './listen-error.ts';
+import { PendingAnswers } from './pending-answers.ts';
+import { UwsAnswer } from './uws-answer.ts';
+
+export interface UwsListenerOptions extends ListenerOptions {
+  /** Several event loops listen on one port. Only for a port that was chosen by number: sharing is silent between processes. */
+  readonly sharePort?: boolean;
+}
+
+/** The package's types leave these out. */
+interface ListeningApp {
+  listen(host: string, port: number, options: number, done: (socket: us_listen_socket | false) => void): unknown;
+}
+interface WholeCore {
+  _cfg(setting: string): void;
+  readonly LIBUS_LISTEN_EXCLUSIVE_PORT: number;
+}
+const core = uWS as unknown as WholeCore;
+
+const freePortTriesMax = 5;
+const shareOption = 0;
+const loopback4 = '127.0.0.1';
+
+/**
+ * Opens the listener. Port 0 takes a free port and never reaches uWS. Rejects with ListenError, which says what to do.
+ */
+export async function createUwsListener(options: UwsListenerOptions): Promise<Listener> {
+  // Removes the field `uWebSockets` from every answer; a setting of the thread.
+  core._cfg('silent');
+  const listener = new UwsListener(options);
+  const { host, port } = options;
+  if (port !== 0) {
+    if (listener.listen(host, port)) return listener;
+    // uWS does not say why; node:net does. What it can bind after all was in use a moment ago.
+    await probePort(host, port);
+    throw new ListenError('port-taken', formatAddress(host, port));
+  }
+  for (let tries = 1; ; tries++) {
+    const free = await findFreePort(host);
+    if (listener.listen(host, free)) return listener;
+    if (tries === freePortTriesMax) throw new ListenError('port-taken', formatAddress(host, free));
+  }
+}
+
+class UwsListener implements Listener {
+  address = '';
+  connections = 0;
+  private readonly app = uWS.App();
+  private readonly pending = new PendingAnswers();
+  private socket: us_listen_socket | null = null;
+  private isClosed = false;
+
+  constructor(private readonly options: UwsListenerOptions) {
+    this.app.filter((res, change) => this.onConnection(res, Number(change)));
+    this.app.any('/*', (res, req) => this.onRequest(res, req));
+  }
+
+  /** False: uWS could not bind it. Calls back before it returns. */
+  listen(host: string, port: number): boolean {
+    const option = this.options.sharePort === true ? shareOption : core.LIBUS_LISTEN_EXCLUSIVE_PORT;
+    (this.app as unknown as ListeningApp).listen(host, port, option, (socket) => {
+      if (socket === false) return;
+      this.socket = socket;
+      this.address = formatAddress(host, port);
+    });
+    return this.socket !== null;
+  }
+
+  drain(): void {
+    this.pending.isDraining = true;
+    if (this.socket === null) return;
+    // uWS cannot name its idle connections: they close at their next answer, after 10 to 12 s without one, or in `close`.
+    uWS.us_listen_socket_close(this.socket);
+    this.socket = null;
+  }
+
+  async close(): Promise<void> {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.pending.stop();
+    // Closes every connection before it returns; each request under way gets its `onClientGone`.
+    this.app.close();
+  }
+
+  private onConnection(res: HttpResponse, change: number): void {
+    this.connections += change;
+    if (change > 0 && this.connections > limits.connectionsPerListenerMax) {
+      this.options.onRefused(failures['connection-limit']);
+      res.close();
+    }
+  }
+
+  private onRequest(res: HttpResponse, req: HttpRequest): void {
+    const readAtMs = performance.now();
+    let answer: UwsAnswer | null = null;
+    res.onAborted(() => answer?.onAborted());
+    const { options } = this;
+    const headers: HeaderList = [];
+    let coreCloses: boolean | null = null;
+    req.forEach((name, value) => {
+      headers.push(name, restoreBytes(value));
+      // uWS looks at the length of the first Connection field and at nothing else.
+      if (coreCloses === null && name === 'connection') coreCloses = value.length === 5;
+    });
+    const query: string | undefined = req.getQuery();
+    const head = checkHead({
+      method: req.getCaseSensitiveMethod(),
+      target: query === undefined ? req.getUrl() : `${req.getUrl()}?${query}`,
+      headers,
+      isHttp10: false,
+      sourceAddress: peerAddress(res),
+      readAtMs,
+      loopMs: options.loopDelay === undefined ? 0 : options.loopDelay(readAtMs),
+    });
+    if (head instanceof RefusedHead) {
+      this.refuse(res, head);
+      return;
+    }
+    answer = this.openAnswer(res, head, coreCloses === true);
+    answer.receiver = options.acceptor.accept(head, answer);
+  }
+
+  private openAnswer(res: HttpResponse, head: CheckedHead, coreCloses: boolean): UwsAnswer {
+    const { bodyBytes, isLastOfConnection } = head;
+    const answer = new UwsAnswer(this.pending, res, { bodyBytes, isLastOfConnection, coreCloses });
+    // Also for GET and DELETE, which may have a body.
+    res.onData((chunk, isLast) => answer.onData(chunk, isLast));
+    return answer;
+  }
+
+  /** The framing of what follows cannot be trusted: the connection closes. */
+  private refuse(res: HttpResponse, { failure, detail }: RefusedHead): void {
+    const { onRefused, newRequestId } = this.options;
+    onRefused(failure);
+    const { status, reason, headers, body } = localReply(
+      failure,
+      detail,
+      newRequestId === undefined ? randomBytes(16).toString('hex') : newRequestId(),
+    );
+    const block = answerBlock({ status, reason, headers, bodyBytes: body.byteLength, hasBody: true }, '', false);
+    res.cork(() => {
+      res.writeStatus(block!);
+      res.end(body, true);
+    });
+  }
+}
+
+/** uWS decodes values as UTF-8, and a proxy passes bytes on. What was not valid UTF-8 is lost in uWS already, and stays harmless. */
+function restoreBytes(value: string): string {
+  for (let i = 0; i < value.length; i++) {
+    if (value.charCodeAt(i) > 0x7f) return Buffer.from(value, 'utf8').toString('latin1');
+  }
+  return value;
+}
+
+function peerAddress(res: HttpResponse): string {
+  const bytes = new Uint8Array(res.getRemoteAddress());
+  // Nearly every peer of this listener; a string is built for the others only.
+  if (bytes.length === 4 && bytes[0] === 127 && bytes[1] === 0 && bytes[2] === 0 && bytes[3] === 1) return loopback4;
+  return Buffer.from(res.getRemoteAddressAsText()).toString('latin1');
+}

@@ -1,0 +1,206 @@
+/** A raw client, and an acceptor that does what the test says, for the tests of both listeners. */
+import { connect, type Socket } from 'node:net';
+import type { Failure } from '../../../src/proxy/failure.ts';
+import { createEdgeListener } from '../../../src/proxy/listener/edge.ts';
+import { createUwsListener } from '../../../src/proxy/listener/uws.ts';
+import type {
+  AnswerHead,
+  Downstream,
+  Listener,
+  RequestAcceptor,
+  RequestHead,
+  RequestReceiver,
+} from '../../../src/proxy/request.ts';
+
+export type ListenerKind = 'uws' | 'edge';
+export const kinds: readonly ListenerKind[] = ['uws', 'edge'];
+
+/** One accepted request: what the listener reported, and the way to answer it. */
+export class Call implements RequestReceiver {
+  body = '';
+  bodyBytes = 0;
+  ends = 0;
+  gone = 0;
+  writable = 0;
+  trailers: string[] = [];
+  onChunk: (chunk: Uint8Array) => void = () => {};
+  whenChanged: () => void = () => {};
+
+  constructor(
+    readonly head: RequestHead,
+    readonly downstream: Downstream,
+  ) {}
+
+  onRequestBody(chunk: Uint8Array): void {
+    this.bodyBytes += chunk.byteLength;
+    if (this.bodyBytes <= 100_000) this.body += Buffer.from(chunk).toString('latin1');
+    this.onChunk(chunk);
+    this.whenChanged();
+  }
+  onRequestEnd(trailers: string[]): void {
+    this.ends++;
+    this.trailers = trailers;
+    this.whenChanged();
+  }
+  onClientGone(): void {
+    this.gone++;
+    this.whenChanged();
+  }
+  onDownstreamWritable(): void {
+    this.writable++;
+    this.whenChanged();
+  }
+
+  answer(head: Partial<AnswerHead>, ...chunks: (string | Uint8Array)[]): void {
+    const parts = chunks.map((chunk) => Buffer.from(chunk));
+    this.downstream.head({ ...plain, bodyBytes: Buffer.concat(parts).byteLength, ...head });
+    for (const part of parts) this.downstream.body(part);
+    this.downstream.end([]);
+  }
+
+  /** Resolves when `isTrue` holds; asked again at every report. */
+  until(isTrue: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      this.whenChanged = () => {
+        if (isTrue()) resolve();
+      };
+      this.whenChanged();
+    });
+  }
+}
+
+export const plain: AnswerHead = { status: 200, reason: 'OK', headers: [], bodyBytes: 0, hasBody: true };
+
+export class FakeProxy implements RequestAcceptor {
+  readonly calls: Call[] = [];
+  private readonly waiting: ((call: Call) => void)[] = [];
+  /** Runs inside `accept`. */
+  onAccept: (call: Call) => void = () => {};
+
+  accept(head: RequestHead, downstream: Downstream): RequestReceiver {
+    const call = new Call(head, downstream);
+    this.calls.push(call);
+    this.onAccept(call);
+    const waiter = this.waiting.shift();
+    if (waiter !== undefined) queueMicrotask(() => waiter(call));
+    return call;
+  }
+
+  /** The next request to be accepted from now on. */
+  nextCall(): Promise<Call> {
+    return new Promise((resolve) => this.waiting.push(resolve));
+  }
+}
+
+export interface Bench {
+  readonly proxy: FakeProxy;
+  readonly listener: Listener;
+  readonly refused: Failure[];
+  readonly host: string;
+  readonly port: number;
+}
+
+export async function openBench(kind: ListenerKind, port = 0): Promise<Bench> {
+  const proxy = new FakeProxy();
+  const refused: Failure[] = [];
+  const create = kind === 'uws' ? createUwsListener : createEdgeListener;
+  const listener = await create({
+    host: '127.0.0.1',
+    port,
+    acceptor: proxy,
+    onRefused: (failure) => refused.push(failure),
+    newRequestId: () => 'id-of-test',
+    loopDelay: () => 0.25,
+  });
+  const [host, portText] = listener.address.split(':');
+  return { proxy, listener, refused, host: host!, port: Number(portText) };
+}
+
+/** A TCP client that speaks in bytes. */
+export class RawClient {
+  received = '';
+  receivedBytes = 0;
+  isClosed = false;
+  isReset = false;
+  private whenChanged: () => void = () => {};
+
+  private constructor(readonly socket: Socket) {
+    socket.on('data', (chunk) => {
+      this.receivedBytes += chunk.byteLength;
+      if (this.receivedBytes <= 200_000) this.received += chunk.toString('latin1');
+      this.whenChanged();
+    });
+    socket.on('error', () => {
+      this.isReset = true;
+    });
+    socket.on('close', () => {
+      this.isClosed = true;
+      this.whenChanged();
+    });
+  }
+
+  static open(bench: Bench): Promise<RawClient> {
+    return new Promise((resolve) => {
+      const socket = connect({ host: bench.host, port: bench.port, noDelay: true });
+      const client = new RawClient(socket);
+      socket.once('connect', () => resolve(client));
+    });
+  }
+
+  send(text: string): void {
+    this.socket.write(text, 'latin1');
+  }
+
+  until(isTrue: (client: RawClient) => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      this.whenChanged = () => {
+        if (isTrue(this)) resolve();
+      };
+      this.whenChanged();
+    });
+  }
+
+  untilText(text: string): Promise<void> {
+    return this.until((client) => client.received.includes(text));
+  }
+
+  untilClosed(): Promise<void> {
+    return this.until((client) => client.isClosed);
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+}
+
+/** What an answer's bytes say, for answers that are complete. */
+export function parseAnswer(text: string): { status: number; headers: Map<string, string[]>; body: string } {
+  const headEnd = text.indexOf('\r\n\r\n');
+  const [first, ...lines] = text.slice(0, headEnd).split('\r\n');
+  const headers = new Map<string, string[]>();
+  for (const line of lines) {
+    const colon = line.indexOf(':');
+    const name = line.slice(0, colon).toLowerCase();
+    headers.set(name, [...(headers.get(name) ?? []), line.slice(colon + 1).trim()]);
+  }
+  return { status: Number(first!.split(' ')[1]), headers, body: text.slice(headEnd + 4) };
+}
+
+/** The data of a chunked body; extensions and trailers are dropped. Null while it is incomplete. */
+export function unchunk(body: string): { data: string; rest: string } | null {
+  let data = '';
+  let at = 0;
+  for (;;) {
+    const lineEnd = body.indexOf('\r\n', at);
+    if (lineEnd === -1) return null;
+    const size = Number.parseInt(body.slice(at, lineEnd), 16);
+    at = lineEnd + 2;
+    if (size === 0) {
+      const end = body.startsWith('\r\n', at) ? at + 2 : body.indexOf('\r\n\r\n', at) + 4;
+      return end < 4 && !body.startsWith('\r\n', at) ? null : { data, rest: body.slice(end) };
+    }
+    if (body.length < at + size + 2) return null;
+    data += body.slice(at, at + size);
+    at += size + 2;
+  }
+}
