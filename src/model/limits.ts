@@ -93,6 +93,10 @@ export const limits = {
   slowReaderMs: 15_000,
   applyMs: 30_000,
   nackReasonCharsMax: 2_000,
+  /** How long a sidecar that leaves waits for the control plane to have taken it out. */
+  withdrawMs: 1_000,
+  /** How long a sidecar gathers changes before it writes them to its state directory. */
+  stateSaveMs: 100,
   leaseMs: 15_000,
   leaseRenewMs: 5_000,
   /** No lease ends this soon after a control plane started: its sidecars need time to find it again. */

@@ -21,43 +21,43 @@ export async function readConfigFile(path: string): Promise<readonly Resource[]>
     throw new ConfigFileError(`The file ${path} cannot be read: ${(cause as Error).message}`, { cause });
   }
   const { resources, problems } = readManifest(text, path);
-  const all: readonly Problem[] =
-    problems.length > 0 ? problems : checkReferences(resources.map(({ resource }) => resource));
+  const all: readonly Problem[] = problems.length > 0 ? problems : checkReferences(resources);
   if (all.length > 0)
     throw new ConfigFileError(
       `The file ${path} is not valid:\n${all.map((problem) => `  ${formatProblem(problem)}`).join('\n')}`,
     );
-  return resources.map(({ resource }) => resource);
+  return resources;
 }
 
-/** Calls `onChange` after the file's content changed on disk, one call at a time. The answer stops it. */
-export function watchConfigFile(path: string, onChange: () => Promise<void>): () => void {
-  let seen = '';
+/**
+ * Calls `onChange` after the file changed on disk, one call at a time. Resolves once it knows what the file is now, so that no change
+ * after that goes unseen; the answer stops it.
+ */
+export async function watchConfigFile(path: string, onChange: () => Promise<void>): Promise<() => void> {
+  let seen = await signatureOf(path);
   let isStopped = false;
-  let timer: NodeJS.Timeout | null = null;
-  const signature = async () => {
-    try {
-      const { mtimeMs, size, ino } = await stat(path);
-      return `${mtimeMs} ${size} ${ino}`;
-    } catch {
-      // Editors replace a file by renaming; for a moment there may be none.
-      return seen;
-    }
-  };
-  const look = async () => {
-    const now = await signature();
-    if (now !== seen && !isStopped) {
+  let timer = setTimeout(look, lookEveryMs);
+
+  async function look(): Promise<void> {
+    const now = await signatureOf(path);
+    // Editors replace a file by renaming; for a moment there may be none.
+    if (now !== null && now !== seen && !isStopped) {
       seen = now;
       await onChange();
     }
     if (!isStopped) timer = setTimeout(look, lookEveryMs);
-  };
-  void signature().then((first) => {
-    seen = first;
-    if (!isStopped) timer = setTimeout(look, lookEveryMs);
-  });
+  }
   return () => {
     isStopped = true;
-    if (timer !== null) clearTimeout(timer);
+    clearTimeout(timer);
   };
+}
+
+async function signatureOf(path: string): Promise<string | null> {
+  try {
+    const { mtimeMs, size, ino } = await stat(path);
+    return `${mtimeMs} ${size} ${ino}`;
+  } catch {
+    return null;
+  }
 }

@@ -1,0 +1,129 @@
+/** A manifest: text with resources, YAML or JSON, as people write it. Every mistake is found at once, with its line and column. */
+import {
+  type Document,
+  isCollection,
+  isMap,
+  isNode,
+  isPair,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseAllDocuments,
+} from 'yaml';
+import { limits } from './limits.ts';
+import type { Problem } from './problem.ts';
+import { keyOf, type Resource } from './resources.ts';
+import { formatPath } from './schema-problems.ts';
+import { describeObject, judgeResource } from './validate.ts';
+
+export interface Manifest {
+  readonly resources: readonly Resource[];
+  readonly problems: readonly Problem[];
+}
+
+/** YAML aliases may not blow up a file: this many nodes at most come out of them. */
+const aliasCountMax = 100;
+type Keys = readonly (string | number)[];
+
+/** Several documents, lists (`kind: List`, or a sequence at the top) and JSON are all fine. An empty text has no resources. */
+export function readManifest(text: string, file: string): Manifest {
+  if (Buffer.byteLength(text) > limits.manifestBytesMax)
+    return {
+      resources: [],
+      problems: [{ file, path: '', message: `is larger than ${limits.manifestBytesMax} bytes` }],
+    };
+  const lines = new LineCounter();
+  const documents = parseAllDocuments(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false });
+  const reader = new ManifestReader(file, lines);
+  if (Array.isArray(documents)) for (const document of documents) reader.read(document);
+  return { resources: reader.resources, problems: reader.problems };
+}
+
+class ManifestReader {
+  readonly resources: Resource[] = [];
+  readonly problems: Problem[] = [];
+  private readonly lineOfKey = new Map<string, number>();
+
+  constructor(
+    private readonly file: string,
+    private readonly lines: LineCounter,
+  ) {}
+
+  read(document: Document.Parsed): void {
+    for (const error of [...document.errors, ...document.warnings]) this.report(error.pos[0], '', error.message, null);
+    if (document.errors.length > 0) return;
+    let value: unknown;
+    try {
+      value = document.toJS({ maxAliasCount: aliasCountMax });
+    } catch (error) {
+      this.report(document.range[0], '', `cannot be read: ${(error as Error).message}`, null);
+      return;
+    }
+    if (value !== null) this.readValue(value, document.contents, []);
+  }
+
+  private readValue(value: unknown, root: unknown, keys: Keys): void {
+    if (Array.isArray(value)) {
+      for (const [i, item] of value.entries()) this.readValue(item, root, [...keys, i]);
+      return;
+    }
+    const list = value as { kind?: unknown; items?: unknown } | null;
+    if (list?.kind === 'List' && Array.isArray(list.items)) {
+      for (const [i, item] of list.items.entries()) this.readValue(item, root, [...keys, 'items', i]);
+      return;
+    }
+    const judged = judgeResource(value);
+    if ('problems' in judged) {
+      const object = describeObject(value);
+      for (const { keys: way, isKey, message } of judged.problems)
+        this.report(offsetOf(root, [...keys, ...way], isKey), formatPath(way), message, object);
+      return;
+    }
+    const { resource } = judged;
+    const offset = offsetOf(root, keys, false);
+    const line = this.lines.linePos(offset).line;
+    const key = keyOf(resource);
+    const first = this.lineOfKey.get(key);
+    if (first !== undefined) {
+      this.report(
+        offset,
+        'metadata.name',
+        `is here a second time, the first is on line ${first}`,
+        describeObject(resource),
+      );
+      return;
+    }
+    this.lineOfKey.set(key, line);
+    this.resources.push(resource);
+  }
+
+  private report(offset: number, path: string, message: string, object: string | null): void {
+    const { line, col } = this.lines.linePos(offset);
+    this.problems.push({ file: this.file, path, message, line, column: col, ...(object === null ? {} : { object }) });
+  }
+}
+
+/** Where the value behind these keys is written; the nearest place around it when it is not written at all (a missing field, an alias). */
+function offsetOf(root: unknown, keys: Keys, isKey: boolean): number {
+  let node: unknown = root;
+  let offset = startOf(root) ?? 0;
+  for (const [depth, key] of keys.entries()) {
+    if (isMap(node)) {
+      const pair = node.items.find((item) => isPair(item) && keyText(item.key) === String(key));
+      if (pair === undefined) break;
+      const wantsKey = isKey && depth === keys.length - 1;
+      offset = (wantsKey ? startOf(pair.key) : (startOf(pair.value) ?? startOf(pair.key))) ?? offset;
+      node = pair.value;
+    } else if (isSeq(node)) {
+      node = node.items[Number(key)];
+      offset = startOf(node) ?? offset;
+    } else {
+      break;
+    }
+  }
+  return offset;
+}
+
+const startOf = (node: unknown): number | undefined => (isNode(node) ? (node as Node).range?.[0] : undefined);
+const keyText = (key: unknown): string =>
+  isNode(key) && !isCollection(key) ? String((key as { value?: unknown }).value) : String(key);

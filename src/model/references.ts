@@ -1,0 +1,161 @@
+/**
+ * Whether all objects of a mesh fit together: every reference has a target, no two objects claim the same thing. Asked before a
+ * commit about the mesh as it would become, and of a file as a whole.
+ */
+import type { Problem } from './problem.ts';
+import { type HTTPRoute, namespaceOf, type Resource, type Service, type TrafficPolicy } from './resources.ts';
+
+/** Groups that mean Weft's Service. */
+const serviceGroups: ReadonlySet<string> = new Set(['', 'weft.mesh']);
+const nameOf = (resource: Resource) => `${resource.kind} ${namespaceOf(resource)}/${resource.metadata.name}`;
+
+/** Every problem at once; empty when all fit. References into other namespaces are allowed: a mesh has no ReferenceGrant yet. */
+export function checkReferences(objects: Iterable<Resource>): Problem[] {
+  const all = [...objects];
+  const services = new Map<string, Service>();
+  const routes = new Set<string>();
+  for (const object of all) {
+    if (object.kind === 'Service') services.set(`${namespaceOf(object)}/${object.metadata.name}`, object);
+    if (object.kind === 'HTTPRoute') routes.add(`${namespaceOf(object)}/${object.metadata.name}`);
+  }
+  const problems: Problem[] = [];
+  const claims = new Map<string, { readonly service: string; readonly by: HTTPRoute }>();
+  const policed = new Map<string, TrafficPolicy>();
+  for (const object of all) {
+    if (object.kind === 'HTTPRoute') {
+      checkRoute(object, services, problems);
+      checkHostnames(object, services, claims, problems);
+    }
+    if (object.kind === 'TrafficPolicy') checkPolicy(object, services, routes, policed, problems);
+  }
+  return problems;
+}
+
+interface ServiceRef {
+  readonly group?: string;
+  readonly kind?: string;
+  readonly namespace?: string;
+  readonly name: string;
+  readonly port?: number;
+}
+
+function checkRoute(route: HTTPRoute, services: ReadonlyMap<string, Service>, problems: Problem[]): void {
+  const check = (ref: ServiceRef, path: string, defaultGroup: string, defaultKind: string) =>
+    checkServiceRef(route, ref, path, defaultGroup, defaultKind, services, problems);
+  for (const [i, ref] of route.spec.parentRefs.entries())
+    check(ref, `spec.parentRefs[${i}]`, 'gateway.networking.k8s.io', 'Gateway');
+  route.spec.rules?.forEach((rule, r) => {
+    for (const [b, ref] of (rule.backendRefs ?? []).entries())
+      check(ref, `spec.rules[${r}].backendRefs[${b}]`, '', 'Service');
+    rule.filters?.forEach(({ requestMirror }, f) => {
+      if (requestMirror !== undefined)
+        check(requestMirror.backendRef, `spec.rules[${r}].filters[${f}].requestMirror.backendRef`, '', 'Service');
+    });
+  });
+}
+
+function checkServiceRef(
+  from: Resource,
+  ref: ServiceRef,
+  path: string,
+  defaultGroup: string,
+  defaultKind: string,
+  services: ReadonlyMap<string, Service>,
+  problems: Problem[],
+): void {
+  const object = nameOf(from);
+  const { group = defaultGroup, kind = defaultKind } = ref;
+  if (kind !== 'Service' || !serviceGroups.has(group)) {
+    problems.push({
+      object,
+      path,
+      message: `refers to a ${kind} of group "${group}"; a mesh has Services only: write kind: Service, group: weft.mesh`,
+    });
+    return;
+  }
+  const key = `${ref.namespace ?? namespaceOf(from)}/${ref.name}`;
+  const service = services.get(key);
+  if (service === undefined) {
+    problems.push({
+      object,
+      path,
+      message: `refers to Service ${key}, which does not exist; write it in the same file or transaction, or before`,
+    });
+    return;
+  }
+  const port = service.spec.port ?? 80;
+  if (ref.port !== undefined && ref.port !== port)
+    problems.push({ object, path: `${path}.port`, message: `is ${ref.port}, but Service ${key} has port ${port}` });
+}
+
+function checkHostnames(
+  route: HTTPRoute,
+  services: ReadonlyMap<string, Service>,
+  claims: Map<string, { readonly service: string; readonly by: HTTPRoute }>,
+  problems: Problem[],
+): void {
+  const object = nameOf(route);
+  const parents = new Set(route.spec.parentRefs.map((ref) => `${ref.namespace ?? namespaceOf(route)}/${ref.name}`));
+  route.spec.hostnames?.forEach((hostname, i) => {
+    const path = `spec.hostnames[${i}]`;
+    const ownNames = [...services.values()].filter((service) => isNameOf(hostname, service));
+    for (const service of ownNames) {
+      const key = `${namespaceOf(service)}/${service.metadata.name}`;
+      if (!parents.has(key))
+        problems.push({
+          object,
+          path,
+          message: `${hostname} is the name of Service ${key}, which this route is not attached to`,
+        });
+    }
+    for (const parent of parents) {
+      const claim = claims.get(hostname);
+      if (claim === undefined) claims.set(hostname, { service: parent, by: route });
+      else if (claim.service !== parent)
+        problems.push({
+          object,
+          path,
+          message: `${hostname} would lead to Service ${parent}, but ${nameOf(claim.by)} claims it for Service ${claim.service}`,
+        });
+    }
+  });
+}
+
+function isNameOf(hostname: string, service: Service): boolean {
+  const { name } = service.metadata;
+  const namespace = namespaceOf(service);
+  const qualified = `${name}.${namespace}`;
+  return (
+    hostname === name ||
+    hostname === qualified ||
+    hostname === `${qualified}.svc` ||
+    hostname === `${qualified}.svc.cluster.local`
+  );
+}
+
+function checkPolicy(
+  policy: TrafficPolicy,
+  services: ReadonlyMap<string, Service>,
+  routes: ReadonlySet<string>,
+  policed: Map<string, TrafficPolicy>,
+  problems: Problem[],
+): void {
+  const object = nameOf(policy);
+  policy.spec.targetRefs.forEach(({ kind, name }, i) => {
+    const path = `spec.targetRefs[${i}]`;
+    const key = `${namespaceOf(policy)}/${name}`;
+    const exists = kind === 'Service' ? services.has(key) : routes.has(key);
+    if (!exists) problems.push({ object, path, message: `targets ${kind} ${key}, which does not exist` });
+    for (const field of Object.keys(policy.spec.timeouts ?? {})) {
+      const target = `${kind} ${key} timeouts.${field}`;
+      const other = policed.get(target);
+      if (other === undefined) policed.set(target, policy);
+      else if (other !== policy)
+        problems.push({
+          object,
+          path,
+          message: `sets timeouts.${field} of ${kind} ${key}, which ${nameOf(other)} sets too`,
+        });
+    }
+  });
+}

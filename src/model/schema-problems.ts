@@ -1,0 +1,136 @@
+/** The errors of a JSON schema as a person wants to read them: what was found, what was expected, one line for each mistake. */
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import { type Kind, kinds } from './resources.ts';
+
+/** A mistake, with the way to its place in the value. `isKey`: the key is what is wrong, not what stands behind it. */
+export interface SchemaProblem {
+  readonly keys: readonly (string | number)[];
+  readonly isKey: boolean;
+  readonly message: string;
+}
+
+/** `spec`, `endpoints`, index: the only place where a schema has two forms. */
+const endpointDepth = 3;
+
+let ajv: Ajv | null = null;
+const compiled = new Map<Kind, ValidateFunction>();
+
+export function schemaProblems(kind: Kind, value: unknown): SchemaProblem[] {
+  // Schemas are compiled when the first object of their kind is read: it takes some 10 ms, which `weft get` need not pay.
+  ajv ??= new Ajv({ allErrors: true, verbose: true, strict: false });
+  let validate = compiled.get(kind);
+  if (validate === undefined) {
+    validate = ajv.compile(kinds[kind].schema);
+    compiled.set(kind, validate);
+  }
+  if (validate(value)) return [];
+  const problems: SchemaProblem[] = [];
+  const seen = new Set<string>();
+  for (const error of validate.errors ?? []) {
+    const problem = toProblem(error);
+    if (problem === null) continue;
+    const mark = `${problem.keys.join('/')} ${problem.message}`;
+    if (seen.has(mark)) continue;
+    seen.add(mark);
+    problems.push(problem);
+  }
+  return problems;
+}
+
+/** `spec.rules[0].matches`. */
+export function formatPath(keys: readonly (string | number)[]): string {
+  return keys.map((key, i) => (typeof key === 'number' ? `[${key}]` : i === 0 ? key : `.${key}`)).join('');
+}
+
+function toProblem(error: ErrorObject): SchemaProblem | null {
+  const keys = keysOf(error.instancePath);
+  const { data } = error;
+  const schema = error.parentSchema as { readonly description?: string; readonly properties?: Record<string, unknown> };
+  const branch = /\/anyOf\/(\d)\//.exec(error.schemaPath)?.[1];
+  if (branch !== undefined) {
+    // An endpoint is a string or an object: only the errors of the form that was meant are of use.
+    const isForm = keys.length === endpointDepth;
+    const isMeant = branch === '0' ? isForm && typeof data === 'string' : !isForm || isPlainObject(data);
+    if (!isMeant) return null;
+  }
+  const at = (message: string): SchemaProblem => ({ keys, isKey: false, message });
+  switch (error.keyword) {
+    case 'anyOf':
+      return typeof data === 'string' || isPlainObject(data)
+        ? null
+        : at(`must be HOST:PORT or an object with an address, not ${show(data)}`);
+    case 'additionalProperties': {
+      const name = String(error.params.additionalProperty);
+      const known = Object.keys(schema.properties ?? {});
+      const near = nearest(name, known);
+      return {
+        keys: [...keys, name],
+        isKey: true,
+        message: `unknown field${near === null ? '' : `, did you mean ${near}?`}${known.length > 0 ? ` (known: ${known.join(', ')})` : ''}`,
+      };
+    }
+    case 'required':
+      return at(`the field ${error.params.missingProperty} is missing`);
+    case 'enum':
+      return at(`must be one of ${(error.params.allowedValues as unknown[]).join(', ')}, not ${show(data)}`);
+    case 'const':
+      return at(`must be ${show(error.params.allowedValue)}, not ${show(data)}`);
+    case 'type':
+      return at(`must be ${article(String(error.params.type))}, not ${show(data)}`);
+    case 'pattern':
+      return at(`must be ${schema.description ?? `of the form ${error.params.pattern}`}, not ${show(data)}`);
+    default:
+      return at(
+        `${error.message ?? 'is not valid'}${schema.description === undefined ? '' : ` (${schema.description})`}${typeof data === 'object' ? '' : `, not ${show(data)}`}`,
+      );
+  }
+}
+
+const isPlainObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function keysOf(pointer: string): (string | number)[] {
+  return pointer
+    .split('/')
+    .slice(1)
+    .map((part) => (/^\d+$/.test(part) ? Number(part) : part.replaceAll('~1', '/').replaceAll('~0', '~')));
+}
+
+const article = (type: string): string =>
+  type === 'integer'
+    ? 'a whole number'
+    : /^[aeio]/.test(type)
+      ? `an ${type === 'array' ? 'array (a list)' : type}`
+      : `a ${type}`;
+
+function show(value: unknown): string {
+  if (Array.isArray(value)) return 'a list';
+  if (value !== null && typeof value === 'object') return 'an object';
+  const text = JSON.stringify(value) ?? 'nothing';
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+/** The known name at most two edits away (Levenshtein), or null. */
+function nearest(name: string, known: readonly string[]): string | null {
+  let best: string | null = null;
+  let bestDistance = 3;
+  for (const candidate of known) {
+    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  if (Math.abs(a.length - b.length) > 2) return 3;
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    row = next;
+  }
+  return row[b.length]!;
+}
