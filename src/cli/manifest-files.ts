@@ -2,12 +2,18 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { limits } from '../model/limits.ts';
-import { type ManifestEntry, readManifest } from '../model/manifest.ts';
+import { readManifest } from '../model/manifest.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
-import { keyOf } from '../model/resources.ts';
+import { keyOf, type Resource } from '../model/resources.ts';
 import { describeObject } from '../model/validate.ts';
 import { countOf } from './table.ts';
 import { CliError, type Terminal } from './terminal.ts';
+
+/** A resource and where it was read. */
+export interface ManifestEntry {
+  readonly resource: Resource;
+  readonly file: string;
+}
 
 const extensions = ['.yaml', '.yml', '.json'];
 
@@ -23,13 +29,14 @@ export async function readManifestFiles(
   const problems: Problem[] = [];
   for (const path of new Set(paths.flatMap(filesOf))) {
     const text = path === '-' ? await terminal.readStdin(limits.manifestBytesMax) : readText(path);
-    const manifest = readManifest(text, path === '-' ? 'standard input' : path);
+    const file = path === '-' ? 'standard input' : path;
+    const manifest = readManifest(text, file);
     problems.push(...manifest.problems);
-    for (const entry of manifest.resources) {
-      const key = keyOf(entry.resource);
+    for (const resource of manifest.resources) {
+      const key = keyOf(resource);
       const earlier = entries.get(key);
-      if (earlier === undefined) entries.set(key, entry);
-      else problems.push(twice(entry, earlier));
+      if (earlier === undefined) entries.set(key, { resource, file });
+      else problems.push(twice({ resource, file }, earlier));
     }
   }
   if (problems.length > 0) {
@@ -40,18 +47,18 @@ export async function readManifestFiles(
   return [...entries.values()];
 }
 
-/** The control plane names objects; the person who wrote them looks for files and lines. */
+/** The control plane names objects; the person who wrote them looks for files. */
 export function locateProblems(problems: readonly Problem[], entries: readonly ManifestEntry[]): readonly Problem[] {
   return problems.map((problem) => {
     const entry = entries.find(({ resource }) => describeObject(resource) === problem.object);
-    return entry === undefined ? problem : { ...problem, file: entry.file, line: entry.line };
+    return entry === undefined ? problem : { ...problem, file: entry.file };
   });
 }
 
-function twice({ file, line, resource }: ManifestEntry, earlier: ManifestEntry): Problem {
+function twice({ file, resource }: ManifestEntry, earlier: ManifestEntry): Problem {
   const object = describeObject(resource);
-  const message = `is here a second time, the first is in ${earlier.file}:${earlier.line}`;
-  return { file, line, path: 'metadata.name', message, ...(object === null ? {} : { object }) };
+  const message = `is also in ${earlier.file}`;
+  return { file, path: 'metadata.name', message, ...(object === null ? {} : { object }) };
 }
 
 function filesOf(path: string): readonly string[] {
