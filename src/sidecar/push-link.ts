@@ -1,0 +1,163 @@
+/** One connection to one control plane, from the question where its push port is to the close. Frames in, frames out; no protocol. */
+import WebSocket from 'ws';
+import { limits } from '../model/limits.ts';
+import type { Clock } from './clock.ts';
+
+export interface PushLinkEvents {
+  readonly onFrame: (bytes: Uint8Array) => void;
+  /** Called once, whoever ended it. */
+  readonly onClosed: (reason: string) => void;
+}
+
+export interface PushLink {
+  /** The address of this machine on the connection: how the control plane's network sees this sidecar. */
+  readonly localAddress: string;
+  /** Bytes that were sent and not taken by the network yet. */
+  readonly bufferedBytes: number;
+  send(frame: Uint8Array): void;
+  close(): void;
+}
+
+const path = '/v1/push';
+const bootstrapBytesMax = 1024 * 1024;
+/** Two looks in the time after which a lease must be renewed; a control plane that was not heard of in four of them is gone. */
+const lookMs = limits.leaseRenewMs / 2;
+const silentLooksMax = 4;
+
+/**
+ * Asks a control plane's API (`http://HOST:PORT`) for its push port and connects to it. Rejects when either takes longer than
+ * `limits.connectTimeoutMs`, when the answer makes no sense, or when `signal` aborts.
+ */
+export async function openPushLink(
+  url: string,
+  clock: Clock,
+  signal: AbortSignal,
+  events: PushLinkEvents,
+): Promise<PushLink> {
+  const pushAddress = await within(clock, signal, (deadline) => askForPushAddress(url, deadline));
+  return await within(clock, signal, (deadline) => connect(pushAddress, clock, deadline, events));
+}
+
+/** Runs `step` with a signal that aborts with `signal`, or after `limits.connectTimeoutMs`. */
+async function within<T>(clock: Clock, signal: AbortSignal, step: (deadline: AbortSignal) => Promise<T>): Promise<T> {
+  signal.throwIfAborted();
+  const controller = new AbortController();
+  const abort = () => controller.abort(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
+  const cancelTimer = clock.after(limits.connectTimeoutMs, () =>
+    controller.abort(new Error(`no answer within ${limits.connectTimeoutMs} ms`)),
+  );
+  try {
+    return await step(controller.signal);
+  } finally {
+    cancelTimer();
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+async function askForPushAddress(url: string, signal: AbortSignal): Promise<string> {
+  const bootstrap = `${url}/v1/bootstrap`;
+  const response = await fetch(bootstrap, { signal, redirect: 'error' }).catch((error: unknown) => {
+    throw new Error(`${bootstrap} cannot be reached: ${reasonOf(error)}`, { cause: error });
+  });
+  if (Number(response.headers.get('content-length') ?? 0) > bootstrapBytesMax)
+    throw new Error(`${bootstrap} answers with too much`);
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${bootstrap} answers ${response.status}`);
+  const push = pushAddressIn(text);
+  if (push === null) throw new Error(`${bootstrap} does not answer with a push address`);
+  return push;
+}
+
+function pushAddressIn(text: string): string | null {
+  let answer: unknown;
+  try {
+    answer = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (typeof answer !== 'object' || answer === null || !('push' in answer)) return null;
+  return typeof answer.push === 'string' && /^[^\s/?#@]+:\d{1,5}$/.test(answer.push) ? answer.push : null;
+}
+
+function connect(pushAddress: string, clock: Clock, signal: AbortSignal, events: PushLinkEvents): Promise<PushLink> {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(`ws://${pushAddress}${path}`, {
+      handshakeTimeout: limits.connectTimeoutMs,
+      maxPayload: limits.pushFrameBytesMax,
+      perMessageDeflate: false,
+    });
+    let localAddress = '';
+    let lastError = '';
+    const fail = (reason: string) => reject(new Error(`the push port ${pushAddress} cannot be reached: ${reason}`));
+    const abort = () => {
+      fail(reasonOf(signal.reason));
+      socket.terminate();
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    socket.once('upgrade', (response) => {
+      localAddress = response.socket.localAddress ?? '';
+    });
+    // Always followed by `close`.
+    socket.on('error', (error) => {
+      lastError = error.message;
+    });
+    socket.once('close', () => {
+      signal.removeEventListener('abort', abort);
+      fail(lastError === '' ? 'it closed the connection' : lastError);
+    });
+    socket.once('open', () => {
+      signal.removeEventListener('abort', abort);
+      resolve(linkOver(socket, localAddress, clock, events));
+    });
+  });
+}
+
+function linkOver(socket: WebSocket, localAddress: string, clock: Clock, events: PushLinkEvents): PushLink {
+  let silentLooks = 0;
+  let lastError = '';
+  let cancelLook = clock.after(lookMs, look);
+  // A loop that was busy for a minute has looked only once meanwhile, so it is not taken for a control plane that is gone.
+  function look(): void {
+    if (++silentLooks > silentLooksMax) {
+      lastError = 'nothing was heard of it any more';
+      socket.terminate();
+      return;
+    }
+    socket.ping();
+    cancelLook = clock.after(lookMs, look);
+  }
+  const heard = () => {
+    silentLooks = 0;
+  };
+  socket.on('ping', heard);
+  socket.on('pong', heard);
+  socket.on('message', (bytes: Buffer) => {
+    heard();
+    events.onFrame(bytes);
+  });
+  socket.on('error', (error) => {
+    lastError = error.message;
+  });
+  socket.once('close', (code: number, reason: Buffer) => {
+    cancelLook();
+    events.onClosed(lastError || `it closed the connection (${code}${reason.length > 0 ? ` ${reason}` : ''})`);
+  });
+  return {
+    localAddress,
+    get bufferedBytes() {
+      return socket.bufferedAmount;
+    },
+    send: (frame) => {
+      // A socket that is closing throws the frame away, which is what happens to one that was sent a moment before, too.
+      if (socket.readyState === WebSocket.OPEN) socket.send(frame);
+    },
+    close: () => socket.terminate(),
+  };
+}
+
+/** fetch hides the reason in its cause. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? error.cause.message || error.message : error.message;
+}
