@@ -29,9 +29,9 @@ export interface SidecarFlags {
   readonly stateDir?: string;
   readonly advertise?: string;
   readonly upstream?: readonly UpstreamListener[];
-  readonly zone: string;
+  readonly zone?: string;
   readonly label?: Readonly<Record<string, string>>;
-  readonly accessLog: boolean;
+  readonly accessLog?: true;
   readonly drainTimeout: number;
 }
 
@@ -61,7 +61,7 @@ export function addSidecarFlags(command: Command): Command {
     .option('--state-dir <dir>', 'where the last good configuration is kept (default: nothing is kept)')
     .option('--advertise <host>', "the host that others are told (default: the inbound listener's)", parseHost)
     .option('--upstream <service=address>', 'a local port of its own for one service; repeatable', collectUpstream)
-    .option('--zone <zone>', 'the zone that is registered', parseZone, '')
+    .option('--zone <zone>', 'the zone that is registered', parseZone)
     .option('--label <key=value>', 'a label that is registered; repeatable', collectLabel)
     .addOption(
       new Option('--outbound-http <core>', 'HTTP core of the outbound listener')
@@ -71,7 +71,7 @@ export function addSidecarFlags(command: Command): Command {
     .addOption(
       new Option('--inbound-http <core>', 'HTTP core of the inbound listener').choices(['node', 'uws']).default('node'),
     )
-    .option('--access-log', 'one line per request on standard error', false)
+    .option('--access-log', 'one line per request on standard error')
     .addOption(
       new Option('--drain-timeout <duration>', 'how long a drain waits for requests that run')
         .argParser(parseWait)
@@ -112,9 +112,9 @@ export function sidecarOptionsOf(flags: SidecarFlags, app: HostPort | null): Sid
     stateDir: flags.stateDir === undefined ? null : resolve(flags.stateDir),
     advertise: flags.advertise ?? null,
     upstreams,
-    zone: flags.zone,
+    zone: flags.zone ?? '',
     labels: flags.label ?? {},
-    accessLog: flags.accessLog,
+    accessLog: flags.accessLog === true,
     drainMs: flags.drainTimeout,
   };
 }

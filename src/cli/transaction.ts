@@ -18,8 +18,8 @@ export interface WriteFlags extends ClientFlags {
   readonly wait?: 'applied';
   /** Ms. */
   readonly timeout: number;
-  readonly dryRun: boolean;
-  readonly message: string;
+  readonly dryRun?: true;
+  readonly message?: string;
 }
 
 export function addWriteFlags(command: Command): Command {
@@ -30,8 +30,8 @@ export function addWriteFlags(command: Command): Command {
         .argParser(parseWait)
         .default(limits.waitAppliedMs, '30s'),
     )
-    .option('--dry-run', 'check everything, change nothing', false)
-    .option('-m, --message <text>', 'why; kept with the revision', '');
+    .option('--dry-run', 'check everything, change nothing')
+    .option('-m, --message <text>', 'why; kept with the revision');
 }
 
 /**
@@ -57,8 +57,8 @@ async function send(changes: Pick<Transaction, 'apply' | 'delete'>, flags: Write
   const isWaiting = flags.wait === 'applied' && !flags.dryRun;
   try {
     return await new ControlPlaneClient(flags).transact(
-      { ...changes, message: flags.message },
-      { waitAppliedMs: isWaiting ? flags.timeout : 0, isDryRun: flags.dryRun },
+      { ...changes, message: flags.message ?? '' },
+      { waitAppliedMs: isWaiting ? flags.timeout : 0, isDryRun: flags.dryRun === true },
     );
   } catch (error) {
     if (!(error instanceof RefusedError)) throw error;
