@@ -344,7 +344,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     if (this.phase !== 'lingering') return;
     let isSent = false;
     this.res.cork(() => {
-      isSent = writer !== null && writer.isSent();
+      isSent = writer?.isSent() === true;
     });
     if (isSent && this.isRequestComplete) this.abort();
   }

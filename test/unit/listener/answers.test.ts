@@ -230,27 +230,24 @@ describe.each(kinds)('answers through %s', (kind) => {
   });
 
   it.each([
-    ['chunked', { bodyBytes: -1 }],
+    ['chunked', { bodyBytes: -1, hasBody: true }],
     ['without a body', { bodyBytes: 9, hasBody: false }],
   ])('takes no further request after a closing answer that is %s', async (_, head) => {
     const { downstream } = await call(
-      'HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close, a\r\n\r\n'.replace(
-        'HEAD',
-        head.hasBody === false ? 'HEAD' : 'GET',
-      ),
+      'HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close, a\r\n\r\n'.replace('HEAD', head.hasBody ? 'GET' : 'HEAD'),
     );
     downstream.head({ ...plain, ...head });
-    if (head.hasBody !== false) {
+    if (head.hasBody) {
       downstream.body(Buffer.from('abc'));
       await client.untilText('abc');
       downstream.body(Buffer.from('def'));
     }
     downstream.end([]);
-    await client.untilText(head.hasBody === false ? '\r\n\r\n' : '\r\n0');
-    await client.until(({ received }) => head.hasBody === false || unchunk(parseAnswer(received).body) !== null);
+    await client.untilText(head.hasBody ? '\r\n0' : '\r\n\r\n');
+    await client.until(({ received }) => !head.hasBody || unchunk(parseAnswer(received).body) !== null);
     const answer = parseAnswer(client.received);
     expect(answer.headers.get('connection')).toEqual(['close']);
-    if (head.hasBody === false) expect(answer.headers.get('content-length')).toEqual(['9']);
+    if (!head.hasBody) expect(answer.headers.get('content-length')).toEqual(['9']);
     else expect(unchunk(answer.body)).toEqual({ data: 'abcdef', rest: '' });
     client.send(get);
     await client.untilClosed();

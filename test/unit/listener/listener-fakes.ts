@@ -73,6 +73,8 @@ export const plain: AnswerHead = { status: 200, reason: 'OK', headers: [], bodyB
 
 export class FakeProxy implements RequestAcceptor {
   readonly calls: Call[] = [];
+  /** True while `accept` runs. */
+  isAccepting = false;
   private readonly waiting: ((call: Call) => void)[] = [];
   /** Runs inside `accept`. */
   onAccept: (call: Call) => void = () => {};
@@ -80,7 +82,9 @@ export class FakeProxy implements RequestAcceptor {
   accept(head: RequestHead, downstream: Downstream): RequestReceiver {
     const call = new Call(head, downstream);
     this.calls.push(call);
+    this.isAccepting = true;
     this.onAccept(call);
+    this.isAccepting = false;
     const waiter = this.waiting.shift();
     if (waiter !== undefined) queueMicrotask(() => waiter(call));
     return call;
