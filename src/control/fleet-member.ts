@@ -30,6 +30,8 @@ export interface Member {
   scope: Scope<Member>;
   /** What it has in force, as far as it has said. */
   held: Held;
+  /** Hosts that it subscribed again: it has forgotten their answers, whatever it was sent before. Null: none. */
+  asked: ReadonlySet<string> | null;
   /** Sequence of the last ChangeSet that it acknowledged on its connection, and of the last that was sent. */
   heldSequence: number;
   sequence: number;

@@ -11,7 +11,15 @@ import { ConfigIndex } from './config-index.ts';
 import { Debounce } from './debounce.ts';
 import { type Member, type PushConnection, revisionOf } from './fleet-member.ts';
 import { RegisteredEndpoints } from './registered-endpoints.ts';
-import { changeSetTo, type PublishedObject, type Scope, type ScopeSource, Scopes, type Touched } from './scope.ts';
+import {
+  changeSetTo,
+  type PublishedObject,
+  type Scope,
+  type ScopeSource,
+  Scopes,
+  type Touched,
+  withoutAnswers,
+} from './scope.ts';
 import type { Revision, Store, StoreClock } from './store/store.ts';
 
 const noDelivery = { tag: 'none' } as const;
@@ -84,6 +92,7 @@ export class Publisher implements ScopeSource {
       softwareVersion: '',
       scope,
       held: this.#scopes.heldBy(scope, new Map()),
+      asked: null,
       heldSequence: 0,
       sequence: 0,
       delivery: noDelivery,
@@ -104,6 +113,7 @@ export class Publisher implements ScopeSource {
     member.connection = connection;
     this.#scopes.refresh(member.scope);
     member.held = this.#scopes.heldBy(member.scope, held);
+    member.asked = null;
     member.heldSequence = 0;
     member.sequence = 0;
     member.delivery = noDelivery;
@@ -119,11 +129,23 @@ export class Publisher implements ScopeSource {
     if (member.delivery.tag === 'sent') member.delivery = noDelivery;
   }
 
+  /** It asks what these hosts are, which the next ChangeSet must say even if it said so before. Comes before `rescope`. */
+  ask(member: Member, hosts: readonly string[]): void {
+    const { held, delivery } = member;
+    const again = hosts.filter(
+      (host) => held.hosts.has(host) || (delivery.tag === 'sent' && delivery.view.hosts.has(host)),
+    );
+    if (again.length > 0) member.asked = new Set([...(member.asked ?? []), ...again]);
+  }
+
   /** Its subscriptions, or its Service, are these now. What it newly needs is sent at once: requests wait for it. */
   rescope(member: Member, lease: SidecarLease): void {
     member.lease = lease;
     const scope = this.#scopeOf(lease);
-    if (scope === member.scope) return;
+    if (scope === member.scope) {
+      this.#sendUnlessStale(member);
+      return;
+    }
     // It has no older version of what is new to it, so what it surely has is what it had before.
     member.floorRevision = revisionOf(member, this.#revision);
     member.epoch = null;
@@ -194,10 +216,16 @@ export class Publisher implements ScopeSource {
   }
 
   #send(member: Member): void {
-    const { connection, delivery, held, scope } = member;
+    const { connection, delivery, scope } = member;
     const { view } = scope;
-    if (connection === null || delivery.tag === 'sent' || held === view) return;
+    if (connection === null || delivery.tag === 'sent') return;
     if (delivery.tag === 'refused' && delivery.view === view) return;
+    if (member.asked !== null) {
+      member.held = withoutAnswers(member.held, member.asked);
+      member.asked = null;
+    }
+    const { held } = member;
+    if (held === view) return;
     const changeSet = changeSetTo(view, held);
     if (changeSet.length > limits.pushFrameBytesMax - frameOverheadBytes) {
       member.delivery = { tag: 'refused', view, reason: 'the configuration is larger than a frame may be' };

@@ -144,18 +144,18 @@ export class PushSession {
     for (const host of add) hosts.add(host);
     const fault = faultOfHosts(hosts);
     if (fault !== null) this.#refuse(fault.code, fault.message);
-    else this.#change({ ...lease, subscriptions: [...hosts] }, false);
+    else this.#change({ ...lease, subscriptions: [...hosts] }, add, false);
   }
 
   #register(lease: SidecarLease, registration: Registration | null): void {
     const fault = registration === null ? null : faultOfRegistration(registration);
     if (fault !== null) this.#refuse(fault.code, fault.message);
-    else this.#change({ ...lease, registration }, registration !== null && lease.registration === null);
+    else this.#change({ ...lease, registration }, [], registration !== null && lease.registration === null);
   }
 
-  #change(lease: SidecarLease, isNewlyRegistered: boolean): void {
+  #change(lease: SidecarLease, added: readonly string[], isNewlyRegistered: boolean): void {
     this.#setLease(lease);
-    if (this.#state.tag === 'member') this.#rooms.fleet.change(this.#state.member, lease);
+    if (this.#state.tag === 'member') this.#rooms.fleet.change(this.#state.member, lease, added);
     void this.#saveLease(isNewlyRegistered);
   }
 

@@ -200,6 +200,11 @@ export function changeSetTo(view: View, held: Held): Uint8Array {
   return encoded;
 }
 
+/** The same objects, with the answers for these hosts to be given again. */
+export function withoutAnswers({ objects, hosts }: Held, again: ReadonlySet<string>): Held {
+  return { objects, hosts: new Map([...hosts].filter(([host]) => !again.has(host))), isShared: false };
+}
+
 const newEpoch = (): Epoch => ({ nextChangeAt: Number.POSITIVE_INFINITY });
 const isEndpoints = (key: ConfigKey): boolean => key.startsWith('EndpointSet/');
 

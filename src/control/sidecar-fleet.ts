@@ -110,8 +110,9 @@ export class SidecarFleet implements Fleet {
     else this.#dismiss(member);
   }
 
-  /** A connected sidecar changed its subscriptions or its registration. */
-  change(member: Member, lease: SidecarLease): void {
+  /** A connected sidecar changed its subscriptions or its registration. It wants to know what the `added` hosts are. */
+  change(member: Member, lease: SidecarLease, added: readonly string[]): void {
+    this.#publisher.ask(member, added);
     this.#publisher.rescope(member, lease);
     this.#waits.update(member);
   }

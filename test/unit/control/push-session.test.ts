@@ -255,6 +255,22 @@ describe('subscriptions', () => {
     expect(sidecar.received).toHaveLength(2);
   });
 
+  it('that end and begin again are answered again, also while a ChangeSet is on its way', async () => {
+    const plane = new Plane();
+    await plane.store.put(service('a'));
+    const sidecar = await plane.sidecar('s1', { hosts: ['a', 'none'] }).hello();
+    sidecar.ack();
+    sidecar.say({ tag: 'subscribe', add: ['a', 'none'], remove: ['a', 'none'] });
+    expect(sidecar.last).toMatchObject({ keys: [], hosts: { a: 'a.default', none: '' } });
+    sidecar.say({ tag: 'subscribe', add: [], remove: ['a'] });
+    sidecar.say({ tag: 'subscribe', add: ['a'], remove: [] });
+    sidecar.ack();
+    expect(sidecar.last).toMatchObject({ sequence: 3, keys: [], hosts: { a: 'a.default' } });
+    sidecar.ack();
+    expect(sidecar.received).toHaveLength(3);
+    expect(plane.fleet.list()).toMatchObject([{ state: 'synced' }]);
+  });
+
   it('never take a sidecar back to older objects, when a publish is held at that moment', async () => {
     const plane = new Plane();
     await plane.store.put(service('a'), service('b'));
