@@ -170,7 +170,9 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
       return false;
     }
     if (this.turn.isDraining) this.res.shouldKeepAlive = false;
-    this.res.writeHead(status, reason, bodyBytes < 0 ? headers : headers.concat('Content-Length', `${bodyBytes}`));
+    // RFC 9110 section 8.6: never with 204.
+    const hasLength = bodyBytes >= 0 && status !== 204;
+    this.res.writeHead(status, reason, !hasLength ? headers : headers.concat('Content-Length', `${bodyBytes}`));
     return true;
   }
 

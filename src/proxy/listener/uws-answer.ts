@@ -185,7 +185,12 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   /** There may be room for what was kept. */
   retryWrite(): void {
     const { writer } = this;
-    if (this.phase === 'lingering') this.closeWhenSent();
+    if (this.phase === 'lingering') {
+      // The reader is slow, but reads.
+      this.lingeredTicks = 0;
+      this.closeWhenSent();
+      return;
+    }
     if (writer === null || this.phase === 'done' || !this.isBlocked) return;
     let hasRoom = false;
     this.res.cork(() => {
@@ -250,7 +255,8 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   /** uWS's own Content-Length leaves such a response unfinished or says 2^63, so it stands in the block. */
   private writeBodiless(contentLength: number): void {
     const { res, isClosing } = this;
-    const length = contentLength < 0 ? '' : `\r\nContent-Length: ${contentLength}`;
+    // RFC 9110 section 8.6: never with 204.
+    const length = contentLength < 0 || this.answer!.status === 204 ? '' : `\r\nContent-Length: ${contentLength}`;
     const block = this.block(isClosing || this.request.coreCloses ? length + closeField : length, isClosing);
     if (block === null) return;
     if (isClosing) {
@@ -302,19 +308,22 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     if (hasRoom) return true;
     this.isBlocked = true;
     this.pending.watchSlow(this);
-    if (!this.isWatchingWritable) {
-      this.isWatchingWritable = true;
-      this.res.onWritable(() => {
-        this.retryWrite();
-        return true;
-      });
-    }
+    this.watchWritable();
     if (this.isPaused) {
       // The short write has made uWS watch the connection again, and read from it.
       this.res.pause();
       this.pending.watchStuck(this);
     }
     return false;
+  }
+
+  private watchWritable(): void {
+    if (this.isWatchingWritable) return;
+    this.isWatchingWritable = true;
+    this.res.onWritable(() => {
+      this.retryWrite();
+      return true;
+    });
   }
 
   /** Everything is given to the writer and nothing is kept by it. */
@@ -330,6 +339,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   private linger(): void {
     this.phase = 'lingering';
     this.pending.linger(this);
+    this.watchWritable();
     this.closeSoon();
   }
 

@@ -1,10 +1,10 @@
 /**
- * The listener for the local app over loopback: uWebSockets.js. It must not face peers that are not trusted, and every oddity of this
- * build that shapes the code is in `docs` under its name: what its parser lets through is refused by head-check.ts, and what it cannot
- * say about a connection is made up for in uws-answer.ts.
+ * The listener for the local app over loopback: uWebSockets.js. Its parser lets through what must not face peers that are not
+ * trusted. What a head can show of that is refused by head-check.ts; what only a body can show ends with the connection, which is why
+ * a connection never outlives a chunked request (uws-answer.ts).
  */
 
-import uWS, { type HttpRequest, type HttpResponse, type us_listen_socket } from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse, us_listen_socket } from 'uWebSockets.js';
 import { randomBytes } from 'node:crypto';
 import { limits } from '../../model/limits.ts';
 import { failures } from '../failure.ts';
@@ -17,21 +17,12 @@ import { findFreePort, probePort } from './free-port.ts';
 import { formatAddress, ListenError } from './listen-error.ts';
 import { PendingAnswers } from './pending-answers.ts';
 import { UwsAnswer } from './uws-answer.ts';
+import { loadUwsCore, type UwsApp, type UwsCore } from './uws-core.ts';
 
 export interface UwsListenerOptions extends ListenerOptions {
   /** Several event loops listen on one port. Only for a port that was chosen by number: sharing is silent between processes. */
   readonly sharePort?: boolean;
 }
-
-/** The package's types leave these out. */
-interface ListeningApp {
-  listen(host: string, port: number, options: number, done: (socket: us_listen_socket | false) => void): unknown;
-}
-interface WholeCore {
-  _cfg(setting: string): void;
-  readonly LIBUS_LISTEN_EXCLUSIVE_PORT: number;
-}
-const core = uWS as unknown as WholeCore;
 
 const freePortTriesMax = 5;
 const shareOption = 0;
@@ -41,9 +32,7 @@ const loopback4 = '127.0.0.1';
  * Opens the listener. Port 0 takes a free port and never reaches uWS. Rejects with ListenError, which says what to do.
  */
 export async function createUwsListener(options: UwsListenerOptions): Promise<Listener> {
-  // Removes the field `uWebSockets` from every answer; a setting of the thread.
-  core._cfg('silent');
-  const listener = new UwsListener(options);
+  const listener = new UwsListener(await loadUwsCore(), options);
   const { host, port } = options;
   if (port !== 0) {
     if (listener.listen(host, port)) return listener;
@@ -61,20 +50,24 @@ export async function createUwsListener(options: UwsListenerOptions): Promise<Li
 class UwsListener implements Listener {
   address = '';
   connections = 0;
-  private readonly app = uWS.App();
+  private readonly app: UwsApp;
   private readonly pending = new PendingAnswers();
   private socket: us_listen_socket | null = null;
   private isClosed = false;
 
-  constructor(private readonly options: UwsListenerOptions) {
+  constructor(
+    private readonly core: UwsCore,
+    private readonly options: UwsListenerOptions,
+  ) {
+    this.app = core.App();
     this.app.filter((res, change) => this.onConnection(res, Number(change)));
     this.app.any('/*', (res, req) => this.onRequest(res, req));
   }
 
-  /** False: uWS could not bind it. Calls back before it returns. */
+  /** False: uWS could not bind it. */
   listen(host: string, port: number): boolean {
-    const option = this.options.sharePort === true ? shareOption : core.LIBUS_LISTEN_EXCLUSIVE_PORT;
-    (this.app as unknown as ListeningApp).listen(host, port, option, (socket) => {
+    const option = this.options.sharePort === true ? shareOption : this.core.LIBUS_LISTEN_EXCLUSIVE_PORT;
+    this.app.listen(host, port, option, (socket) => {
       if (socket === false) return;
       this.socket = socket;
       this.address = formatAddress(host, port);
@@ -86,7 +79,7 @@ class UwsListener implements Listener {
     this.pending.isDraining = true;
     if (this.socket === null) return;
     // uWS cannot name its idle connections: they close at their next answer, after 10 to 12 s without one, or in `close`.
-    uWS.us_listen_socket_close(this.socket);
+    this.core.us_listen_socket_close(this.socket);
     this.socket = null;
   }
 

@@ -144,10 +144,11 @@ export class RawClient {
   }
 
   static open(bench: Bench): Promise<RawClient> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const socket = connect({ host: bench.host, port: bench.port, noDelay: true });
       const client = new RawClient(socket);
       socket.once('connect', () => resolve(client));
+      socket.once('error', reject);
     });
   }
 

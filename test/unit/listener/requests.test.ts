@@ -27,7 +27,7 @@ describe.each(kinds)('requests through %s', (kind) => {
 
   describe('refused on the wire', () => {
     // [what, request, status]. Of these the uWS core answers some by itself, before any code of ours, and closes.
-    const table: [string, string, number, number?][] = [
+    const table: [string, string, number][] = [
       ['two Hosts', 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n', 400],
       ['a Host that is not one', 'GET / HTTP/1.1\r\nHost: a/b\r\n\r\n', 400],
       ['two Content-Lengths', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx', 400],
@@ -49,7 +49,8 @@ describe.each(kinds)('requests through %s', (kind) => {
       ['Connection: host', 'GET / HTTP/1.1\r\nHost: a\r\nConnection: host, x\r\n\r\n', 400],
       ['an unknown method', 'BREW / HTTP/1.1\r\nHost: a\r\n\r\n', kind === 'uws' ? 501 : 400],
       ['an expectation', 'POST / HTTP/1.1\r\nHost: a\r\nExpect: miracle\r\nContent-Length: 0\r\n\r\n', 417],
-      ['a long target', `GET /${'a'.repeat(16 * 1024)} HTTP/1.1\r\nHost: a\r\n\r\n`, kind === 'uws' ? 0 : 414],
+      ['a long target', `GET /${'a'.repeat(16 * 1024)} HTTP/1.1\r\nHost: a\r\n\r\n`, 414],
+      ['large fields', `GET / HTTP/1.1\r\nHost: a\r\nx: ${'y'.repeat(90_000)}\r\n\r\n`, 431],
       ['a space in the target', 'GET /a b HTTP/1.1\r\nHost: a\r\n\r\n', kind === 'uws' ? 505 : 400],
       ['another protocol', 'SSH-2.0-x\r\n\r\n', kind === 'uws' ? 505 : 400],
       ['OPTIONS *', 'OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n', kind === 'uws' ? 505 : 501],
@@ -59,7 +60,6 @@ describe.each(kinds)('requests through %s', (kind) => {
     const edgeOnly: typeof table = [
       ['no Host', 'GET / HTTP/1.1\r\nX: y\r\n\r\n', 400],
       ['many fields', `GET / HTTP/1.1\r\nHost: a\r\n${'x: y\r\n'.repeat(200)}\r\n`, 431],
-      ['large fields', `GET / HTTP/1.1\r\nHost: a\r\nx: ${'y'.repeat(90_000)}\r\n\r\n`, 431],
       ['a space before a colon', 'GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n', 400],
       ['a folded line', 'GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n', 400],
       ['a bare LF', 'GET / HTTP/1.1\nHost: a\n\n', 400],
@@ -76,7 +76,6 @@ describe.each(kinds)('requests through %s', (kind) => {
       client.send(request);
       await client.untilClosed();
       expect(bench.proxy.calls).toHaveLength(0);
-      if (status === 0) return;
       const answer = parseAnswer(client.received);
       expect(answer.status).toBe(status);
       expect(answer.headers.get('connection')).toEqual(['close']);
@@ -101,6 +100,16 @@ describe.each(kinds)('requests through %s', (kind) => {
     expect(accepted.body).toBe('abc');
     accepted.answer({}, 'done');
     await client.untilText('\r\n\r\ndone');
+  });
+
+  it('reads a head of 40 KiB that comes in two segments', async () => {
+    const next = bench.proxy.nextCall();
+    client.send(`GET / HTTP/1.1\r\nHost: a\r\nCookie: ${'c'.repeat(20_000)}`);
+    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+    client.send(`${'c'.repeat(20_000)}\r\n\r\n`);
+    const { head } = await next;
+    expect(head.headers[1]).toHaveLength(40_000);
   });
 
   it('reports the body and its end once, and for no body too, never inside accept', async () => {

@@ -1,0 +1,37 @@
+/** The uWebSockets.js module: loaded with its settings, and typed with what its own types leave out. */
+import type { TemplatedApp, us_listen_socket } from 'uWebSockets.js';
+import { limits } from '../../model/limits.ts';
+
+/** `listen` as the core has it; the package's types lack the form with host and options. */
+export interface UwsApp extends Omit<TemplatedApp, 'listen'> {
+  /** Calls back before it returns. */
+  listen(host: string, port: number, options: number, done: (socket: us_listen_socket | false) => void): unknown;
+}
+
+export interface UwsCore {
+  App(): UwsApp;
+  _cfg(setting: string): void;
+  us_listen_socket_close(socket: us_listen_socket): void;
+  readonly LIBUS_LISTEN_EXCLUSIVE_PORT: number;
+}
+
+/** Read by the core once in a process, as it is loaded. Its default of 4 KiB refuses an ordinary head that comes in two segments. */
+const headSizeVariable = 'UWS_HTTP_MAX_HEADERS_SIZE';
+
+/**
+ * Loads the core. The first call of a process belongs on its main thread: the environment of a worker is a copy that native code
+ * does not see.
+ */
+export async function loadUwsCore(): Promise<UwsCore> {
+  const before = process.env[headSizeVariable];
+  process.env[headSizeVariable] = String(limits.headBytesMax + limits.targetBytesMax);
+  const { default: module } = await import('uWebSockets.js');
+  // Processes that this one starts must not inherit it.
+  if (before === undefined) delete process.env[headSizeVariable];
+  else process.env[headSizeVariable] = before;
+  // The package's types describe the same object, incompletely.
+  const core = module as unknown as UwsCore;
+  // Removes the field `uWebSockets` from every answer; a setting of the thread.
+  core._cfg('silent');
+  return core;
+}
