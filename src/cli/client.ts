@@ -1,5 +1,6 @@
 /** The command line's way to the control plane: its REST API, every call with a deadline, every failure one clear sentence. */
 import { randomUUID } from 'node:crypto';
+import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
 import type { AppliedReport, FleetStats, SidecarStatus } from '../control/fleet.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
@@ -39,6 +40,15 @@ export interface TransactionResult {
   readonly applied?: AppliedReport;
 }
 
+/** What a control plane says of itself. */
+export interface ControlPlaneStatus {
+  readonly revision: number;
+  readonly version: string;
+  readonly store: string;
+  /** RFC 3339. */
+  readonly startedAt: string;
+}
+
 /** RFC 9457, with Weft's own members. */
 export interface Refusal {
   readonly status: number;
@@ -47,6 +57,7 @@ export interface Refusal {
   readonly code?: string;
   readonly problems?: readonly Problem[];
   readonly revision?: number;
+  readonly results?: TransactionResult['results'];
   readonly missing?: AppliedReport['missing'];
   readonly refused?: AppliedReport['refused'];
 }
@@ -122,9 +133,8 @@ export class ControlPlaneClient {
     return this.#call<FleetStats>('GET', '/v1/stats');
   }
 
-  /** What the control plane says of itself; members beyond the revision are shown as they are. */
-  status(): Promise<Readonly<Record<string, unknown>> & { readonly revision: number }> {
-    return this.#call('GET', '/v1/status');
+  status(): Promise<ControlPlaneStatus> {
+    return this.#call<ControlPlaneStatus>('GET', '/v1/status');
   }
 
   async #call<Answer>(method: 'GET' | 'POST', path: string, extraMs = 0, body?: object): Promise<Answer> {
@@ -137,7 +147,9 @@ export class ControlPlaneClient {
         signal: AbortSignal.timeout(timeoutMs),
         headers: {
           accept: 'application/json',
-          ...(body === undefined ? {} : { 'content-type': 'application/json', 'idempotency-key': randomUUID() }),
+          ...(body === undefined
+            ? {}
+            : { 'content-type': 'application/json', 'idempotency-key': randomUUID(), 'weft-actor': actor() }),
           ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -184,5 +196,15 @@ function parseJson(text: string): object | null {
     return typeof value === 'object' ? value : null;
   } catch {
     return null;
+  }
+}
+
+/** Whom a revision is written down for. */
+function actor(): string {
+  try {
+    return encodeURIComponent(userInfo().username);
+  } catch {
+    // A container may run under a number that no account has.
+    return String(process.getuid?.() ?? 'unknown');
   }
 }

@@ -2,7 +2,7 @@
 import { Command, Option } from 'commander';
 import type { SidecarStatus } from '../control/fleet.ts';
 import { addClientFlags, type ClientFlags, ControlPlaneClient } from './client.ts';
-import { countOf, formatTable } from './table.ts';
+import { countOf, formatAge, formatTable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
 export function statusCommand(terminal: Terminal): Command {
@@ -23,7 +23,11 @@ version; the reason is shown), lost (not connected, its lease still runs).`,
       const client = new ControlPlaneClient(flags);
       const [status, sidecars] = await Promise.all([client.status(), client.sidecars()]);
       if (flags.output === 'json') return terminal.out(JSON.stringify({ ...status, sidecars }, null, 2));
-      terminal.out(`control plane ${client.server}, revision ${status.revision}, ${summaryOf(sidecars)}`);
+      const upMs = terminal.nowMs() - Date.parse(status.startedAt);
+      terminal.out(
+        `control plane ${client.server}, weft ${status.version}, up ${formatAge(upMs)}, store ${status.store}`,
+      );
+      terminal.out(`revision ${status.revision}, ${summaryOf(sidecars)}`);
       if (sidecars.length > 0) terminal.out(`\n${sidecarTable(sidecars)}`);
     });
   return addClientFlags(command);

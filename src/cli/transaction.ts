@@ -1,11 +1,11 @@
 /** One transaction sent for a person: the flags of every command that writes, and what became of the write in words. */
 import { type Command, Option } from 'commander';
-import type { AppliedReport } from '../control/fleet.ts';
 import { limits } from '../model/limits.ts';
 import {
   addClientFlags,
   type ClientFlags,
   ControlPlaneClient,
+  type Refusal,
   RefusedError,
   type Transaction,
   type TransactionResult,
@@ -43,44 +43,35 @@ export async function write(
   flags: WriteFlags,
   terminal: Terminal,
 ): Promise<void> {
-  const result = await send(changes, flags);
-  for (const { kind, namespace, name, action } of result.results)
-    terminal.out(`${kind}/${namespace}/${name} ${action}${flags.dryRun ? ' (dry run)' : ''}`);
-  if (flags.dryRun) return;
-  const { applied, revision } = result;
-  if (applied === undefined) return terminal.out(`revision ${revision}`);
-  if (applied.missing.length + applied.refused.length > 0) throw notApplied(revision, applied, flags.timeout);
-  terminal.out(`revision ${revision}, in force on ${countOf(applied.applied.length, 'sidecar')}`);
-}
-
-async function send(changes: Pick<Transaction, 'apply' | 'delete'>, flags: WriteFlags): Promise<TransactionResult> {
-  const isWaiting = flags.wait === 'applied' && !flags.dryRun;
+  const isDryRun = flags.dryRun === true;
+  const say = (results: TransactionResult['results']) => {
+    for (const { kind, namespace, name, action } of results)
+      terminal.out(`${kind}/${namespace}/${name} ${action}${isDryRun ? ' (dry run)' : ''}`);
+  };
   try {
-    return await new ControlPlaneClient(flags).transact(
+    const { applied, results, revision } = await new ControlPlaneClient(flags).transact(
       { ...changes, message: flags.message ?? '' },
-      { waitAppliedMs: isWaiting ? flags.timeout : 0, isDryRun: flags.dryRun === true },
+      { waitAppliedMs: flags.wait === 'applied' && !isDryRun ? flags.timeout : 0, isDryRun },
     );
+    say(results);
+    if (isDryRun) return;
+    const where = applied === undefined ? '' : `, in force on ${countOf(applied.applied.length, 'sidecar')}`;
+    terminal.out(`revision ${revision}${where}`);
   } catch (error) {
-    if (!(error instanceof RefusedError)) throw error;
-    const { missing, refused, revision } = error.refusal;
-    if (missing === undefined && refused === undefined) throw error;
-    throw notApplied(revision, { missing: missing ?? [], refused: refused ?? [] }, flags.timeout);
+    if (!(error instanceof RefusedError) || error.refusal.code !== 'not-applied') throw error;
+    say(error.refusal.results ?? []);
+    throw notApplied(error.refusal, flags.timeout);
   }
 }
 
-function notApplied(
-  revision: number | undefined,
-  { missing, refused }: Pick<AppliedReport, 'missing' | 'refused'>,
-  timeoutMs: number,
-): CliError {
+function notApplied({ revision, missing = [], refused = [] }: Refusal, timeoutMs: number): CliError {
   const lines = [
     ...refused.map(
       ({ service, namespace, sidecar, reason }) => `  ${service}.${namespace} (${sidecar}) refused it: ${reason}`,
     ),
     ...missing.map(({ service, namespace, sidecar }) => `  ${service}.${namespace} (${sidecar}) has not answered`),
   ];
-  const what = revision === undefined ? 'The change' : `Revision ${revision}`;
   return new CliError(
-    `${what} is committed, but within ${timeoutMs / 1000} s it did not come into force on ${countOf(lines.length, 'sidecar')}:\n${lines.join('\n')}`,
+    `Revision ${revision} is committed, but within ${timeoutMs / 1000} s it did not come into force on ${countOf(lines.length, 'sidecar')}:\n${lines.join('\n')}`,
   );
 }

@@ -74,7 +74,9 @@ describe('client commands, when things go wrong', () => {
       body: {
         status: 504,
         title: 'Not applied',
+        code: 'not-applied',
         revision: 9,
+        results: [{ kind: 'Service', namespace: 'default', name: 'cart', action: 'created', revision: 9 }],
         missing: [{ sidecar: 'web-1', service: 'web', namespace: 'default' }],
         refused: [{ sidecar: 'pay-1', service: 'pay', namespace: 'shop', reason: 'no memory' }],
       },
@@ -83,7 +85,7 @@ describe('client commands, when things go wrong', () => {
       ['apply', '-f', '-', '--wait', 'applied', '--timeout', '2s', '--server', url],
       cartYaml,
     );
-    expect({ code, out }).toEqual({ code: 1, out: '' });
+    expect({ code, out }).toEqual({ code: 1, out: 'Service/default/cart created' });
     expect(err).toBe(
       'Revision 9 is committed, but within 2 s it did not come into force on 2 sidecars:\n' +
         '  pay.shop (pay-1) refused it: no memory\n  web.default (web-1) has not answered',
@@ -160,14 +162,19 @@ describe('client commands', () => {
 
   it('get sidecars and status show who has what in force', async () => {
     const { url } = await fakeControlPlane(({ url }) =>
-      url === '/v1/status' ? { status: 200, body: { revision: 7 } } : { status: 200, body: { items: [webSidecar] } },
+      url === '/v1/status'
+        ? {
+            status: 200,
+            body: { revision: 7, version: '0.1.0', store: 'embedded:s', startedAt: '2025-01-01T23:00:00Z' },
+          }
+        : { status: 200, body: { items: [webSidecar] } },
     );
     const row = /web\.default +web-1 +synced +7 +12s +127\.0\.0\.1:4000 +cart/;
     expect((await weft(['get', 'sidecars', '--server', url])).out).toMatch(row);
     expect(JSON.parse((await weft(['get', 'sidecars', '-o', 'json', '--server', url])).out)).toEqual([webSidecar]);
     const status = await weft(['status', '--server', url]);
     expect(status.out).toMatch(row);
-    expect(status.out).toContain('revision 7, 1 sidecar, all synced');
+    expect(status.out).toContain('weft 0.1.0, up 60m, store embedded:s\nrevision 7, 1 sidecar, all synced');
   });
 
   it('stat shows each hop with its parts', async () => {
