@@ -160,7 +160,7 @@ function buildUnit({ name, namespace, service, registered, routes, parts }: Unit
 
 function hostsOf(name: string, namespace: string, isOwnNamespace: boolean, routes: readonly R.HTTPRoute[]): string[] {
   const qualified = `${name}.${namespace}`;
-  const hosts = new Set([qualified, `${qualified}.svc`, `${qualified}.svc.cluster.local`]);
+  const hosts = new Set([qualified]);
   if (isOwnNamespace) hosts.add(name);
   const claimed = routes.flatMap((route) => route.spec.hostnames ?? []);
   for (const host of claimed) if (!host.startsWith('*.')) hosts.add(host);

@@ -104,6 +104,7 @@ export const limits = {
   debounceMs: 50,
   debounceMsMax: 500,
   waitAppliedMs: 30_000,
+  waitAppliedMsMax: 600_000,
   reconnectFirstMs: 500,
   reconnectMsMax: 5_000,
   watchersMax: 1_000,

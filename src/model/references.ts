@@ -123,14 +123,7 @@ function checkHostnames(
 
 function isNameOf(hostname: string, service: Service): boolean {
   const { name } = service.metadata;
-  const namespace = namespaceOf(service);
-  const qualified = `${name}.${namespace}`;
-  return (
-    hostname === name ||
-    hostname === qualified ||
-    hostname === `${qualified}.svc` ||
-    hostname === `${qualified}.svc.cluster.local`
-  );
+  return hostname === name || hostname === `${name}.${namespaceOf(service)}`;
 }
 
 function checkPolicy(

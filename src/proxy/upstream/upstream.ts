@@ -28,8 +28,8 @@ export interface UpstreamHead {
 }
 
 /**
- * How a stream reports back. Order: onSent? onInformational* onHead onBody* onEnd, or onFailure at any point; after onEnd or onFailure nothing more.
- * Callbacks never run inside `open`, except none.
+ * How a stream reports back. Order: onAssigned? onHead onBody* onEnd, or onFailure at any point; after onEnd or onFailure nothing more.
+ * Callbacks never run inside `open`.
  */
 export interface UpstreamHandler {
   /** A connection is assigned and the head is being written. Times are `performance.now()` ms; `connectMs` 0 when it was kept. `isReused`: a kept connection. */

@@ -1,0 +1,88 @@
+/** What the API says when it says no: an RFC 9457 problem, with Weft's own members `code`, `problems`, and what belongs to the code. */
+import type { Problem } from '../../model/problem.ts';
+import { type ChangeOutcome, describe } from '../change.ts';
+
+export type ApiErrorCode =
+  | 'bad-request'
+  | 'invalid'
+  | 'unauthorized'
+  | 'not-found'
+  | 'method-not-allowed'
+  | 'conflict'
+  | 'revision-gone'
+  | 'too-large'
+  | 'unsupported-media-type'
+  | 'too-many-watchers'
+  | 'not-applied'
+  | 'unavailable'
+  | 'internal-error';
+
+const titles: Readonly<Record<ApiErrorCode, readonly [status: number, title: string]>> = {
+  'bad-request': [400, 'The request cannot be understood'],
+  invalid: [422, 'The configuration is not valid'],
+  unauthorized: [401, 'Not allowed'],
+  'not-found': [404, 'Not found'],
+  'method-not-allowed': [405, 'The method is not allowed here'],
+  conflict: [412, 'The object was changed meanwhile'],
+  'revision-gone': [410, 'That revision is no longer kept'],
+  'too-large': [413, 'The request is too large'],
+  'unsupported-media-type': [415, 'The body must be application/json'],
+  'too-many-watchers': [503, 'Too many watchers'],
+  'not-applied': [504, 'Committed, but not in force everywhere in time'],
+  unavailable: [503, 'Not available now'],
+  'internal-error': [500, 'The control plane failed'],
+};
+
+export interface ProblemReply {
+  readonly type: 'about:blank';
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: ApiErrorCode;
+  readonly problems?: readonly Problem[];
+}
+
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  readonly status: number;
+
+  /** `members` join the problem: `problems`, `expected`, `missing` and so on. */
+  constructor(
+    readonly code: ApiErrorCode,
+    detail: string,
+    readonly members: Readonly<Record<string, unknown>> = {},
+  ) {
+    super(detail);
+    this.status = titles[code][0];
+  }
+
+  get reply(): ProblemReply {
+    const [status, title] = titles[this.code];
+    return { type: 'about:blank', title, status, detail: this.message, code: this.code, ...this.members };
+  }
+}
+
+/** A refused change in the API's words. */
+export function changeError(outcome: Exclude<ChangeOutcome, { tag: 'done' }>): ApiError {
+  switch (outcome.tag) {
+    case 'invalid':
+      return new ApiError(
+        'invalid',
+        `Nothing was changed: ${outcome.problems.length === 1 ? 'there is a problem' : `there are ${outcome.problems.length} problems`}.`,
+        { problems: outcome.problems },
+      );
+    case 'conflict': {
+      const { object, expected, actual } = outcome;
+      const is = actual === 0 ? 'does not exist' : `is at revision ${actual}`;
+      return new ApiError(
+        'conflict',
+        `${describe(object)} ${is}, not ${expected === 0 ? 'absent' : `at ${expected}`}: read it again and repeat the change.`,
+        { expected, actual },
+      );
+    }
+    case 'missing':
+      return new ApiError('not-found', `${describe(outcome.object)} does not exist.`);
+    default:
+      return outcome satisfies never;
+  }
+}

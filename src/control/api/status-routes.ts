@@ -1,0 +1,106 @@
+/** What the control plane says of itself, of the sidecars and of the traffic they report. */
+import type { FastifyInstance } from 'fastify';
+import Type from 'typebox';
+import { version } from '../../model/version.ts';
+import type { Fleet } from '../fleet.ts';
+import type { Store } from '../store/store.ts';
+import * as schemas from './schemas.ts';
+
+export interface StatusRooms {
+  readonly store: Store;
+  readonly storeName: string;
+  readonly fleet: Fleet;
+  /** `HOST:PORT` of the push port. */
+  readonly push: string;
+  readonly startedAtMs: number;
+}
+
+const trustDomain = 'weft.local';
+const revisionsShown = 50;
+
+export function addStatusRoutes(
+  app: FastifyInstance,
+  { store, storeName, fleet, push, startedAtMs }: StatusRooms,
+): void {
+  const tags = ['status'];
+  app.get(
+    '/v1/sidecars',
+    {
+      schema: {
+        summary: 'Every living sidecar, and what it has in force',
+        response: { 200: Type.Object({ items: Type.Array(schemas.Sidecar) }) },
+        tags,
+      },
+    },
+    () => ({
+      items: fleet.list(),
+    }),
+  );
+  app.get(
+    '/v1/stats',
+    {
+      schema: {
+        summary: 'Golden metrics and the parts of each hop over the last window',
+        response: { 200: schemas.Stats },
+        tags,
+      },
+    },
+    () => fleet.stats(),
+  );
+  app.get(
+    '/v1/bootstrap',
+    { schema: { summary: 'What a sidecar needs to connect', response: { 200: schemas.Bootstrap }, tags } },
+    () => ({
+      push: `ws://${push}/v1/push`,
+      trustDomain,
+      revision: store.revision,
+    }),
+  );
+  app.get(
+    '/v1/status',
+    { schema: { summary: 'The control plane itself', response: { 200: schemas.Status }, tags } },
+    () => ({
+      revision: store.revision,
+      version,
+      store: storeName,
+      startedAt: new Date(startedAtMs).toISOString(),
+      sidecars: fleet.list().length,
+    }),
+  );
+  app.get<{ Querystring: { limit?: string } }>(
+    '/v1/revisions',
+    {
+      schema: {
+        summary: 'The newest revisions: who, when, what',
+        querystring: schemas.LimitQuery,
+        response: { 200: schemas.Revisions },
+        tags,
+      },
+    },
+    (request) => ({
+      items: store
+        .history(Number(request.query.limit ?? revisionsShown))
+        .map(({ revision, who, message, atMs, changes }) => ({
+          revision,
+          who,
+          message,
+          at: new Date(atMs).toISOString(),
+          changes: changes.map(({ key, before, after }) => ({
+            object: key,
+            action: after === null ? 'deleted' : before === null ? 'created' : 'replaced',
+          })),
+        })),
+    }),
+  );
+  app.get(
+    '/healthz',
+    {
+      schema: {
+        summary: 'Answers when the control plane serves',
+        response: { 200: Type.Object({ ok: Type.Boolean() }) },
+        tags,
+      },
+    },
+    () => ({ ok: true }),
+  );
+}

@@ -1,0 +1,132 @@
+/**
+ * The control plane, put together: a change comes in through the API, is judged and committed (change.ts), durable in the store, and
+ * from there pushed to the sidecars that it concerns (push.ts). Start at `startControlPlane`; what it starts, `close` ends, here.
+ */
+
+import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import { DecisionPool } from '../decisions/pool.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { buildApi } from './api/server.ts';
+import { Watchers } from './api/watch.ts';
+import { Changes } from './change.ts';
+import { type RunningPush, startPush } from './push.ts';
+import { openEmbeddedStore } from './store/embedded.ts';
+import type { Store, StoreClock } from './store/store.ts';
+import { World } from './world.ts';
+
+export interface ControlPlaneOptions {
+  /** `HOST:PORT` of the API, loopback; port 0 is any free port. */
+  readonly listen: string;
+  /** `HOST:PORT` of the push port, likewise. */
+  readonly push: string;
+  /** `embedded:DIR`. */
+  readonly storeUrl: string;
+  readonly logger: Logger;
+  readonly clock: StoreClock;
+}
+
+export interface RunningControlPlane {
+  /** `HOST:PORT` as bound. */
+  readonly api: string;
+  readonly push: string;
+  close(): Promise<void>;
+}
+
+export class ControlPlaneError extends Error {
+  override readonly name = 'ControlPlaneError';
+  constructor(
+    readonly code: 'not-loopback' | 'bad-address' | 'bad-store',
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** Rejects with an error made for people, and leaves nothing behind. */
+export async function startControlPlane({
+  listen,
+  push: pushAddress,
+  storeUrl,
+  logger,
+  clock,
+}: ControlPlaneOptions): Promise<RunningControlPlane> {
+  const api = parseLoopback(listen, 'API');
+  const pushAt = parseLoopback(pushAddress, 'push port');
+  const open: Partial<Open> = {};
+  try {
+    const store = await openStore(storeUrl, clock);
+    open.store = store;
+    const world = new World(store);
+    open.world = world;
+    const pool = new DecisionPool({ onError: (error) => logger.error({ error: String(error) }, 'a worker failed') });
+    open.pool = pool;
+    const push = await startPush({ store, ...pushAt, clock, logger });
+    open.push = push;
+    const watchers = new Watchers(store);
+    open.watchers = watchers;
+    const changes = new Changes({ store, world, clock, compile: (units) => pool.compile(units) });
+    const server = await buildApi({
+      world,
+      changes,
+      fleet: push.fleet,
+      watchers,
+      store,
+      storeName: storeUrl,
+      push: push.address,
+      startedAtMs: clock.nowMs(),
+      logger,
+    });
+    open.server = server;
+    await server.listen({ host: api.host, port: api.port });
+    return { api: addressOf(server), push: push.address, close: () => closeAll(open) };
+  } catch (error) {
+    await closeAll(open);
+    throw error;
+  }
+}
+
+interface Open {
+  store: Store;
+  world: World;
+  pool: DecisionPool;
+  push: RunningPush;
+  watchers: Watchers;
+  server: FastifyInstance;
+}
+
+/** Streams end first, then whoever waits for sidecars is answered, so that no connection is left to hold up the server. */
+async function closeAll({ store, world, pool, push, watchers, server }: Partial<Open>): Promise<void> {
+  watchers?.close();
+  await push?.close();
+  await server?.close();
+  await pool?.close();
+  world?.close();
+  await store?.close();
+}
+
+function addressOf(server: FastifyInstance): string {
+  const { address, port } = server.server.address() as AddressInfo;
+  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
+}
+
+function openStore(url: string, clock: StoreClock): Promise<Store> {
+  const [, driver, rest] = /^([a-z]+):(.+)$/.exec(url) ?? [];
+  if (driver === 'embedded' && rest !== undefined) return openEmbeddedStore({ directory: rest, clock });
+  if (driver === 'etcd')
+    throw new ControlPlaneError('bad-store', 'A store on etcd is not there yet: use embedded:DIR.');
+  throw new ControlPlaneError('bad-store', `The store ${url} is not understood: use embedded:DIR.`);
+}
+
+function parseLoopback(address: string, what: string): { readonly host: string; readonly port: number } {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined || Number(port) > 65_535)
+    throw new ControlPlaneError('bad-address', `${address} is not HOST:PORT.`);
+  if (host !== 'localhost' && host !== '::1' && !/^127(\.\d{1,3}){3}$/.test(host))
+    throw new ControlPlaneError(
+      'not-loopback',
+      `The ${what} has no access control yet, so it takes loopback addresses only: use 127.0.0.1, not ${host}.`,
+    );
+  return { host, port: Number(port) };
+}

@@ -1,0 +1,322 @@
+/**
+ * A sidecar, put together: instruments, decisions, the outbound and the inbound proxy with their listeners, the admin port, and the
+ * source of its configuration. Start at `startSidecar`; what it starts, `drain` and `close` end, in this file.
+ */
+
+import { compileUnit } from '../decisions/compile/compile-unit.ts';
+import { DecisionPool } from '../decisions/pool.ts';
+import { limits } from '../model/limits.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import { Deadlines } from '../proxy/deadlines.ts';
+import { createEdgeListener } from '../proxy/listener/edge.ts';
+import { createUwsListener } from '../proxy/listener/uws.ts';
+import { monotonicMs, SharedLiveState } from '../proxy/live-state.ts';
+import { HttpProxy, type HttpProxyParts } from '../proxy/proxy.ts';
+import type { Listener, ListenerOptions, RequestAcceptor } from '../proxy/request.ts';
+import { SlotTable } from '../proxy/slot-table.ts';
+import type { LoopEndpoint } from '../proxy/tables.ts';
+import { CoarseTimer } from '../proxy/upstream/coarse-timer.ts';
+import { Http1Pool } from '../proxy/upstream/http1-pool.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Direction } from '../telemetry/recorder.ts';
+import type { ListenerReading, UpstreamReading } from '../telemetry/render.ts';
+import { type Admin, createAdmin } from './admin.ts';
+import { whenAppAccepts } from './app-probe.ts';
+import { type ConfigSource, openConfigSource } from './config-source.ts';
+import { InForce } from './in-force.ts';
+import { InboundService } from './inbound-service.ts';
+import { Instruments } from './instruments.ts';
+import type { HostPort, HttpCore, SidecarOptions, UpstreamListener } from './options.ts';
+import { startReporter } from './reporter.ts';
+
+export interface RunningSidecar {
+  /** As it was named: `cart`, or `cart.shop` outside the default namespace. */
+  readonly service: string;
+  /** `HOST:PORT` as bound. */
+  readonly outbound: string;
+  readonly inbound?: string;
+  readonly link?: string;
+  readonly admin: string;
+  /** Resolves once a first configuration is in force. */
+  readonly ready: Promise<void>;
+  /** Readiness fails, the registration is withdrawn, requests that run finish (at most `drainMs`); outbound stays up. */
+  drain(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** How often subscriptions are told which hosts are in use. */
+const markUsedMs = 60_000;
+/** How often a drain looks whether the last request has ended. */
+const drainLookMs = 10;
+
+/** Rejects with an error made for people (ListenError, AdminError, ConfigFileError), and leaves nothing behind. */
+export async function startSidecar(options: SidecarOptions, logger: Logger): Promise<RunningSidecar> {
+  const sidecar = new Sidecar(options, logger);
+  try {
+    return await sidecar.start();
+  } catch (error) {
+    await sidecar.close();
+    throw error;
+  }
+}
+
+class Sidecar {
+  private readonly instruments: Instruments;
+  private readonly decisions: DecisionPool;
+  private readonly live = new SharedLiveState(monotonicMs);
+  private readonly inForce: InForce;
+  private readonly inboundService: InboundService | null;
+  private readonly pools = new Map<LoopEndpoint, Http1Pool>();
+  private readonly poolTimer = new CoarseTimer(() => performance.now(), limits.poolSweepMs);
+  private readonly listeners: { readonly name: string; readonly listener: Listener }[] = [];
+  private readonly proxies: HttpProxy[] = [];
+  private readonly stops: (() => void)[] = [];
+  /** Hosts called since the subscriptions were last told. */
+  private readonly usedHosts = new Set<string>();
+  private source: ConfigSource | null = null;
+  private admin: Admin | null = null;
+  private draining: Promise<void> | null = null;
+  /** At start nobody waits for the loop, and the first worker thread would cost more than what it compiles (docs/adr/0003). */
+  private isServing = false;
+
+  constructor(
+    private readonly options: SidecarOptions,
+    private readonly logger: Logger,
+  ) {
+    this.instruments = new Instruments(options.accessLog);
+    this.decisions = new DecisionPool({
+      onError: (error) => logger.error({ error: String(error) }, 'a worker failed'),
+    });
+    this.inForce = new InForce({
+      namespace: options.namespace,
+      compile: (units) => (this.isServing ? this.decisions.compile(units) : Promise.resolve(units.map(compileUnit))),
+      live: this.live,
+      slots: new SlotTable({ live: this.live, random: Math.random, nowMs: monotonicMs }),
+      random: Math.random,
+      onSwap: (snapshot) => this.swapped(snapshot),
+    });
+    this.inboundService =
+      options.app === null ? null : new InboundService({ ...options, app: options.app }, Math.random);
+  }
+
+  async start(): Promise<RunningSidecar> {
+    const { options } = this;
+    const source = await openConfigSource(options, this.inForce, this.logger);
+    this.source = source;
+    const outboundProxy = this.openProxy('outbound');
+    const outbound = await this.listen('outbound', options.outboundHttp, options.outbound, {
+      accept: (head, downstream) => {
+        if (this.usedHosts.size < limits.subscriptionsMax) this.usedHosts.add(head.host);
+        return outboundProxy.accept(head, downstream);
+      },
+    });
+    for (const upstream of options.upstreams) await this.listenForUpstream(upstream, outboundProxy);
+    const inbound =
+      options.inbound === null || this.inboundService === null
+        ? null
+        : await this.listen('inbound', options.inboundHttp, options.inbound, this.openProxy('inbound'));
+    this.admin = await createAdmin({
+      ...options.admin,
+      readiness: () => this.readiness(),
+      renderMetrics: () => this.decisions.renderMetrics(this.instruments.metricsInput(this.readings())),
+      config: () => this.describe(),
+      stats: () => this.instruments.stats.read(),
+      drain: () => void this.drain(),
+      onError: (error) => this.logger.error({ error: String(error) }, 'the admin port could not answer'),
+    });
+    this.every(limits.statWindowMs / 2, () => this.instruments.stats.roll());
+    this.every(markUsedMs, () => {
+      for (const host of this.usedHosts) source.markUsed(host);
+      this.usedHosts.clear();
+    });
+
+    const ready = source.first.then(() => {
+      this.isServing = true;
+      if (inbound !== null) this.registerOnceAppAccepts(inbound.address);
+    });
+    const reporter = startReporter({
+      tables: () => [this.instruments.recorder.table()],
+      send: (deltas) => source.report(deltas),
+      nowMs: () => performance.now(),
+      every: (ms, run) => this.every(ms, run),
+    });
+    this.stops.push(() => reporter.stop());
+    source.start();
+    return {
+      service: options.namespace === 'default' ? options.service : `${options.service}.${options.namespace}`,
+      outbound: outbound.address,
+      ...(inbound === null ? {} : { inbound: inbound.address }),
+      admin: this.admin.address,
+      ready,
+      drain: () => this.drain(),
+      close: () => this.close(),
+    };
+  }
+
+  /** Runs until the answer is called, or the sidecar closes. */
+  private every(ms: number, run: () => void): () => void {
+    const timer = setInterval(run, ms).unref();
+    const stop = () => clearInterval(timer);
+    this.stops.push(stop);
+    return stop;
+  }
+
+  // --- Proxies and listeners -----------------------------------------------------------------------------------------------------
+
+  private openProxy(direction: Direction): HttpProxy {
+    const { inboundService, instruments, options } = this;
+    const isInbound = direction === 'inbound';
+    const parts: HttpProxyParts = {
+      direction,
+      source: isInbound ? 'unknown' : `${options.service}.${options.namespace}`,
+      recorder: instruments.recorder,
+      accessLog: instruments.accessLog,
+      configuration: isInbound ? inboundService! : this.inForce,
+      discovery: this.source!.discovery,
+      slowDecisions: this.decisions,
+      live: isInbound ? inboundService!.live : this.live,
+      openUpstream: (endpoint) => this.openPool(endpoint),
+      deadlines: new Deadlines(() => performance.now()),
+      now: () => performance.now(),
+      random: Math.random,
+    };
+    const proxy = new HttpProxy(parts);
+    this.proxies.push(proxy);
+    return proxy;
+  }
+
+  private openPool(endpoint: LoopEndpoint): Http1Pool {
+    const pool = new Http1Pool({ host: endpoint.host, port: endpoint.port, timer: this.poolTimer });
+    this.pools.set(endpoint, pool);
+    return pool;
+  }
+
+  private async listen(
+    name: string,
+    core: HttpCore,
+    { host, port }: HostPort,
+    acceptor: RequestAcceptor,
+  ): Promise<Listener> {
+    const direction: Direction = name === 'inbound' ? 'inbound' : 'outbound';
+    const options: ListenerOptions = {
+      host,
+      port,
+      acceptor,
+      onRefused: (failure) => this.instruments.recorder.countFailure(direction, failure.code),
+      loopDelay: this.instruments.loopWaitMs,
+    };
+    const listener = core === 'uws' ? await createUwsListener(options) : await createEdgeListener(options);
+    this.listeners.push({ name, listener });
+    return listener;
+  }
+
+  /** A port that leads to one service whatever the Host says; the Host goes on to the endpoint as it came. */
+  private async listenForUpstream({ name, address }: UpstreamListener, proxy: HttpProxy): Promise<void> {
+    const acceptor: RequestAcceptor = {
+      accept: (head, downstream) => proxy.accept({ ...head, host: name }, downstream),
+    };
+    const listener = await this.listen(`upstream:${name}`, this.options.outboundHttp, address, acceptor);
+    this.logger.info({ service: name, address: listener.address }, 'a port of its own');
+  }
+
+  // --- Configuration -------------------------------------------------------------------------------------------------------------
+
+  private swapped(snapshot: Snapshot): void {
+    const { service, namespace } = this.options;
+    const own = snapshot.units.get(`${service}.${namespace}`);
+    if (own !== undefined) this.inboundService?.setTimeouts(own.timeouts);
+    const held = new Set<LoopEndpoint>();
+    for (const { endpoints } of this.inForce.current?.services.values() ?? [])
+      for (const endpoint of endpoints) held.add(endpoint);
+    // Pools that retired with their endpoint leave the gauges; their last connections close by themselves.
+    for (const [endpoint, pool] of this.pools)
+      if (!held.has(endpoint) && pool.stats.connections === 0) this.pools.delete(endpoint);
+  }
+
+  private registerOnceAppAccepts(inbound: string): void {
+    const { app, zone, labels, advertise } = this.options;
+    if (app === null || this.draining !== null) return;
+    const stop = whenAppAccepts(app, () => this.source!.register({ inbound, advertise, zone, labels }));
+    this.stops.push(stop);
+  }
+
+  // --- What it says of itself ----------------------------------------------------------------------------------------------------
+
+  private readiness(): { isReady: boolean; reason: string } {
+    if (this.draining !== null) return { isReady: false, reason: 'draining' };
+    if (this.inForce.current === null) return { isReady: false, reason: 'no configuration yet' };
+    return { isReady: true, reason: '' };
+  }
+
+  private readings() {
+    const byDestination = new Map<string, UpstreamReading>();
+    for (const { name, endpoints } of this.inForce.current?.services.values() ?? []) {
+      for (const endpoint of endpoints) {
+        const stats = this.pools.get(endpoint)?.stats;
+        if (stats === undefined) continue;
+        const sum = byDestination.get(name) ?? { destination: name, connections: 0, idle: 0, pending: 0 };
+        byDestination.set(name, {
+          destination: name,
+          connections: sum.connections + stats.connections,
+          idle: sum.idle + stats.idle,
+          pending: sum.pending + stats.pending,
+        });
+      }
+    }
+    const listeners: ListenerReading[] = this.listeners.map(({ name, listener }) => ({
+      listener: name,
+      connections: listener.connections,
+    }));
+    const { isConnected, nacks } = this.source!.status();
+    return {
+      upstreams: [...byDestination.values()],
+      listeners,
+      config: { revision: this.inForce.snapshot?.revision ?? 0, isConnected, nacks },
+    };
+  }
+
+  private describe(): unknown {
+    const { service, namespace } = this.options;
+    return {
+      service,
+      namespace,
+      source: this.source!.status(),
+      revision: this.inForce.snapshot?.revision ?? null,
+      units: this.inForce.snapshot?.units ?? {},
+    };
+  }
+
+  // --- End -----------------------------------------------------------------------------------------------------------------------
+
+  private drain(): Promise<void> {
+    this.draining ??= this.drainOnce();
+    return this.draining;
+  }
+
+  private async drainOnce(): Promise<void> {
+    const deadlineMs = performance.now() + this.options.drainMs;
+    this.logger.info({ service: this.options.service }, 'draining');
+    await this.source?.withdraw();
+    for (const { name, listener } of this.listeners) if (name === 'inbound') listener.drain();
+    while (this.activeRequests() > 0 && performance.now() < deadlineMs)
+      await new Promise((resolve) => setTimeout(resolve, drainLookMs));
+    const left = this.activeRequests();
+    if (left > 0)
+      this.logger.warn({ requests: left, drainMs: this.options.drainMs }, 'the drain ended before its requests did');
+  }
+
+  private activeRequests(): number {
+    return this.proxies.reduce((sum, proxy) => sum + proxy.active, 0);
+  }
+
+  async close(): Promise<void> {
+    for (const stop of this.stops.splice(0)) stop();
+    await Promise.all(this.listeners.splice(0).map(({ listener }) => listener.close()));
+    for (const pool of this.pools.values()) pool.retire();
+    this.pools.clear();
+    await this.admin?.close();
+    await this.source?.close();
+    await this.decisions.close();
+    this.instruments.close();
+  }
+}
