@@ -64,11 +64,15 @@ export class ConfigIndex {
   }
 
   /**
-   * The unit that a host leads to: a Service by `NAME.NAMESPACE`, or by NAME in its own namespace; then a hostname that a route
-   * claims, exactly before `*.` with the longest suffix. Null: there is none.
+   * The unit that a host leads to, by the names that build-snapshot.ts gives to units: a Service by `NAME.NAMESPACE`, with `.svc` or
+   * `.svc.cluster.local` after it, or by NAME in its own namespace; then a hostname that a route claims, exactly before `*.` with the
+   * longest suffix. Null: there is none.
    */
   resolve(host: string, namespace: string): UnitName | null {
-    if (this.#hasService(host)) return host;
+    for (const suffix of qualifiedSuffixes) {
+      const unit = host.slice(0, host.length - suffix.length);
+      if (host.endsWith(suffix) && this.#hasService(unit)) return unit;
+    }
     if (!host.includes('.') && this.#hasService(`${host}.${namespace}`)) return `${host}.${namespace}`;
     for (const name of [host, ...wildcardsAbove(host)]) {
       const unit = this.#claimantOf(name);
@@ -148,6 +152,9 @@ export class ConfigIndex {
   }
 }
 
+/** What may follow `NAME.NAMESPACE`, so that names written for Kubernetes work as they are. */
+const qualifiedSuffixes = ['', '.svc', '.svc.cluster.local'] as const;
+
 /** `*.b.c` and `*.c` for `a.b.c`, longest first; above `*.b.c` is `*.c`. */
 function wildcardsAbove(host: string): readonly string[] {
   const labels = (host.startsWith('*.') ? host.slice(2) : host).split('.');
@@ -177,7 +184,12 @@ function referencesOf(object: Resource): References {
   switch (object.kind) {
     case 'Service': {
       const unit = `${name}.${namespace}`;
-      return { units: [unit], routes: [], hosts: [unit, name], backends: [] };
+      return {
+        units: [unit],
+        routes: [],
+        hosts: [name, ...qualifiedSuffixes.map((suffix) => unit + suffix)],
+        backends: [],
+      };
     }
     case 'HTTPRoute': {
       const backends = (object.spec.rules ?? []).flatMap(({ backendRefs, filters }) => [

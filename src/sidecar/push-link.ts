@@ -34,8 +34,8 @@ export async function openPushLink(
   signal: AbortSignal,
   events: PushLinkEvents,
 ): Promise<PushLink> {
-  const pushAddress = await within(clock, signal, (deadline) => askForPushAddress(url, deadline));
-  return await within(clock, signal, (deadline) => connect(pushAddress, clock, deadline, events));
+  const pushUrl = await within(clock, signal, (deadline) => askForPushUrl(url, deadline));
+  return await within(clock, signal, (deadline) => connect(pushUrl, clock, deadline, events));
 }
 
 /** Runs `step` with a signal that aborts with `signal`, or after `limits.connectTimeoutMs`. */
@@ -55,7 +55,7 @@ async function within<T>(clock: Clock, signal: AbortSignal, step: (deadline: Abo
   }
 }
 
-async function askForPushAddress(url: string, signal: AbortSignal): Promise<string> {
+async function askForPushUrl(url: string, signal: AbortSignal): Promise<string> {
   const bootstrap = `${url}/v1/bootstrap`;
   const response = await fetch(bootstrap, { signal, redirect: 'error' }).catch((error: unknown) => {
     throw new Error(`${bootstrap} cannot be reached: ${reasonOf(error)}`, { cause: error });
@@ -64,32 +64,35 @@ async function askForPushAddress(url: string, signal: AbortSignal): Promise<stri
     throw new Error(`${bootstrap} answers with too much`);
   const text = await response.text();
   if (!response.ok) throw new Error(`${bootstrap} answers ${response.status}`);
-  const push = pushAddressIn(text);
+  const push = pushUrlIn(text);
   if (push === null) throw new Error(`${bootstrap} does not answer with a push address`);
   return push;
 }
 
-function pushAddressIn(text: string): string | null {
+/** `push` is `HOST:PORT`, or the whole URL. */
+function pushUrlIn(body: string): string | null {
   let answer: unknown;
   try {
-    answer = JSON.parse(text);
+    answer = JSON.parse(body);
   } catch {
     return null;
   }
   if (typeof answer !== 'object' || answer === null || !('push' in answer)) return null;
-  return typeof answer.push === 'string' && /^[^\s/?#@]+:\d{1,5}$/.test(answer.push) ? answer.push : null;
+  if (typeof answer.push !== 'string') return null;
+  const text = answer.push.startsWith('ws://') ? answer.push : `ws://${answer.push}${path}`;
+  return URL.canParse(text) && /^ws:\/\/[^\s/?#@]+:\d{1,5}\/v1\/push$/.test(text) ? text : null;
 }
 
-function connect(pushAddress: string, clock: Clock, signal: AbortSignal, events: PushLinkEvents): Promise<PushLink> {
+function connect(pushUrl: string, clock: Clock, signal: AbortSignal, events: PushLinkEvents): Promise<PushLink> {
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(`ws://${pushAddress}${path}`, {
+    const socket = new WebSocket(pushUrl, {
       handshakeTimeout: limits.connectTimeoutMs,
       maxPayload: limits.pushFrameBytesMax,
       perMessageDeflate: false,
     });
     let localAddress = '';
     let lastError = '';
-    const fail = (reason: string) => reject(new Error(`the push port ${pushAddress} cannot be reached: ${reason}`));
+    const fail = (reason: string) => reject(new Error(`the push port ${pushUrl} cannot be reached: ${reason}`));
     const abort = () => {
       fail(reasonOf(signal.reason));
       socket.terminate();

@@ -38,6 +38,9 @@ describe('resolve', () => {
     expect(index.resolve('cart', 'default')).toBe('cart.default');
     expect(index.resolve('cart', 'other')).toBeNull();
     expect(index.resolve('cart.default', 'other')).toBe('cart.default');
+    expect(index.resolve('cart.default.svc', 'other')).toBe('cart.default');
+    expect(index.resolve('cart.default.svc.cluster.local', 'other')).toBe('cart.default');
+    expect(index.resolve('cart.svc', 'other')).toBeNull();
   });
 
   it('prefers an exact claim to a wildcard, and the longest wildcard', () => {
@@ -125,7 +128,8 @@ describe('reach', () => {
 describe('what a change touches', () => {
   it('is the Service and its names', () => {
     const { put } = indexOf();
-    expect(touched(put(service('cart')))).toEqual({ units: ['cart.default'], hosts: ['cart', 'cart.default'] });
+    const names = ['cart', 'cart.default', 'cart.default.svc', 'cart.default.svc.cluster.local'];
+    expect(touched(put(service('cart')))).toEqual({ units: ['cart.default'], hosts: names });
   });
 
   it('is both parents when a route moves, and the names that it gives up', () => {
