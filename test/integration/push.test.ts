@@ -10,13 +10,14 @@ import WebSocket from 'ws';
 import { type RunningPush, startPush } from '../../src/control/push.ts';
 import { limits } from '../../src/model/limits.ts';
 import type { EndpointSet } from '../../src/model/registration.ts';
+import type { Resource } from '../../src/model/resources.ts';
 import { systemClock } from '../../src/sidecar/clock.ts';
 import type { HeldObjects } from '../../src/sidecar/held-objects.ts';
 import { StateDir } from '../../src/sidecar/state-dir.ts';
 import { Subscription, type SubscriptionOptions } from '../../src/sidecar/subscription.ts';
 import { decodeControlFrame } from '../../src/wire/control-frame.ts';
 import { encodeSidecarFrame } from '../../src/wire/sidecar-frame.ts';
-import { MemoryStore, route, service, silentLogger } from '../unit/control/memory-store.ts';
+import { ManualClock, MemoryStore, route, service, silentLogger } from '../unit/control/memory-store.ts';
 import { until } from '../unit/sidecar/fake-control-plane.ts';
 
 const cleanups: (() => unknown)[] = [];
@@ -201,6 +202,64 @@ describe('the push port', () => {
     await until(() => plane.fleet.list().length === 1);
     for (let change = 0; change < 50; change++) await plane.store.put(service('big', ...big.slice(change)));
     expect(plane.fleet.list()).toMatchObject([{ state: 'pending', revision: 0 }]);
+  });
+});
+
+describe('a connection', () => {
+  const hello = {
+    tag: 'hello',
+    sidecar: 'slow',
+    service: 'app',
+    namespace: 'default',
+    softwareVersion: '',
+    held: new Map<string, string>(),
+    hosts: Array.from({ length: 32 }, (_, n) => `s${n}`),
+    registration: null,
+    more: false,
+  } as const;
+
+  /** With a clock of its own, so that time passes at once. */
+  async function open() {
+    const clock = new ManualClock();
+    const store = new MemoryStore(clock);
+    const push = await startPush({ store, host: '127.0.0.1', port: 0, clock, logger: silentLogger });
+    const socket = new WebSocket(`ws://${push.address}/v1/push`, { perMessageDeflate: false });
+    cleanups.push(
+      () => push.close(),
+      () => socket.terminate(),
+    );
+    let isClosed = false;
+    socket.once('close', () => {
+      isClosed = true;
+    });
+    await new Promise((resolve) => socket.once('open', resolve));
+    return { clock, store, push, socket, isClosed: () => isClosed };
+  }
+
+  it('that does not greet is cut after 10 s', async () => {
+    const { clock, isClosed } = await open();
+    await until(isClosed, () => clock.advance(1_000));
+  });
+
+  it('that does not read is cut after 15 s, whatever it says meanwhile', async () => {
+    const { clock, store, push, socket } = await open();
+    const filler = { filler: 'x'.repeat(1024 * 1024) };
+    for (const host of hello.hosts) {
+      const { metadata, ...rest } = service(host);
+      await store.put({ ...rest, metadata: { ...metadata, annotations: filler } } as Resource);
+    }
+    socket.pause();
+    socket.send(encodeSidecarFrame(hello));
+    await until(() => push.fleet.list().length === 1);
+    const stuckMs = clock.nowMs();
+    await until(
+      () => push.fleet.list()[0]?.connected !== true,
+      () => {
+        clock.advance(1_000);
+        socket.send(encodeSidecarFrame({ tag: 'renew' }));
+      },
+    );
+    expect(clock.nowMs() - stuckMs).toBeGreaterThan(limits.slowReaderMs);
   });
 });
 
