@@ -3,11 +3,9 @@
  * from there pushed to the sidecars that it concerns (push.ts). Start at `startControlPlane`; what it starts, `close` ends, here.
  */
 
-import type { AddressInfo } from 'node:net';
-import type { FastifyInstance } from 'fastify';
 import { DecisionPool } from '../decisions/pool.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { buildApi } from './api/server.ts';
+import { type RunningApi, startApi } from './api/server.ts';
 import { Watchers } from './api/watch.ts';
 import { Changes } from './change.ts';
 import { type RunningPush, startPush } from './push.ts';
@@ -66,7 +64,8 @@ export async function startControlPlane({
     const watchers = new Watchers(store);
     open.watchers = watchers;
     const changes = new Changes({ store, world, clock, compile: (units) => pool.compile(units) });
-    const server = await buildApi({
+    const server = await startApi({
+      ...api,
       world,
       changes,
       fleet: push.fleet,
@@ -78,8 +77,7 @@ export async function startControlPlane({
       logger,
     });
     open.server = server;
-    await server.listen({ host: api.host, port: api.port });
-    return { api: addressOf(server), push: push.address, close: () => closeAll(open) };
+    return { api: server.address, push: push.address, close: () => closeAll(open) };
   } catch (error) {
     await closeAll(open);
     throw error;
@@ -92,7 +90,7 @@ interface Open {
   pool: DecisionPool;
   push: RunningPush;
   watchers: Watchers;
-  server: FastifyInstance;
+  server: RunningApi;
 }
 
 /** Streams end first, then whoever waits for sidecars is answered, so that no connection is left to hold up the server. */
@@ -103,11 +101,6 @@ async function closeAll({ store, world, pool, push, watchers, server }: Partial<
   await pool?.close();
   world?.close();
   await store?.close();
-}
-
-function addressOf(server: FastifyInstance): string {
-  const { address, port } = server.server.address() as AddressInfo;
-  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
 }
 
 function openStore(url: string, clock: StoreClock): Promise<Store> {

@@ -1,4 +1,6 @@
 /** The REST server: one place for limits, errors as problems, and /openapi.json. */
+
+import type { AddressInfo } from 'node:net';
 import swagger from '@fastify/swagger';
 import { Ajv } from 'ajv';
 import { type FastifyError, type FastifyInstance, fastify } from 'fastify';
@@ -15,8 +17,33 @@ const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 60_000;
 const connectionsMax = 10_000;
 
-/** Not listening yet. */
-export async function buildApi(rooms: ApiRooms): Promise<FastifyInstance> {
+export interface ApiOptions extends ApiRooms {
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+}
+
+export interface RunningApi {
+  /** `HOST:PORT` as bound. */
+  readonly address: string;
+  /** Cuts what is open. */
+  close(): Promise<void>;
+}
+
+/** Rejects with the system's error when the port cannot be bound. */
+export async function startApi(options: ApiOptions): Promise<RunningApi> {
+  const app = await buildApi(options);
+  try {
+    await app.listen({ host: options.host, port: options.port });
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
+  const { address, port } = app.server.address() as AddressInfo;
+  return { address: `${address.includes(':') ? `[${address}]` : address}:${port}`, close: () => app.close() };
+}
+
+async function buildApi(rooms: ApiRooms): Promise<FastifyInstance> {
   // A write that waits for sidecars may take minutes to answer; what is bounded is how long a request may take to arrive.
   const app = fastify({
     logger: false,
