@@ -5,11 +5,11 @@
 import { limits } from '../model/limits.ts';
 import type { SidecarLease } from '../model/registration.ts';
 import type { ConfigKey, UnitName } from '../model/snapshot.ts';
-import type { Logger } from '../telemetry/logger.ts';
 import { encodeControlFrame } from '../wire/control-frame.ts';
 import { ConfigIndex } from './config-index.ts';
 import { Debounce } from './debounce.ts';
 import { type Member, type PushConnection, revisionOf } from './fleet-member.ts';
+import type { LimitedLog } from './limited-log.ts';
 import { RegisteredEndpoints } from './registered-endpoints.ts';
 import {
   changeSetTo,
@@ -27,7 +27,7 @@ const noDelivery = { tag: 'none' } as const;
 export interface PublisherOptions {
   readonly store: Store;
   readonly clock: StoreClock;
-  readonly logger: Logger;
+  readonly log: LimitedLog;
   /** Called when a sidecar may have come further: it acknowledged, refused, or what changed turned out not to concern it. */
   readonly onProgress: (member: Member) => void;
 }
@@ -37,16 +37,16 @@ export class Publisher implements ScopeSource {
   readonly #endpoints = new RegisteredEndpoints();
   readonly #scopes = new Scopes<Member>(this);
   readonly #debounce: Debounce;
-  readonly #logger: Logger;
+  readonly #log: LimitedLog;
   readonly #onProgress: (member: Member) => void;
   /** Scopes that a change touched and whose members have not been told yet. */
   #unpublished = new Set<Scope<Member>>();
   #revision: number;
 
   /** Starts with what the store holds. */
-  constructor({ store, clock, logger, onProgress }: PublisherOptions) {
+  constructor({ store, clock, log, onProgress }: PublisherOptions) {
     this.#debounce = new Debounce(clock, () => this.#publish());
-    this.#logger = logger;
+    this.#log = log;
     this.#onProgress = onProgress;
     this.#revision = store.revision;
     this.#index.apply(Array.from(store.list(), ({ key, value, revision }) => ({ key, text: value, revision })));
@@ -177,7 +177,7 @@ export class Publisher implements ScopeSource {
     const { delivery } = member;
     if (delivery.tag !== 'sent' || delivery.sequence !== sequence) return false;
     member.delivery = { tag: 'refused', view: delivery.view, reason };
-    this.#logger.warn({ sidecar: member.id, revision: delivery.view.revision, reason }, 'a sidecar refused a change');
+    this.#log.warn({ sidecar: member.id, revision: delivery.view.revision, reason }, 'a sidecar refused a change');
     this.#sendUnlessStale(member);
     this.#onProgress(member);
     return true;
@@ -229,7 +229,7 @@ export class Publisher implements ScopeSource {
     const changeSet = changeSetTo(view, held);
     if (changeSet.length > limits.pushFrameBytesMax - frameOverheadBytes) {
       member.delivery = { tag: 'refused', view, reason: 'the configuration is larger than a frame may be' };
-      this.#logger.error({ sidecar: member.id, bytes: changeSet.length }, 'a change is too large to be sent');
+      this.#log.warn({ sidecar: member.id, bytes: changeSet.length }, 'a change is too large to be sent');
       return;
     }
     member.sequence++;

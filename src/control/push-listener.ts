@@ -3,9 +3,9 @@ import uWS, { type HttpRequest, type us_listen_socket, type WebSocket, type WebS
 import { limits } from '../model/limits.ts';
 import { findFreePort, probePort } from '../proxy/listener/free-port.ts';
 import { formatAddress, ListenError } from '../proxy/listener/listen-error.ts';
-import type { Logger } from '../telemetry/logger.ts';
 import { encodeControlFrame } from '../wire/control-frame.ts';
 import type { PushConnection } from './fleet-member.ts';
+import type { LimitedLog } from './limited-log.ts';
 import type { StoreClock } from './store/store.ts';
 
 /** Who takes what a connection brings. */
@@ -20,7 +20,7 @@ export interface PushListenerOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly clock: StoreClock;
-  readonly logger: Logger;
+  readonly log: LimitedLog;
   readonly open: (connection: PushConnection) => SessionHandler;
 }
 
@@ -203,7 +203,7 @@ class PushSocket implements PushConnection {
       this.#session.receive(bytes);
     } catch (error) {
       // A fault of ours ends this connection and no other; uWS would end the process.
-      this.#options.logger.error({ err: error }, 'a frame of a sidecar could not be handled');
+      this.#options.log.warn({ err: error }, 'a frame of a sidecar could not be handled');
       this.refuse('internal-error', 'the control plane failed; its log has more');
     }
   }
@@ -227,7 +227,7 @@ class PushSocket implements PushConnection {
 
   #cut(reason: string): void {
     if (!this.#isOpen) return;
-    this.#options.logger.warn({ reason }, 'a connection of a sidecar was cut');
+    this.#options.log.warn({ reason }, 'a connection of a sidecar was cut');
     this.#ws.close();
   }
 }

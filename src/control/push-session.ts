@@ -1,12 +1,12 @@
 /** One sidecar's connection, frame by frame: it greets, gets its lease, and is then a member of the fleet until it leaves. */
 import { limits } from '../model/limits.ts';
 import type { Registration, SidecarLease } from '../model/registration.ts';
-import type { Logger } from '../telemetry/logger.ts';
 import { decodeSidecarFrame, type Hello, type SidecarFrame } from '../wire/sidecar-frame.ts';
 import { WireError } from '../wire/wire-error.ts';
 import type { Member, PushConnection } from './fleet-member.ts';
 import { faultOfHello, faultOfHosts, faultOfRegistration } from './hello-check.ts';
 import type { LeaseWriter } from './lease-writer.ts';
+import type { LimitedLog } from './limited-log.ts';
 import type { ServiceFounder } from './service-founder.ts';
 import type { SidecarFleet } from './sidecar-fleet.ts';
 import type { StatWindow } from './stat-window.ts';
@@ -17,7 +17,7 @@ export interface SessionRooms {
   readonly leases: LeaseWriter;
   readonly founder: ServiceFounder;
   readonly statWindow: StatWindow;
-  readonly logger: Logger;
+  readonly log: LimitedLog;
 }
 
 type SessionState =
@@ -194,12 +194,12 @@ export class PushSession {
   }
 
   #storeFailed(error: unknown): void {
-    this.#rooms.logger.error({ sidecar: this.#lease?.sidecar, err: error }, 'a lease could not be written');
+    this.#rooms.log.warn({ sidecar: this.#lease?.sidecar, err: error }, 'a lease could not be written');
     this.#refuse('store-failed', 'the store did not take the lease');
   }
 
   #refuse(code: string, message: string): void {
-    this.#rooms.logger.warn({ sidecar: this.#lease?.sidecar, code, reason: message }, 'a sidecar was refused');
+    this.#rooms.log.warn({ sidecar: this.#lease?.sidecar, code, reason: message }, 'a sidecar was refused');
     this.#connection.refuse(code, message);
   }
 }

@@ -2,6 +2,7 @@
 import type { Logger } from '../telemetry/logger.ts';
 import type { Fleet } from './fleet.ts';
 import { LeaseWriter } from './lease-writer.ts';
+import { LimitedLog } from './limited-log.ts';
 import { openPushListener } from './push-listener.ts';
 import { PushSession } from './push-session.ts';
 import { ServiceFounder } from './service-founder.ts';
@@ -38,13 +39,14 @@ export async function startPush({ store, host, port, clock, logger }: PushOption
     throw new PushError(
       `the push port takes loopback addresses only, as there is no access control yet: use 127.0.0.1, not ${host}`,
     );
+  const log = new LimitedLog(clock, logger);
   const statWindow = new StatWindow(() => clock.nowMs());
-  const fleet = new SidecarFleet({ store, clock, logger, statWindow });
+  const fleet = new SidecarFleet({ store, clock, log, statWindow });
   const founder = new ServiceFounder(store, clock);
-  const rooms = { fleet, leases: new LeaseWriter(store), founder, statWindow, logger };
+  const rooms = { fleet, leases: new LeaseWriter(store), founder, statWindow, log };
   try {
     const open = (connection: ConstructorParameters<typeof PushSession>[0]) => new PushSession(connection, rooms);
-    const listener = await openPushListener({ host, port, clock, logger, open });
+    const listener = await openPushListener({ host, port, clock, log, open });
     return {
       address: listener.address,
       fleet,

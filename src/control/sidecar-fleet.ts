@@ -1,10 +1,10 @@
 /** The sidecars of the mesh: everyone whose lease lives or who is connected here. */
 import type { SidecarLease } from '../model/registration.ts';
 import type { ConfigKey } from '../model/snapshot.ts';
-import type { Logger } from '../telemetry/logger.ts';
 import { AppliedWaits } from './applied-waits.ts';
 import type { AppliedReport, Fleet, FleetStats, SidecarStatus } from './fleet.ts';
 import { type Member, nameOf, type PushConnection, revisionOf, stateOf } from './fleet-member.ts';
+import type { LimitedLog } from './limited-log.ts';
 import { Publisher } from './publisher.ts';
 import type { StatWindow } from './stat-window.ts';
 import type { Store, StoreClock, StoredLease, StoreEvent } from './store/store.ts';
@@ -12,7 +12,7 @@ import type { Store, StoreClock, StoredLease, StoreEvent } from './store/store.t
 export interface SidecarFleetOptions {
   readonly store: Store;
   readonly clock: StoreClock;
-  readonly logger: Logger;
+  readonly log: LimitedLog;
   readonly statWindow: StatWindow;
 }
 
@@ -26,7 +26,7 @@ export interface Greeting {
 export class SidecarFleet implements Fleet {
   readonly #store: Store;
   readonly #clock: StoreClock;
-  readonly #logger: Logger;
+  readonly #log: LimitedLog;
   readonly #statWindow: StatWindow;
   readonly #members = new Map<string, Member>();
   readonly #publisher: Publisher;
@@ -34,12 +34,12 @@ export class SidecarFleet implements Fleet {
   readonly #unsubscribe: () => void;
 
   /** Starts with the resources and leases that the store holds, and follows it. */
-  constructor({ store, clock, logger, statWindow }: SidecarFleetOptions) {
+  constructor({ store, clock, log, statWindow }: SidecarFleetOptions) {
     this.#store = store;
     this.#clock = clock;
-    this.#logger = logger;
+    this.#log = log;
     this.#statWindow = statWindow;
-    this.#publisher = new Publisher({ store, clock, logger, onProgress: (member) => this.#waits.update(member) });
+    this.#publisher = new Publisher({ store, clock, log, onProgress: (member) => this.#waits.update(member) });
     this.#waits = new AppliedWaits({
       clock,
       members: () => this.#members.values(),
@@ -182,7 +182,7 @@ export class SidecarFleet implements Fleet {
     try {
       return JSON.parse(value) as SidecarLease;
     } catch (error) {
-      this.#logger.error({ sidecar: id, err: error }, 'a lease in the store cannot be read');
+      this.#log.warn({ sidecar: id, err: error }, 'a lease in the store cannot be read');
       return null;
     }
   }

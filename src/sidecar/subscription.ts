@@ -125,6 +125,8 @@ export class Subscription implements Discovery {
     if (state.held === null) return;
     try {
       await this.#applier.restore(state.held);
+      // An answer for a host that is not subscribed any more would never be corrected.
+      this.#applier.forget(this.#hosts.answered(state.held.hosts));
       this.#resolveFirst();
       logger.info({ revision: state.held.revision }, 'the saved configuration is in force');
     } catch (error) {

@@ -1,6 +1,7 @@
 /** The push half of a control plane without sockets, and sidecars that say exactly what a test wants. */
 import type { PushConnection } from '../../../src/control/fleet-member.ts';
 import { LeaseWriter } from '../../../src/control/lease-writer.ts';
+import { LimitedLog } from '../../../src/control/limited-log.ts';
 import { PushSession } from '../../../src/control/push-session.ts';
 import { ServiceFounder } from '../../../src/control/service-founder.ts';
 import { SidecarFleet } from '../../../src/control/sidecar-fleet.ts';
@@ -32,11 +33,12 @@ export class Plane {
   constructor(store?: MemoryStore, clock = new ManualClock()) {
     this.clock = clock;
     this.store = store ?? new MemoryStore(clock);
+    const log = new LimitedLog(clock, silentLogger);
     const statWindow = new StatWindow(() => clock.nowMs());
-    this.fleet = new SidecarFleet({ store: this.store, clock, logger: silentLogger, statWindow });
+    this.fleet = new SidecarFleet({ store: this.store, clock, log, statWindow });
     const founder = new ServiceFounder(this.store, clock);
     const leases = new LeaseWriter(this.store);
-    this.rooms = { fleet: this.fleet, leases, founder, statWindow, logger: silentLogger };
+    this.rooms = { fleet: this.fleet, leases, founder, statWindow, log };
   }
 
   /** The same store, a new process. */

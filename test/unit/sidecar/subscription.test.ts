@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { systemClock } from '../../../src/sidecar/clock.ts';
-import type { HeldObjects } from '../../../src/sidecar/held-objects.ts';
+import { HeldObjects } from '../../../src/sidecar/held-objects.ts';
 import { StateDir } from '../../../src/sidecar/state-dir.ts';
 import { Subscription, type SubscriptionOptions } from '../../../src/sidecar/subscription.ts';
 import { ManualClock, service, silentLogger } from '../control/memory-store.ts';
@@ -484,6 +484,23 @@ describe('the state directory', () => {
     await greeted(plane, 2);
     expect(plane.last.hello).toMatchObject({ sidecar: name, hosts: ['a'] });
     expect([...(plane.last.hello?.held ?? [])]).toEqual([['Service/default/a', '9.x']]);
+  });
+
+  it('does not answer for hosts that are not subscribed any more', async () => {
+    const dir = await stateDir();
+    const held = HeldObjects.none.with({ revision: 1, changes: [], hosts: new Map([['old', '']]) });
+    await dir.save({ sidecar: 's', service: 'app', namespace: 'default', held, lastUsedAtMs: new Map() });
+    const plane = await controlPlane();
+    const { subscription, ask } = subscribe(plane.url, { stateDir: dir });
+    await subscription.restore();
+    subscription.start();
+    await greeted(plane);
+    plane.last.push();
+    await until(() => plane.last.acknowledged === 1);
+    const answer = ask('old');
+    await until(() => plane.last.of('subscribe').length === 1);
+    plane.last.push({ hosts: { old: 'old.default' } });
+    expect(await answer).toBe('ready');
   });
 
   it('of another Service is not used', async () => {
