@@ -101,6 +101,11 @@ export const limits = {
   leaseRenewMs: 5_000,
   /** No lease ends this soon after a control plane started: its sidecars need time to find it again. */
   leaseGraceMs: 30_000,
+  leasesMax: 50_000,
+  /** How long renewals gather before the embedded store writes them. */
+  leaseWriteMs: 5_000,
+  /** A store looks at its leases at least this often while it has any: a timer cannot wait for longer than 24 days. */
+  leaseCheckMsMax: 60_000,
   debounceMs: 50,
   debounceMsMax: 500,
   waitAppliedMs: 30_000,
@@ -110,6 +115,8 @@ export const limits = {
   watchersMax: 1_000,
   watchQueueMax: 10_000,
   revisionsKeptMax: 10_000,
+  /** Keys and values of all kept revisions together, before and after: they are in memory, and objects may be large. */
+  historyCharsMax: 64 * 1024 * 1024,
 
   /** Telemetry. */
   seriesMax: 2_000,

@@ -1,0 +1,26 @@
+/** The one error of a store: what went wrong, as a code, and in its message what to do about it. */
+export type StoreErrorCode =
+  /** Another process, named in the message, has the directory open. */
+  | 'store-in-use'
+  /** The directory cannot be read or written, is damaged, or was written by a newer Weft. */
+  | 'store-unusable'
+  /** Nothing was written; the same write may be sent again. */
+  | 'store-write-failed'
+  /** A bound of limits.ts is reached. */
+  | 'store-full'
+  | 'store-closed';
+
+export class StoreError extends Error {
+  readonly code: StoreErrorCode;
+
+  constructor(code: StoreErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'StoreError';
+    this.code = code;
+  }
+}
+
+/** The message of anything that was thrown, for use inside another message. */
+export function reasonOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
