@@ -237,8 +237,9 @@ export class Subscription implements Discovery {
     await this.#applier.idle();
     if (this.#stop.signal.aborted) link.close();
     session = { link, ended, acknowledged: 0, isAccepted: false, refusal: null };
-    this.#session = session;
+    // Before there is a session: what it registers is for the Hello to say, and nothing may be said before that.
     onConnected?.(link.localAddress);
+    this.#session = session;
     this.#greet(session);
     const cancelRenewals = this.#renewUntilEnded(session);
     const closed = await ended;

@@ -55,7 +55,7 @@ describe('a static file', () => {
     expect(unknown.status).toBe(404);
     expect(unknown.headers['weft-failure']).toBe('unknown-service');
 
-    bench.file('web.yaml', service('cart', [cart.ready.inbound]) + '---\n' + service('basket', [app.address]));
+    bench.file('web.yaml', `${service('cart', [cart.ready.inbound])}---\n${service('basket', [app.address])}`);
     await until('the new Service is known', async () => (await call(web.ready.outbound, 'basket')).status === 200);
 
     // A broken file changes nothing and is named in the log.

@@ -49,7 +49,7 @@ async function buildApi(rooms: ApiRooms): Promise<FastifyInstance> {
     logger: false,
     forceCloseConnections: true,
     requestTimeout: requestTimeoutMs,
-    maxParamLength: 300,
+    routerOptions: { maxParamLength: 300 },
     http: { headersTimeout: headersTimeoutMs },
   });
   app.server.maxConnections = connectionsMax;
