@@ -11,8 +11,10 @@ import { Traffic } from './traffic.mjs';
 
 const requestsPerSecond = 200;
 const secondsMin = 5;
+/** So that a split shows also where the processes took long to start. */
+const phaseMsMin = 1_000;
 /** Kept at the end for the tables and for stopping. */
-const reportMs = 1_500;
+const reportMs = 700;
 
 const startedAtMs = performance.now();
 const seconds = readSeconds();
@@ -52,9 +54,9 @@ async function demo() {
     `${requestsPerSecond} requests a second: client -> [web's sidecar] -> web -> [web's sidecar] -> [cart's sidecar] -> cart`,
   );
   const traffic = new Traffic(`http://${web.inbound}/`, requestsPerSecond);
-  const trafficMs = Math.max(1_000, seconds * 1000 - reportMs - elapsedMs());
+  const phaseMs = Math.max(phaseMsMin, (seconds * 1000 - reportMs - elapsedMs()) / 2);
   traffic.start();
-  await sleep(trafficMs / 2);
+  await sleep(phaseMs);
 
   const changedAtMs = performance.now();
   const [before] = await Promise.all([
@@ -66,7 +68,7 @@ async function demo() {
   say(`at 90/10  ${describe(before)}`);
   say(`moved to 50/50 under load: \`weft apply --wait applied\` took ${changeMs.toFixed(0)} ms`);
   say(`meanwhile ${describe(during)}`);
-  await sleep(trafficMs - (performance.now() - changedAtMs) - trafficMs / 2);
+  await sleep(Math.max(phaseMsMin, phaseMs - (performance.now() - changedAtMs)));
   say(`at 50/50  ${describe(await traffic.stop())}`);
 
   console.log(`\n$ weft stat\n${await weft('stat', '--server', server)}`);
@@ -115,11 +117,11 @@ async function startServices(server) {
 }
 
 /** As a person would type it from the top of the checkout. */
-const commandLine = (app) => {
+function commandLine(app) {
   const root = here('../../');
   const words = app.map((word) => (word === process.execPath ? 'node' : word.replace(root, '')));
   return `weft run -- ${words.join(' ')}`;
-};
+}
 
 /** An app registers once it accepts connections. */
 async function untilRegistered(server, count) {

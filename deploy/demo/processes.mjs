@@ -49,17 +49,20 @@ export class Processes {
   async stop() {
     this.#isStopping = true;
     const [first, ...rest] = this.#running;
-    await Promise.all(rest.map(({ child }) => end(child)));
-    if (first !== undefined) await end(first.child);
+    await Promise.all(rest.map(end));
+    if (first !== undefined) await end(first);
     this.#running = [];
   }
 }
 
-async function end(child) {
+async function end({ name, child }) {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
   const ended = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), stopMs);
+  const timer = setTimeout(() => {
+    console.error(`${name} did not stop within ${stopMs / 1000} s and was killed`);
+    child.kill('SIGKILL');
+  }, stopMs);
   await ended;
   clearTimeout(timer);
 }
@@ -95,14 +98,22 @@ export function canRun(command, ...args) {
   });
 }
 
-/** A port that nobody listens on now. */
-export function freePort() {
-  return new Promise((resolve, reject) => {
+/**
+ * A port that nobody has now, below the range out of which the system takes ports for connections and for port 0: one out of that range
+ * could be taken between this look and the start of the app.
+ */
+export async function freePort() {
+  for (let tries = 0; tries < 100; tries++) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if (await isFree(port)) return port;
+  }
+  throw new Error('there is no free port from 20000 to 32000');
+}
+
+function isFree(port) {
+  return new Promise((resolve) => {
     const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
 }

@@ -100,8 +100,8 @@ async function showSidecars(
 
 async function formatValues(values: readonly object[], output: 'yaml' | 'json'): Promise<string> {
   if (output === 'json') return JSON.stringify(values, null, 2);
-  const { stringify } = await import('yaml');
-  return values.map((value) => stringify(value).trimEnd()).join('\n---\n');
+  const { formatYaml } = await import('./yaml-output.ts');
+  return formatYaml(values);
 }
 
 function resourceTable(kind: Kind, items: readonly Resource[], nowMs: number): string {

@@ -87,7 +87,7 @@ describe('weft', () => {
     // What was read before that change names the revision it is based on, which is no longer the last.
     const stale = await weft(['apply', '-f', '-'], yaml.replace('9001', '9003'));
     expect(stale.code).toBe(1);
-    expect(stale.stderr).toContain('Service/default/cart');
+    expect(stale.stderr).toContain('Service default/cart is at revision 2, not at 1');
 
     expect((await weft(['get', 'service', 'cart'])).stdout).toMatch(/default +cart +80 +1 +LeastRequest +2/);
     expect((await weft(['delete', 'service', 'cart'])).stdout).toMatch(/^Service\/default\/cart deleted/);

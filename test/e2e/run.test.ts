@@ -13,12 +13,21 @@ const loopback = ['--outbound', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
 /** An app that answers with its name, slowly enough that a stop finds requests under way. */
 const app = `require('http').createServer((q, r) => setTimeout(() => r.end(process.argv[1]), 20)).listen(process.env.PORT, '127.0.0.1')`;
 
+let nextPort = 20_000 + (process.pid % 10_000);
+
+/** Below the range out of which the system takes ports for port 0: one of the sidecar's own listeners could be given it first. */
 async function freePort(): Promise<string> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return String(typeof address === 'object' ? address?.port : 0);
+  for (;;) {
+    const port = nextPort++;
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return String(port);
+  }
 }
 
 const controlPlane = (): Promise<Running> =>
