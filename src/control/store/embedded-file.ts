@@ -10,6 +10,7 @@ import { chmodSync, closeSync, existsSync, fsyncSync, mkdirSync, openSync, realp
 import { dirname, join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import type { BookedLease } from './lease-book.ts';
+import { checkEnvironment } from './lmdb-check.ts';
 import type { LoggedRevision } from './revision-log.ts';
 import type { StoredObject } from './store.ts';
 import { reasonOf, StoreError } from './store-error.ts';
@@ -17,6 +18,7 @@ import { isAlive, type StoreHolder, thisProcess } from './store-holder.ts';
 
 /** Of what is written below. A file with a higher number is left alone. */
 const formatVersion = 1;
+const fileName = 'store.mdb';
 
 /** Directories this process has open: its own signature in a file says nothing about itself. */
 const openHere = new Set<string>();
@@ -65,8 +67,9 @@ export class EmbeddedFile {
     let root: RootDatabase<string, string> | null = null;
     openHere.add(directory);
     try {
+      checkEnvironment(directory, fileName);
       root = open<string, string>({
-        path: join(directory, 'store.mdb'),
+        path: join(directory, fileName),
         noSubdir: true,
         encoding: 'string',
         maxDbs: 8,

@@ -157,10 +157,10 @@ class EmbeddedStore implements Store {
   }
 
   private async closeOnce(): Promise<void> {
-    // From here on `closing` may still be null, as this runs up to its first await before it is set.
     this.book.stop();
-    this.cancelLeaseWrite?.();
     this.writeUnwrittenLeases();
+    // After the write: one that fails asks for another.
+    this.cancelLeaseWrite?.();
     this.events.clear();
     await this.file.close();
   }
@@ -237,7 +237,7 @@ class EmbeddedStore implements Store {
       this.file.writeLeases(put, deletedIds);
       this.unwrittenLeaseIds.clear();
     } catch (thrown) {
-      if (this.closing === null) this.armLeaseWrite();
+      this.armLeaseWrite();
       this.onBackgroundError(thrown instanceof Error ? thrown : new Error(String(thrown)));
     }
   }

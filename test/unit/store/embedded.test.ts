@@ -1,0 +1,187 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { open } from 'lmdb';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openEmbeddedStore } from '../../../src/control/store/embedded.ts';
+import type { Store } from '../../../src/control/store/store.ts';
+import { thisProcess } from '../../../src/control/store/store-holder.ts';
+import { limits } from '../../../src/model/limits.ts';
+import { ManualClock } from './manual-clock.ts';
+import { commitOf, storeContract } from './store-contract.ts';
+
+const ignore = (): void => undefined;
+
+storeContract('embedded', async (clock) => {
+  const parent = await mkdtemp(join(tmpdir(), 'weft-store-'));
+  const openStore = () => openEmbeddedStore({ directory: join(parent, 'store'), clock, onBackgroundError: ignore });
+  let store = await openStore();
+  return {
+    store,
+    async reopen() {
+      await store.close();
+      store = await openStore();
+      return store;
+    },
+    async dispose() {
+      await store.close();
+      await rm(parent, { recursive: true });
+    },
+  };
+});
+
+describe('embedded store', () => {
+  let parent: string;
+  let directory: string;
+  let clock: ManualClock;
+  const opened: Store[] = [];
+
+  beforeEach(async () => {
+    parent = await mkdtemp(join(tmpdir(), 'weft-store-'));
+    directory = join(parent, 'store');
+    clock = new ManualClock();
+  });
+  afterEach(async () => {
+    for (const store of opened.splice(0)) await store.close();
+    await rm(parent, { recursive: true });
+  });
+
+  const openStore = async (onBackgroundError: (error: Error) => void = ignore): Promise<Store> => {
+    const store = await openEmbeddedStore({ directory, clock, onBackgroundError });
+    opened.push(store);
+    return store;
+  };
+
+  /** Writes to one of the databases of a closed store, as a damaged disk or another Weft would. */
+  const tamper = async (database: string, key: string | number, value: string): Promise<void> => {
+    const root = open<string, string>({ path: join(directory, 'store.mdb'), noSubdir: true, encoding: 'string' });
+    const db = root.openDB<string, string | number>({ name: database, encoding: 'string' });
+    db.transactionSync(() => db.putSync(key, value));
+    await root.close();
+  };
+
+  it('refuses a directory that this process has open, and leaves that store working', async () => {
+    const store = await openStore();
+    await expect(openStore()).rejects.toMatchObject({
+      code: 'store-in-use',
+      message: expect.stringContaining(String(process.pid)),
+    });
+    expect(await store.commit(commitOf({ a: '1' }))).toMatchObject({ tag: 'committed' });
+  });
+
+  it('refuses a directory that a living process holds, and takes it over from one that is dead or has only the same pid', async () => {
+    await (await openStore()).close();
+    const other: ChildProcess = spawn('sleep', ['60']);
+    try {
+      await once(other, 'spawn');
+      const pid = other.pid ?? 0;
+      await tamper('meta', 'holder', JSON.stringify({ pid, startTicks: null }));
+      await expect(openStore()).rejects.toMatchObject({
+        code: 'store-in-use',
+        message: expect.stringContaining(`process ${pid}`),
+      });
+      await tamper('meta', 'holder', JSON.stringify({ pid, startTicks: '1' }));
+      await (await openStore()).close();
+      await tamper('meta', 'holder', JSON.stringify({ pid: process.pid, startTicks: '1' }));
+      await (await openStore()).close();
+      await tamper('meta', 'holder', JSON.stringify({ pid, startTicks: null }));
+      other.kill('SIGKILL');
+      await once(other, 'exit');
+      await openStore();
+    } finally {
+      other.kill('SIGKILL');
+    }
+  });
+
+  it('signs with the start of the process', () => {
+    expect(thisProcess().pid).toBe(process.pid);
+    if (process.platform === 'linux') expect(thisProcess().startTicks).toMatch(/^\d+$/);
+  });
+
+  it.each([
+    ['a file that is no store', async () => writeFile(join(directory, 'store.mdb'), 'x'.repeat(20_000))],
+    ['a file that was cut short', async () => truncate(join(directory, 'store.mdb'), 8_192)],
+    ['a file that was cut within its first page', async () => truncate(join(directory, 'store.mdb'), 100)],
+    ['a newer format', () => tamper('meta', 'format', '2')],
+    ['an object after the head', () => tamper('objects', 'a', '99\nvalue')],
+    ['a missing revision', () => tamper('meta', 'head', '5')],
+    ['a revision that is no JSON', () => tamper('revisions', 1, '{')],
+  ])('refuses %s, and says what to do', async (_what, damage) => {
+    const store = await openStore();
+    await store.commit(commitOf({ a: '1' }));
+    await store.close();
+    await damage();
+    await expect(openStore()).rejects.toMatchObject({
+      name: 'StoreError',
+      code: 'store-unusable',
+      message: expect.stringMatching(/store.*backup/),
+    });
+    // A refusal must not hold the directory.
+    await expect(openStore()).rejects.toMatchObject({ code: 'store-unusable' });
+  });
+
+  it('refuses a path that is a file', async () => {
+    await writeFile(directory, '');
+    await expect(openStore()).rejects.toMatchObject({
+      code: 'store-unusable',
+      message: expect.stringContaining(directory),
+    });
+  });
+
+  it('makes its directory for its owner alone', async () => {
+    await openStore();
+    expect((await stat(directory)).mode & 0o777).toBe(0o700);
+  });
+
+  it('keeps as many revisions as fit, also on disk, and answers null for the others', async () => {
+    const store = await openStore();
+    const value = 'x'.repeat(limits.historyCharsMax / 8);
+    for (let round = 0; round < 12; round += 1) await store.commit(commitOf({ a: `${round}${value}` }));
+    const history = store.history(100).map((revision) => revision.revision);
+    expect(history[0]).toBe(12);
+    expect(history.length).toBeLessThan(5);
+    expect(store.revisionsAfter(2)).toBeNull();
+    await store.close();
+    const again = await openStore();
+    expect(again.history(100).map((revision) => revision.revision)).toEqual(history);
+    expect(again.get('a')?.value).toBe(`11${value}`);
+  });
+
+  it('writes renewals together after a while, not each at once', async () => {
+    const store = await openStore();
+    clock.advance(limits.leaseGraceMs);
+    await store.putLease('a', 'v', 3_600_000);
+    await store.putLease('b', 'v', 3_600_000);
+    const before = clock.waiting;
+    clock.advance(1_000);
+    await store.putLease('a', 'v', 3_600_000);
+    await store.putLease('b', 'v', 3_600_000);
+    expect(clock.waiting).toBe(before + 1);
+    clock.advance(limits.leaseWriteMs);
+    expect(clock.waiting).toBe(before);
+  });
+
+  it('rejects a write that lmdb refuses, and goes on with the next', async () => {
+    const store = await openStore();
+    await expect(store.commit(commitOf({ good: '1', ['k'.repeat(10_000)]: '1' }))).rejects.toMatchObject({
+      code: 'store-write-failed',
+    });
+    expect(store.get('good')).toBeNull();
+    expect(await store.commit(commitOf({ a: '1' }))).toEqual({ tag: 'committed', revision: 1 });
+    await store.close();
+    const again = await openStore();
+    expect([...again.list()].map((object) => object.key)).toEqual(['a']);
+  });
+
+  it('reports a subscriber that throws', async () => {
+    const errors: Error[] = [];
+    const store = await openStore((error) => errors.push(error));
+    store.subscribe(() => {
+      throw new Error('the reason');
+    });
+    await store.commit(commitOf({ a: '1' }));
+    expect(errors.map((error) => error.message)).toEqual([expect.stringContaining('the reason')]);
+  });
+});
