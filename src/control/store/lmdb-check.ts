@@ -28,7 +28,8 @@ export function checkEnvironment(directory: string, name: string): void {
 }
 
 function checkRoom(directory: string): void {
-  const probe = join(directory, `probe-${process.pid}`);
+  // One name for all: what a killed process left behind is overwritten and removed.
+  const probe = join(directory, 'probe');
   try {
     const descriptor = openSync(probe, 'w', 0o600);
     try {
