@@ -223,7 +223,7 @@ export class Subscription implements Discovery {
 
   /** Resolves with the reason why the connection ended; rejects when there was none. */
   async #converse(url: string): Promise<string> {
-    const { clock, onConnected, logger } = this.#options;
+    const { clock, onConnected } = this.#options;
     let session: Session | null = null;
     let end: (reason: string) => void = () => {};
     const ended = new Promise<string>((resolve) => {
@@ -245,9 +245,7 @@ export class Subscription implements Discovery {
     const closed = await ended;
     cancelRenewals();
     this.#session = null;
-    const reason = session.refusal ?? closed;
-    if (session.isAccepted) logger.info({ url, reason }, 'the connection to the control plane ended');
-    return reason;
+    return session.refusal ?? closed;
   }
 
   #greet({ link }: Session): void {
