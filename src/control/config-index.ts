@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { namespaceOf, type ObjectKey, type Resource } from '../model/resources.ts';
+import { qualifiedSuffixes } from '../model/service-names.ts';
 import type { ConfigKey, UnitName } from '../model/snapshot.ts';
 import { encodeChange } from '../wire/resource-codec.ts';
 import { MultiMap } from './multi-map.ts';
@@ -151,9 +152,6 @@ export class ConfigIndex {
     return units;
   }
 }
-
-/** What may follow `NAME.NAMESPACE`, so that names written for Kubernetes work as they are. */
-const qualifiedSuffixes = ['', '.svc', '.svc.cluster.local'] as const;
 
 /** `*.b.c` and `*.c` for `a.b.c`, longest first; above `*.b.c` is `*.c`. */
 function wildcardsAbove(host: string): readonly string[] {

@@ -8,6 +8,7 @@ import { limits } from './limits.ts';
 import type { EndpointSet } from './registration.ts';
 import type * as R from './resources.ts';
 import { namespaceOf } from './resources.ts';
+import { qualifiedNames } from './service-names.ts';
 import type {
   ConfigObject,
   HashSource,
@@ -159,8 +160,7 @@ function buildUnit({ name, namespace, service, registered, routes, parts }: Unit
 }
 
 function hostsOf(name: string, namespace: string, isOwnNamespace: boolean, routes: readonly R.HTTPRoute[]): string[] {
-  const qualified = `${name}.${namespace}`;
-  const hosts = new Set([qualified]);
+  const hosts = new Set(qualifiedNames(name, namespace));
   if (isOwnNamespace) hosts.add(name);
   const claimed = routes.flatMap((route) => route.spec.hostnames ?? []);
   for (const host of claimed) if (!host.startsWith('*.')) hosts.add(host);

@@ -94,6 +94,8 @@ describe('a snapshot', () => {
     const objects = resourcesOf(cart + route('r', 'hostnames: ["*.shop.example", shop.example]'));
     expect(build(objects).units.get('cart.default')?.hosts).toEqual([
       'cart.default',
+      'cart.default.svc',
+      'cart.default.svc.cluster.local',
       'cart',
       'shop.example',
       '*.shop.example',
