@@ -3,6 +3,9 @@ import { constants } from 'node:os';
 import type { Logger } from '../telemetry/logger.ts';
 import { exitCodes } from './terminal.ts';
 
+/** For the last lines to leave and the last sockets to close. */
+const lingerMs = 500;
+
 export interface Serving {
   /** Finishes what runs, then frees everything. */
   stop(): Promise<void>;
@@ -30,7 +33,13 @@ export async function serveUntilSignal(start: () => Promise<Serving>, stopMs: nu
   await stopAsked;
   const isStopped = await withinDeadline(serving.stop(), stopMs);
   if (!isStopped) logger.error({ stopMs }, 'did not stop in time');
-  return isStopped ? exitCodes.ok : exitCodes.failed;
+  return endSoon(isStopped ? exitCodes.ok : exitCodes.failed);
+}
+
+/** The process ends when nothing is left to do; what still holds it open after a stop must not keep it. */
+export function endSoon(code: number): number {
+  setTimeout(() => process.exit(code), lingerMs).unref();
+  return code;
 }
 
 /** An exception that nobody handled leaves the process in a state that nobody thought of: say so, and let a supervisor start it again. */

@@ -3,7 +3,7 @@ import type { SidecarOptions } from '../sidecar/options.ts';
 import { runBesideApp, signalsHandled } from '../sidecar/run.ts';
 import { type RunningSidecar, startSidecar } from '../sidecar/sidecar.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { endOnFault, serveUntilSignal } from './lifetime.ts';
+import { endOnFault, endSoon, serveUntilSignal } from './lifetime.ts';
 import { openProcessLogger } from './log-level.ts';
 import type { RunFlags } from './run-command.ts';
 import { explainStartFailure } from './start-failure.ts';
@@ -26,7 +26,7 @@ export function serveSidecar(options: SidecarOptions, stopMs: number, terminal: 
 }
 
 /** Resolves with the app's exit code. */
-export function runWithSidecar(
+export async function runWithSidecar(
   options: SidecarOptions,
   { appPort, readyTimeout, stopTimeout }: RunFlags,
   [command = '', ...args]: readonly string[],
@@ -40,7 +40,7 @@ export function runWithSidecar(
     void sidecar.ready.then(() => terminal.err(readyLine(sidecar)));
     return sidecar;
   };
-  return runBesideApp(
+  const code = await runBesideApp(
     start,
     {
       command,
@@ -61,6 +61,7 @@ export function runWithSidecar(
       },
     },
   );
+  return endSoon(code);
 }
 
 async function startExplained(options: SidecarOptions, logger: Logger): Promise<RunningSidecar> {

@@ -1,7 +1,7 @@
 /** The built executable as a person meets it: what it says, and how it ends. */
 import { mkdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Bench, type Running } from './harness.ts';
+import { Bench, call, type Running, until } from './harness.ts';
 
 let bench: Bench;
 beforeEach(() => {
@@ -107,5 +107,27 @@ describe('weft', () => {
     await control.kill(signal);
     expect(await sidecar.exited).toEqual({ code: 0, signal: null });
     expect(await control.exited).toEqual({ code: 0, signal: null });
+  });
+
+  it('ends at once on a second signal, and at its deadline on one, while a request hangs', async () => {
+    const app = await bench.app(() => {});
+    const file = bench.file('mesh.yaml', service('cart', `{ endpoints: ["${app.address}"] }`));
+    const start = (drainTimeout: string) =>
+      bench.weft([
+        ...['sidecar', '--service', 'web', '--outbound', '127.0.0.1:0', '--admin', '127.0.0.1:0'],
+        ...['--config', file, '--drain-timeout', drainTimeout],
+      ]);
+    const [patient, quick] = await Promise.all([start('1m'), start('200ms')]);
+    for (const { ready } of [patient, quick]) {
+      const arrived = new Promise((resolve) => app.server.once('request', resolve));
+      void call(ready.outbound, 'cart').catch(() => {});
+      await arrived;
+    }
+    patient.process.kill('SIGTERM');
+    await until('it drains', () => patient.logs().includes('draining'));
+    patient.process.kill('SIGTERM');
+    expect(await patient.exited).toEqual({ code: 143, signal: null });
+    quick.process.kill('SIGTERM');
+    expect(await quick.exited).toEqual({ code: 0, signal: null });
   });
 });
