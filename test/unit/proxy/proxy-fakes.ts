@@ -160,6 +160,7 @@ export function fakeMesh(
     endpoints,
     directAction: action,
     hasRoutes: false,
+    routes: null,
     patternCount: 0,
     pick: (facts) => endpoints.find((endpoint) => !facts.tried.includes(endpoint.slot)) ?? endpoints[0] ?? null,
   };
