@@ -40,6 +40,8 @@ export const limits = {
   attemptsMax: 3,
   mirrorsMax: 256,
   mirrorTimeoutMs: 30_000,
+  /** Body bytes that a mirror may be behind the request that it copies. */
+  mirrorBacklogBytesMax: 256 * 1024,
   idleTimeoutMs: 60_000,
   timeoutMsMax: 24 * 3600 * 1000,
 
@@ -65,6 +67,8 @@ export const limits = {
   /** Configuration. */
   objectBytesMax: 1024 * 1024,
   transactionObjectsMax: 5_000,
+  /** Changes that wait for the one before them; each holds its body. */
+  changesPendingMax: 1_000,
   manifestBytesMax: 16 * 1024 * 1024,
   rulesPerRouteMax: 256,
   matchesPerRuleMax: 64,

@@ -16,6 +16,8 @@ export class Attempt implements UpstreamHandler {
   /** When the last byte of the request was handed over; 0 while it is still being sent. */
   private sentAtMs = 0;
   private headAtMs = 0;
+  /** The client does not read, so the answer waits: whatever times out then is not the endpoint's fault. */
+  isHeldBack = false;
 
   constructor(
     readonly exchange: Exchange,
@@ -42,6 +44,7 @@ export class Attempt implements UpstreamHandler {
   }
 
   resumeReading(): void {
+    this.isHeldBack = false;
     this.stream?.resumeReading();
   }
 
@@ -74,7 +77,9 @@ export class Attempt implements UpstreamHandler {
     const { exchange } = this;
     exchange.movedAtMs = exchange.proxy.deadlines.coarseNowMs;
     exchange.answerBytes += chunk.byteLength;
-    if (!exchange.downstream.body(chunk)) this.stream!.pauseReading();
+    if (exchange.downstream.body(chunk)) return;
+    this.isHeldBack = true;
+    this.stream!.pauseReading();
   }
 
   onEnd(trailers: HeaderList): void {

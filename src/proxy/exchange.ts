@@ -4,6 +4,7 @@
  */
 import { limits } from '../model/limits.ts';
 import { parts } from '../telemetry/recorder.ts';
+import type { Trace } from '../telemetry/trace-context.ts';
 import type { Attempt } from './attempt.ts';
 import type { Deadlined } from './deadlines.ts';
 import type { Mirror } from './mirror.ts';
@@ -26,7 +27,8 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts {
   attempts = 0;
   readonly tried: number[] = [];
 
-  traceId = '';
+  /** Begun or continued once: every attempt and every copy belongs to it. Null until something needs it. */
+  trace: Trace | null = null;
   readonly isTimingAsked: boolean;
 
   /** Request body bytes that no attempt has finished with: waiting for an attempt, or kept for another one. Bounded by `limits.replayBodyBytesMax`, then paused or dropped. */

@@ -14,6 +14,9 @@ export class Mirror implements UpstreamHandler, Deadlined {
   private static inFlight = 0;
   private stream: UpstreamStream | null = null;
   private readonly deadlineMs: number;
+  /** Bytes written since there was last room. */
+  private backlogBytes = 0;
+  private isBehind = false;
   nextInSweep: Deadlined | null = null;
   previousInSweep: Deadlined | null = null;
 
@@ -51,8 +54,11 @@ export class Mirror implements UpstreamHandler, Deadlined {
   }
 
   write(chunk: Uint8Array): void {
-    // Without room the copy is given up: waiting would hold back the request itself.
-    if (this.stream !== null && !this.stream.write(chunk)) this.drop();
+    if (this.stream === null) return;
+    if (this.isBehind) this.backlogBytes += chunk.byteLength;
+    // Beyond this the copy is given up: waiting would hold back the request itself.
+    if (this.backlogBytes > limits.mirrorBacklogBytesMax) this.drop();
+    else if (!this.stream.write(chunk)) this.isBehind = true;
   }
 
   endRequest(): void {
@@ -70,7 +76,11 @@ export class Mirror implements UpstreamHandler, Deadlined {
   onAssigned(): void {}
   onHead(): void {}
   onBody(): void {}
-  onWritable(): void {}
+
+  onWritable(): void {
+    this.isBehind = false;
+    this.backlogBytes = 0;
+  }
 
   onEnd(): void {
     this.settle('ok');

@@ -56,7 +56,7 @@ export function recordOutcome(exchange: Exchange, failure: Failure | null, nowMs
     status: exchange.status,
     failure: failure === null ? '' : failure.code,
     answerBytes: exchange.answerBytes,
-    traceId: exchange.traceId,
+    traceId: exchange.trace === null ? '' : exchange.trace.traceId,
     totalMs,
     partsMs: exchange.partsMs,
   });

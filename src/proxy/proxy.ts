@@ -10,9 +10,10 @@
  *
  * The outbound and the inbound side of a sidecar are two of these: the inbound one knows a single Service, its own app.
  */
+import type { HeaderChange } from '../model/snapshot.ts';
 import { formatServerTiming, parseFarTiming, splitNetwork } from '../telemetry/ledger.ts';
 import { partIndex } from '../telemetry/recorder.ts';
-import { continueTrace } from '../telemetry/trace-context.ts';
+import { continueTrace, type Trace } from '../telemetry/trace-context.ts';
 import { Attempt } from './attempt.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { Discovery } from './discovery.ts';
@@ -180,8 +181,8 @@ export class HttpProxy implements RequestAcceptor {
     }
     endpoint.upstream ??= this.parts.openUpstream(endpoint);
 
-    const request = this.shape(exchange, endpoint.hasSidecar, backend);
-    if (exchange.attempts === 0) for (const mirror of action.mirrors) this.mirror(exchange, mirror, request, nowMs);
+    const request = this.shape(exchange, exchange.isTimingAsked && endpoint.hasSidecar, backend.requestHeaders);
+    if (exchange.attempts === 0) for (const mirror of action.mirrors) this.mirror(exchange, mirror, nowMs);
     const attempt = new Attempt(exchange, endpoint, this.parts.live, this.parts.now, nowMs);
     const { perTryMs } = action.timeouts;
     exchange.perTryDeadlineMs = perTryMs === 0 ? 0 : nowMs + perTryMs;
@@ -194,21 +195,20 @@ export class HttpProxy implements RequestAcceptor {
     exchange.replayInto(attempt);
   }
 
-  /** The request as the next hop gets it. */
-  private shape(exchange: Exchange, isSidecar: boolean, backend: LoopBackend): UpstreamRequest {
+  /** The request as the next hop gets it. `backendHeaders`: the filter of the backendRef. */
+  private shape(exchange: Exchange, isTimingForwarded: boolean, backendHeaders: HeaderChange | null): UpstreamRequest {
     const { head } = exchange;
     const action = exchange.action!;
-    const trace = continueTrace(headerValue(head.headers, 'traceparent'), this.parts.random);
-    exchange.traceId = trace.traceId;
+    const trace = this.traceOf(exchange);
     const headers = upstreamHeaders(
       head,
       action.rewriteHost ?? head.authority,
       trace.traceparent,
-      exchange.isTimingAsked && isSidecar,
+      isTimingForwarded,
       trace.isContinued,
     );
     if (action.requestHeaders !== null) changeHeaders(headers, action.requestHeaders);
-    if (backend.requestHeaders !== null) changeHeaders(headers, backend.requestHeaders);
+    if (backendHeaders !== null) changeHeaders(headers, backendHeaders);
     const path = action.rewritePath === null ? head.path : changePath(head.path, action.rewritePath);
     const { method } = head;
     return {
@@ -220,7 +220,13 @@ export class HttpProxy implements RequestAcceptor {
     };
   }
 
-  private mirror(exchange: Exchange, { unit, fraction }: LoopMirror, request: UpstreamRequest, nowMs: number): void {
+  private traceOf(exchange: Exchange): Trace {
+    exchange.trace ??= continueTrace(headerValue(exchange.head.headers, 'traceparent'), this.parts.random);
+    return exchange.trace;
+  }
+
+  /** The copy has what the rule's filters made of the request, not what a backendRef's own did: it goes to another backend. */
+  private mirror(exchange: Exchange, { unit, fraction }: LoopMirror, nowMs: number): void {
     if (fraction < 1 && this.parts.random() >= fraction) return;
     const destination = unit === null ? null : exchange.snapshot!.find(unit);
     const endpoint = destination === null ? null : destination.pick(exchange);
@@ -229,6 +235,7 @@ export class HttpProxy implements RequestAcceptor {
       return;
     }
     endpoint.upstream ??= this.parts.openUpstream(endpoint);
+    const request = this.shape(exchange, false, null);
     const { live, recorder, direction } = this.parts;
     const mirror = Mirror.open(endpoint, request, live, this.deadlines, recorder, direction, nowMs);
     if (mirror !== null) exchange.mirrors.push(mirror);
@@ -317,7 +324,7 @@ export class HttpProxy implements RequestAcceptor {
 
   private expire(exchange: Exchange, failure: Failure): void {
     const attempt = exchange.attempt;
-    if (attempt !== null) attempt.cancel('failed');
+    if (attempt !== null) attempt.cancel(exchange.isWaitingForClient || attempt.isHeldBack ? 'abandoned' : 'failed');
     if (exchange.phase === 'answering') {
       exchange.downstream.abort();
       this.complete(exchange, this.parts.now(), failure);
@@ -328,9 +335,7 @@ export class HttpProxy implements RequestAcceptor {
 
   private failLocally(exchange: Exchange, failure: Failure, detail: string): void {
     const nowMs = this.parts.now();
-    if (exchange.traceId === '')
-      exchange.traceId = continueTrace(headerValue(exchange.head.headers, 'traceparent'), this.parts.random).traceId;
-    const reply = localReply(failure, detail, exchange.traceId);
+    const reply = localReply(failure, detail, this.traceOf(exchange).traceId);
     this.replyLocally(exchange, reply.status, reply.headers, reply.body);
     this.complete(exchange, nowMs, failure);
   }

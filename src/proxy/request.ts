@@ -86,7 +86,10 @@ export interface Listener {
   /** `HOST:PORT` as bound. */
   readonly address: string;
   readonly connections: number;
-  /** Drain: `Connection: close` on every further answer, idle connections close, no new connection is accepted. */
+  /**
+   * Drain: no new connection is accepted, and every further answer says `Connection: close`. Idle connections stay for the request that
+   * may be on its way on them: their client, or `close`, ends them.
+   */
   drain(): void;
   /** Closes everything still open. Resolves when nothing is left. */
   close(): Promise<void>;

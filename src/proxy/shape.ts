@@ -25,7 +25,7 @@ export function changeHeaders(headers: HeaderList, change: HeaderChange): void {
 
 /** The path after a rewrite or redirect filter (HTTPPathModifier); `path` has no query. */
 export function changePath(path: string, change: PathChange): string {
-  if (change.replace === 'full') return change.path;
+  if (change.replace === 'full') return change.path || '/';
   const rest = path.slice(change.matchedPrefix === '/' ? 0 : change.matchedPrefix.length);
   const base = change.path.endsWith('/') ? change.path.slice(0, -1) : change.path;
   if (rest === '' || rest.startsWith('/')) return base + rest || '/';
@@ -65,8 +65,7 @@ export function upstreamHeaders(
 export function redirectLocation(head: RequestHead, redirect: Redirect): string {
   const scheme = redirect.scheme ?? 'http';
   const path = redirect.path === null ? head.path : changePath(head.path, redirect.path);
-  const requestPort =
-    head.authority.length > head.host.length ? head.authority.slice(head.authority.lastIndexOf(':') + 1) : null;
+  const { hostname, port: requestPort } = splitAuthority(head.authority);
   const defaultPort = scheme === 'https' ? '443' : '80';
   // A scheme without a port means that scheme's own port; neither means the port that the request came to.
   const port =
@@ -74,6 +73,15 @@ export function redirectLocation(head: RequestHead, redirect: Redirect): string 
       ? String(redirect.port)
       : redirect.scheme !== null
         ? defaultPort
-        : (requestPort ?? defaultPort);
-  return `${scheme}://${redirect.hostname ?? head.host}${port === defaultPort ? '' : `:${port}`}${path}${head.query}`;
+        : requestPort === ''
+          ? defaultPort
+          : requestPort;
+  return `${scheme}://${redirect.hostname ?? hostname}${port === defaultPort ? '' : `:${port}`}${path}${head.query}`;
+}
+
+/** A checked authority in its two parts; the port may be missing or empty (RFC 3986 section 3.2.3), and both are ''. */
+function splitAuthority(authority: string): { readonly hostname: string; readonly port: string } {
+  const colon = authority.indexOf(':', authority.lastIndexOf(']') + 1);
+  if (colon === -1) return { hostname: authority, port: '' };
+  return { hostname: authority.slice(0, colon), port: authority.slice(colon + 1) };
 }

@@ -33,8 +33,9 @@ export class InboundService implements ConfigurationInForce {
     this.current = this.answerEveryHost();
   }
 
-  /** The Service's inbound policy changed. Compiled in place: a unit of one endpoint takes some 50 µs. */
-  setTimeouts(timeouts: Timeouts): void {
+  /** The Service's inbound policy; null when there is no such Service (any more). Compiled in place: a unit of one endpoint takes some 50 µs. */
+  setTimeouts(policy: Timeouts | null): void {
+    const timeouts = policy ?? defaultTimeouts;
     const { requestMs, perTryMs, idleMs } = this.timeouts;
     if (timeouts.requestMs === requestMs && timeouts.perTryMs === perTryMs && timeouts.idleMs === idleMs) return;
     this.timeouts = timeouts;

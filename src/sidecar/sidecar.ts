@@ -48,6 +48,8 @@ export interface RunningSidecar {
 const markUsedMs = 60_000;
 /** How often a drain looks whether the last request has ended. */
 const drainLookMs = 10;
+/** By then every sidecar has closed the connections to us that it does not use, so that no request is on its way on one. */
+const idleConnectionsMs = limits.poolIdleMs + 2 * limits.poolSweepMs;
 
 /** Rejects with an error made for people (ListenError, AdminError, ConfigFileError), and leaves nothing behind. */
 export async function startSidecar(options: SidecarOptions, logger: Logger): Promise<RunningSidecar> {
@@ -224,7 +226,7 @@ class Sidecar {
   private swapped(snapshot: Snapshot): void {
     const { service, namespace } = this.options;
     const own = snapshot.units.get(`${service}.${namespace}`);
-    if (own !== undefined) this.inboundService?.setTimeouts(own.timeouts);
+    this.inboundService?.setTimeouts(own?.timeouts ?? null);
     const held = new Set<LoopEndpoint>();
     for (const { endpoints } of this.inForce.current?.services.values() ?? [])
       for (const endpoint of endpoints) held.add(endpoint);
@@ -294,15 +296,18 @@ class Sidecar {
   }
 
   private async drainOnce(): Promise<void> {
-    const deadlineMs = performance.now() + this.options.drainMs;
+    const { drainMs } = this.options;
+    const deadlineMs = performance.now() + drainMs;
     this.logger.info({ service: this.options.service }, 'draining');
     await this.source?.withdraw();
-    for (const { name, listener } of this.listeners) if (name === 'inbound') listener.drain();
-    while (this.activeRequests() > 0 && performance.now() < deadlineMs)
+    const inbound = this.listeners.find(({ name }) => name === 'inbound')?.listener;
+    inbound?.drain();
+    const idleUntilMs = performance.now() + idleConnectionsMs;
+    const isExpected = () => inbound !== undefined && inbound.connections > 0 && performance.now() < idleUntilMs;
+    while ((this.activeRequests() > 0 || isExpected()) && performance.now() < deadlineMs)
       await new Promise((resolve) => setTimeout(resolve, drainLookMs));
     const left = this.activeRequests();
-    if (left > 0)
-      this.logger.warn({ requests: left, drainMs: this.options.drainMs }, 'the drain ended before its requests did');
+    if (left > 0) this.logger.warn({ requests: left, drainMs }, 'the drain ended before its requests did');
   }
 
   private activeRequests(): number {

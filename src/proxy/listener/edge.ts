@@ -3,7 +3,7 @@
  * through. It reads heads and bodies; everything about an answer is in edge-answer.ts.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { limits } from '../../model/limits.ts';
 import { failures } from '../failure.ts';
@@ -78,8 +78,9 @@ class EdgeListener implements Listener {
   drain(): void {
     if (this.turn.isDraining) return;
     this.turn.isDraining = true;
-    // Also closes idle connections; those that become idle later are closed as their answer ends.
-    this.server.close();
+    // Not `server.close()`, which also closes idle connections: a request may be on its way on one, and a POST that meets a closed
+    // connection cannot be repeated.
+    NetServer.prototype.close.call(this.server);
   }
 
   close(): Promise<void> {

@@ -78,7 +78,7 @@ class UwsListener implements Listener {
   drain(): void {
     this.pending.isDraining = true;
     if (this.socket === null) return;
-    // uWS cannot name its idle connections: they close at their next answer, after 10 to 12 s without one, or in `close`.
+    // Idle connections close at their next answer, after 10 to 12 s without one, or in `close`.
     this.core.us_listen_socket_close(this.socket);
     this.socket = null;
   }

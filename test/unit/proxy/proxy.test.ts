@@ -141,6 +141,36 @@ describe('deadlines', () => {
   });
 });
 
+describe('an endpoint', () => {
+  it('is not blamed for a client that stops sending, or stops reading', () => {
+    for (const stall of ['sending', 'reading'] as const) {
+      const endpoint = new FakeEndpoint('127.0.0.1:1', 1);
+      const { proxy, clock, live } = fakeMesh([endpoint]);
+      const client = new FakeClient();
+      const receiver = proxy.accept(fakeHead({ method: 'POST', bodyBytes: stall === 'sending' ? 10 : 0 }), client);
+      endpoint.last.assign();
+      if (stall === 'reading') {
+        receiver.onRequestEnd([]);
+        client.hasRoom = false;
+        endpoint.last.handler.onHead({ status: 200, reason: '', headers: [], bodyBytes: 100, hasBody: true });
+        endpoint.last.handler.onBody(Buffer.from('x'));
+      }
+      clock.nowMs += 60_000;
+      (receiver as unknown as { onSweep(nowMs: number): void }).onSweep(clock.nowMs);
+      expect(live).toEqual(['begin 1', 'end 1 abandoned']);
+    }
+  });
+
+  it('gets the same trace at another attempt', () => {
+    const endpoints = [new FakeEndpoint('127.0.0.1:1', 1), new FakeEndpoint('127.0.0.1:2', 2)];
+    const { proxy } = fakeMesh(endpoints, undefined, { random: Math.random });
+    proxy.accept(fakeHead(), new FakeClient()).onRequestEnd([]);
+    endpoints[0]!.last.fail(failures['connect-refused']);
+    const [first, second] = endpoints.map(({ last }) => last.request.headers.at(-1));
+    expect(second).toBe(first);
+  });
+});
+
 describe('bodies', () => {
   it('holds back the client while the endpoint has no room, and lets go again', () => {
     const endpoint = new FakeEndpoint('a:1', 0);
