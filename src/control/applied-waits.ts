@@ -23,6 +23,7 @@ export class AppliedWaits {
   readonly #members: () => Iterable<Member>;
   readonly #newest: () => number;
   readonly #waits = new Set<Wait>();
+  #isClosed = false;
 
   constructor({ clock, members, newest }: AppliedWaitsOptions) {
     this.#clock = clock;
@@ -30,9 +31,9 @@ export class AppliedWaits {
     this.#newest = newest;
   }
 
-  /** See Fleet.waitApplied. Beyond `limits.watchersMax` waits the answer is what is true at once. */
+  /** See Fleet.waitApplied. Beyond `limits.watchersMax` waits, and after `close`, the answer is what is true at once. */
   wait(revision: number, timeoutMs: number): Promise<AppliedReport> {
-    if (this.#waits.size >= limits.watchersMax) return Promise.resolve(this.#report(revision));
+    if (this.#isClosed || this.#waits.size >= limits.watchersMax) return Promise.resolve(this.#report(revision));
     return new Promise((resolve) => {
       const wait: Wait = {
         revision,
@@ -70,6 +71,7 @@ export class AppliedWaits {
   }
 
   close(): void {
+    this.#isClosed = true;
     for (const wait of [...this.#waits]) wait.end();
   }
 

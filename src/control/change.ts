@@ -3,11 +3,13 @@
  * with the sidecars' own code, and only then written. Changes are made one after the other.
  */
 import { isDeepStrictEqual } from 'node:util';
+import { limits } from '../model/limits.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
 import { checkReferences } from '../model/references.ts';
-import { type Kind, keyOf, namespaceOf, type ObjectKey, type Resource } from '../model/resources.ts';
+import { type Kind, namespaceOf, type ObjectKey, type Resource } from '../model/resources.ts';
 import type { ServiceUnit } from '../model/snapshot.ts';
-import type { Store, StoreClock } from './store/store.ts';
+import type { Revision, Store, StoreClock } from './store/store.ts';
+import { reasonOf } from './store/store-error.ts';
 import type { World } from './world.ts';
 
 export interface ObjectName {
@@ -35,22 +37,34 @@ export type Action = 'created' | 'replaced' | 'unchanged' | 'deleted';
 
 export interface ChangeResult extends ObjectName {
   readonly action: Action;
-  /** Of the object's last change; of the deletion for a deleted one. */
+  /** Of the object's last change; of the deletion for a deleted one. In a dry run: what it is at, 0 when it does not exist. */
   readonly revision: number;
 }
 
 export type ChangeOutcome =
   /** `revision` is the newest one when nothing had to be written. */
-  | { readonly tag: 'done'; readonly revision: number; readonly results: readonly ChangeResult[] }
+  | {
+      readonly tag: 'done';
+      readonly revision: number;
+      readonly results: readonly ChangeResult[];
+      /** Of each result: as it was written, or would be; null for a deleted one. */
+      readonly resources: readonly (Resource | null)[];
+    }
   | { readonly tag: 'invalid'; readonly problems: readonly Problem[] }
   | { readonly tag: 'conflict'; readonly object: ObjectName; readonly expected: number; readonly actual: number }
-  | { readonly tag: 'missing'; readonly object: ObjectName };
+  | { readonly tag: 'missing'; readonly object: ObjectName }
+  /** The request id was used before, for a change that asked for something else. */
+  | { readonly tag: 'reused-id'; readonly revision: number }
+  /** Nothing is wrong with the change; it may be sent again. */
+  | { readonly tag: 'unavailable'; readonly reason: string };
+
+type Refusal = Exclude<ChangeOutcome, { tag: 'done' }>;
 
 export interface ChangesOptions {
   readonly store: Store;
   readonly world: World;
   readonly clock: StoreClock;
-  /** Rejects with an Error that says which unit cannot be compiled and why. */
+  /** Rejects with an Error that says why a unit cannot be compiled, or with an `AbortError` when there is no verdict. */
   readonly compile: (units: readonly ServiceUnit[]) => Promise<unknown>;
 }
 
@@ -62,12 +76,16 @@ interface Planned {
   readonly object: ObjectName;
   readonly action: Action;
   readonly resource: Resource | null;
+  /** `resource` as the store keeps it. */
+  readonly value: string | null;
+  /** What the object is at before the change. */
   readonly revision: number;
 }
 
 export class Changes {
   readonly #options: ChangesOptions;
   #last: Promise<unknown> = Promise.resolve();
+  #pending = 0;
 
   constructor(options: ChangesOptions) {
     this.#options = options;
@@ -75,52 +93,98 @@ export class Changes {
 
   /** Rejects only with what the store rejects with. */
   make(wanted: WantedChange): Promise<ChangeOutcome> {
-    const made = this.#last.then(() => this.#make(wanted));
+    if (this.#pending >= limits.changesPendingMax)
+      return Promise.resolve({ tag: 'unavailable', reason: `${this.#pending} changes wait already` });
+    this.#pending++;
+    const made = this.#last.then(() => this.#make(wanted)).finally(() => this.#pending--);
     this.#last = made.catch(() => {});
     return made;
   }
 
   async #make(wanted: WantedChange): Promise<ChangeOutcome> {
-    for (let tries = 1; ; tries++) {
+    const { world, store, clock } = this.#options;
+    const before = wanted.isDryRun ? null : this.#madeBefore(wanted);
+    if (before !== null) return before;
+    for (let tries = 1; tries <= triesMax; tries++) {
+      const judgedAt = world.revision;
       const planned = this.#plan(wanted.objects);
       if ('tag' in planned) return planned;
       const changes = planned.filter(({ action }) => action !== 'unchanged');
-      const problems = await this.#judge(changes);
-      if (problems.length > 0) return { tag: 'invalid', problems };
-      if (wanted.isDryRun || changes.length === 0) return this.#done(planned, this.#options.world.revision);
+      const refusal = await this.#judge(changes);
+      if (refusal !== null) return refusal;
+      if (wanted.isDryRun) return done(planned, world.revision, ({ revision }) => revision);
+      // What was judged is not what is there any more: a reference may have lost its target, a name may have found an owner.
+      if (world.revision !== judgedAt) continue;
+      if (changes.length === 0) return done(planned, world.revision, ({ revision }) => revision);
 
-      const result = await this.#options.store.commit({
-        // What was judged is what is written: every object must still be what it was.
-        expect: new Map(changes.map(({ key, revision }) => [key, revision])),
-        changes: new Map(
-          changes.map(({ key, resource }) => [key, resource === null ? null : JSON.stringify(resource)]),
-        ),
+      const result = await store.commit({
+        expect: new Map(planned.map(({ key, revision }) => [key, revision])),
+        changes: new Map(changes.map(({ key, value }) => [key, value])),
         who: wanted.who,
         message: wanted.message,
         requestId: wanted.requestId,
-        atMs: this.#options.clock.nowMs(),
+        atMs: clock.nowMs(),
       });
-      if (result.tag === 'committed') return this.#done(planned, result.revision);
-      if (tries === triesMax) {
-        const { object } = changes.find(({ key }) => key === result.key)!;
-        return { tag: 'conflict', object, expected: result.expected, actual: result.actual };
-      }
+      if (result.tag === 'committed')
+        return done(planned, result.revision, ({ action, revision }) =>
+          action === 'unchanged' ? revision : result.revision,
+        );
     }
+    return { tag: 'unavailable', reason: `others have written ${triesMax} times while this change was judged` };
+  }
+
+  /**
+   * The answer to a change that arrives again: what the first one did, though the objects may have changed since, and though what it
+   * expected of them no longer holds. Null when the request id is new.
+   */
+  #madeBefore({ objects, requestId }: WantedChange): ChangeOutcome | null {
+    const { store } = this.#options;
+    const made = store.madeBy(requestId);
+    if (made === null) return null;
+    const { revision } = made;
+    const changes = new Map(made.changes.map((change) => [change.key, change]));
+    const planned: Planned[] = [];
+    for (const wanted of objects) {
+      const object = objectOf(wanted);
+      const key = keyOfName(object);
+      const change = changes.get(key);
+      const value = change === undefined ? this.#valueAt(key, revision) : change.after;
+      const resource = value === null ? null : (JSON.parse(value) as Resource);
+      const isSame =
+        'remove' in wanted
+          ? change?.after === null
+          : resource !== null && isDeepStrictEqual(asStored(wanted.resource, resource, 0), resource);
+      if (!isSame) return { tag: 'reused-id', revision };
+      planned.push({ key, object, action: actionOf(change), resource, value, revision });
+      changes.delete(key);
+    }
+    return changes.size > 0
+      ? { tag: 'reused-id', revision }
+      : done(planned, revision, ({ action, key }) =>
+          action === 'unchanged' ? Math.min(revision, this.#options.world.revisionOf(key)) : revision,
+        );
+  }
+
+  /** An object right after a revision that is still kept. */
+  #valueAt(key: ObjectKey, revision: number): string | null {
+    const { store } = this.#options;
+    for (const { changes } of store.revisionsAfter(revision) ?? []) {
+      const change = changes.find((candidate) => candidate.key === key);
+      if (change !== undefined) return change.before;
+    }
+    return store.get(key)?.value ?? null;
   }
 
   /** What becomes of each object, if what was expected of it holds. */
-  #plan(objects: readonly WantedObject[]): readonly Planned[] | Exclude<ChangeOutcome, { tag: 'done' }> {
+  #plan(objects: readonly WantedObject[]): readonly Planned[] | Refusal {
     const { world, clock } = this.#options;
     const planned: Planned[] = [];
+    const problems: Problem[] = [];
     const seen = new Set<ObjectKey>();
     for (const wanted of objects) {
-      const object = 'remove' in wanted ? wanted.remove : nameOf(wanted.resource);
-      const key: ObjectKey = `${object.kind}/${object.namespace}/${object.name}`;
-      if (seen.has(key))
-        return {
-          tag: 'invalid',
-          problems: [{ object: describe(object), path: '', message: 'is in this transaction twice' }],
-        };
+      const object = objectOf(wanted);
+      const key = keyOfName(object);
+      if (seen.has(key)) problems.push({ object: describe(object), path: '', message: 'is in this transaction twice' });
       seen.add(key);
       const revision = world.revisionOf(key);
       if (wanted.expected !== null && wanted.expected !== revision)
@@ -128,49 +192,72 @@ export class Changes {
       const before = world.get(key);
       if ('remove' in wanted) {
         if (before === null) return { tag: 'missing', object };
-        planned.push({ key, object, action: 'deleted', resource: null, revision });
+        planned.push({ key, object, action: 'deleted', resource: null, value: null, revision });
         continue;
       }
       const resource = asStored(wanted.resource, before, clock.nowMs());
+      const value = JSON.stringify(resource);
+      if (Buffer.byteLength(value) > limits.objectBytesMax)
+        problems.push({ object: describe(object), path: '', message: `is larger than ${limits.objectBytesMax} bytes` });
       const action = before === null ? 'created' : isDeepStrictEqual(before, resource) ? 'unchanged' : 'replaced';
-      planned.push({ key, object, action, resource, revision });
+      planned.push({ key, object, action, resource, value, revision });
     }
-    return planned;
+    return problems.length > 0 ? { tag: 'invalid', problems } : planned;
   }
 
   /** Problems that the change would bring; what was wrong before does not hold it up. */
-  async #judge(changes: readonly Planned[]): Promise<readonly Problem[]> {
-    if (changes.length === 0) return [];
+  async #judge(changes: readonly Planned[]): Promise<Refusal | null> {
+    if (changes.length === 0) return null;
     const { world, compile } = this.#options;
     const resources = world.after(new Map(changes.map(({ key, resource }) => [key, resource])));
     const problems = checkReferences(resources.values());
     if (problems.length > 0) {
       const before = new Set(checkReferences(world.all()).map(formatProblem));
       const fresh = problems.filter((problem) => !before.has(formatProblem(problem)));
-      if (fresh.length > 0) return fresh;
+      if (fresh.length > 0) return { tag: 'invalid', problems: fresh };
     }
+    const units = world.unitsChangedBy(resources);
     try {
-      await compile(world.unitsChangedBy(resources));
-      return [];
+      await compile(units);
+      return null;
     } catch (error) {
-      return [{ path: '', message: `cannot be compiled: ${error instanceof Error ? error.message : error}` }];
+      const reason = reasonOf(error);
+      if (error instanceof Error && error.name === 'AbortError')
+        return { tag: 'unavailable', reason: `the worker that compiles gave no verdict (${reason})` };
+      return { tag: 'invalid', problems: [{ path: '', message: `${namesOf(units)} cannot be compiled: ${reason}` }] };
     }
   }
+}
 
-  #done(planned: readonly Planned[], revision: number): ChangeOutcome {
-    const results = planned.map(
-      ({ object, action, revision: before }): ChangeResult => ({
-        ...object,
-        action,
-        revision: action === 'unchanged' ? before : revision,
-      }),
-    );
-    return { tag: 'done', revision, results };
-  }
+const shownUnitsMax = 3;
+
+function namesOf(units: readonly ServiceUnit[]): string {
+  const names = units.slice(0, shownUnitsMax).map(({ service, namespace }) => `${namespace}/${service}`);
+  const more = units.length - names.length;
+  return `Service ${names.join(', ')}${more > 0 ? ` or one of ${more} more` : ''}`;
+}
+
+function done(
+  planned: readonly Planned[],
+  revision: number,
+  revisionOf: (planned: Planned) => number,
+): Extract<ChangeOutcome, { tag: 'done' }> {
+  const results = planned.map(
+    (one): ChangeResult => ({ ...one.object, action: one.action, revision: revisionOf(one) }),
+  );
+  return { tag: 'done', revision, results, resources: planned.map(({ resource }) => resource) };
+}
+
+function actionOf(change: Revision['changes'][number] | undefined): Action {
+  if (change === undefined) return 'unchanged';
+  return change.after === null ? 'deleted' : change.before === null ? 'created' : 'replaced';
 }
 
 /** `Service default/cart`. */
 export const describe = ({ kind, namespace, name }: ObjectName): string => `${kind} ${namespace}/${name}`;
+
+const objectOf = (wanted: WantedObject): ObjectName => ('remove' in wanted ? wanted.remove : nameOf(wanted.resource));
+const keyOfName = ({ kind, namespace, name }: ObjectName): ObjectKey => `${kind}/${namespace}/${name}`;
 
 export const nameOf = (resource: Resource): ObjectName => ({
   kind: resource.kind,
@@ -185,10 +272,7 @@ function asStored(resource: Resource, before: Resource | null, nowMs: number): R
   return { ...resource, metadata: { ...metadata, namespace: namespaceOf(resource), creationTimestamp } } as Resource;
 }
 
-/** As the API shows it. */
-export function asShown(resource: Resource, world: World): Resource {
-  return {
-    ...resource,
-    metadata: { ...resource.metadata, resourceVersion: String(world.revisionOf(keyOf(resource))) },
-  } as Resource;
+/** As the API shows it: with the revision of its last change. */
+export function asShown(resource: Resource, revision: number): Resource {
+  return { ...resource, metadata: { ...resource.metadata, resourceVersion: String(revision) } } as Resource;
 }

@@ -22,6 +22,10 @@ export interface ControlPlaneOptions {
   readonly storeUrl: string;
   readonly logger: Logger;
   readonly clock: StoreClock;
+  /** The pool's bundled worker; default: beside the executable. */
+  readonly workerFile?: URL;
+  /** Default `limits.watchersMax`. */
+  readonly watchersMax?: number;
 }
 
 export interface RunningControlPlane {
@@ -48,20 +52,25 @@ export async function startControlPlane({
   storeUrl,
   logger,
   clock,
+  workerFile,
+  watchersMax,
 }: ControlPlaneOptions): Promise<RunningControlPlane> {
   const api = parseLoopback(listen, 'API');
   const pushAt = parseLoopback(pushAddress, 'push port');
   const open: Partial<Open> = {};
   try {
-    const store = await openStore(storeUrl, clock);
+    const store = await openStore(storeUrl, clock, logger);
     open.store = store;
     const world = new World(store);
     open.world = world;
-    const pool = new DecisionPool({ onError: (error) => logger.error({ error: String(error) }, 'a worker failed') });
+    const pool = new DecisionPool({
+      ...(workerFile === undefined ? {} : { workerFile }),
+      onError: (error) => logger.error({ error: String(error) }, 'a worker failed'),
+    });
     open.pool = pool;
     const push = await startPush({ store, ...pushAt, clock, logger });
     open.push = push;
-    const watchers = new Watchers(store);
+    const watchers = new Watchers({ store, clock, ...(watchersMax === undefined ? {} : { watchersMax }) });
     open.watchers = watchers;
     const changes = new Changes({ store, world, clock, compile: (units) => pool.compile(units) });
     const server = await startApi({
@@ -77,9 +86,19 @@ export async function startControlPlane({
       logger,
     });
     open.server = server;
-    return { api: server.address, push: push.address, close: () => closeAll(open) };
+    let closing: Promise<void> | null = null;
+    return {
+      api: server.address,
+      push: push.address,
+      close: () => {
+        closing ??= closeAll(open);
+        return closing;
+      },
+    };
   } catch (error) {
-    await closeAll(open);
+    await closeAll(open).catch((failure: unknown) =>
+      logger.error({ error: String(failure) }, 'what had started could not be ended'),
+    );
     throw error;
   }
 }
@@ -93,19 +112,28 @@ interface Open {
   server: RunningApi;
 }
 
-/** Streams end first, then whoever waits for sidecars is answered, so that no connection is left to hold up the server. */
+/**
+ * Streams end first, then whoever waits for sidecars is answered, so that no connection is left to hold up the server. What fails to
+ * end does not keep the others from it.
+ */
 async function closeAll({ store, world, pool, push, watchers, server }: Partial<Open>): Promise<void> {
-  watchers?.close();
-  await push?.close();
-  await server?.close();
-  await pool?.close();
-  world?.close();
-  await store?.close();
+  const failures: unknown[] = [];
+  for (const part of [watchers, push, server, pool, world, store]) {
+    try {
+      await part?.close();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
 }
 
-function openStore(url: string, clock: StoreClock): Promise<Store> {
+async function openStore(url: string, clock: StoreClock, logger: Logger): Promise<Store> {
   const [, driver, rest] = /^([a-z]+):(.+)$/.exec(url) ?? [];
-  if (driver === 'embedded' && rest !== undefined) return openEmbeddedStore({ directory: rest, clock });
+  if (driver === 'embedded' && rest !== undefined) {
+    const onBackgroundError = (error: Error) => logger.error({ error: error.message }, 'the store failed');
+    return openEmbeddedStore({ directory: rest, clock, onBackgroundError });
+  }
   if (driver === 'etcd')
     throw new ControlPlaneError('bad-store', 'A store on etcd is not there yet: use embedded:DIR.');
   throw new ControlPlaneError('bad-store', `The store ${url} is not understood: use embedded:DIR.`);

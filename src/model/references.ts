@@ -4,6 +4,7 @@
  */
 import type { Problem } from './problem.ts';
 import { type HTTPRoute, namespaceOf, type Resource, type Service, type TrafficPolicy } from './resources.ts';
+import { qualifiedNames } from './service-names.ts';
 
 /** Groups that mean Weft's Service. */
 const serviceGroups: ReadonlySet<string> = new Set(['', 'weft.mesh']);
@@ -13,9 +14,14 @@ const nameOf = (resource: Resource) => `${resource.kind} ${namespaceOf(resource)
 export function checkReferences(objects: Iterable<Resource>): Problem[] {
   const all = [...objects];
   const services = new Map<string, Service>();
+  const owners: NameOwners = new Map();
   const routes = new Set<string>();
   for (const object of all) {
-    if (object.kind === 'Service') services.set(`${namespaceOf(object)}/${object.metadata.name}`, object);
+    if (object.kind === 'Service') {
+      const key = `${namespaceOf(object)}/${object.metadata.name}`;
+      services.set(key, object);
+      addOwnNames(object, key, owners);
+    }
     if (object.kind === 'HTTPRoute') routes.add(`${namespaceOf(object)}/${object.metadata.name}`);
   }
   const problems: Problem[] = [];
@@ -24,7 +30,7 @@ export function checkReferences(objects: Iterable<Resource>): Problem[] {
   for (const object of all) {
     if (object.kind === 'HTTPRoute') {
       checkRoute(object, services, problems);
-      checkHostnames(object, services, claims, problems);
+      checkHostnames(object, owners, claims, problems);
     }
     if (object.kind === 'TrafficPolicy') checkPolicy(object, services, routes, policed, problems);
   }
@@ -88,9 +94,21 @@ function checkServiceRef(
     problems.push({ object, path: `${path}.port`, message: `is ${ref.port}, but Service ${key} has port ${port}` });
 }
 
+/** The Services that are called by a name without any route: a short name may be one of several namespaces. `NAMESPACE/NAME` of each. */
+type NameOwners = Map<string, string[]>;
+
+function addOwnNames(service: Service, key: string, owners: NameOwners): void {
+  const { name } = service.metadata;
+  for (const own of [name, ...qualifiedNames(name, namespaceOf(service))]) {
+    const known = owners.get(own);
+    if (known === undefined) owners.set(own, [key]);
+    else known.push(key);
+  }
+}
+
 function checkHostnames(
   route: HTTPRoute,
-  services: ReadonlyMap<string, Service>,
+  owners: NameOwners,
   claims: Map<string, { readonly service: string; readonly by: HTTPRoute }>,
   problems: Problem[],
 ): void {
@@ -98,9 +116,7 @@ function checkHostnames(
   const parents = new Set(route.spec.parentRefs.map((ref) => `${ref.namespace ?? namespaceOf(route)}/${ref.name}`));
   route.spec.hostnames?.forEach((hostname, i) => {
     const path = `spec.hostnames[${i}]`;
-    const ownNames = [...services.values()].filter((service) => isNameOf(hostname, service));
-    for (const service of ownNames) {
-      const key = `${namespaceOf(service)}/${service.metadata.name}`;
+    for (const key of owners.get(hostname) ?? []) {
       if (!parents.has(key))
         problems.push({
           object,
@@ -119,11 +135,6 @@ function checkHostnames(
         });
     }
   });
-}
-
-function isNameOf(hostname: string, service: Service): boolean {
-  const { name } = service.metadata;
-  return hostname === name || hostname === `${name}.${namespaceOf(service)}`;
 }
 
 function checkPolicy(

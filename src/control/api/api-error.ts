@@ -9,6 +9,7 @@ export type ApiErrorCode =
   | 'not-found'
   | 'method-not-allowed'
   | 'conflict'
+  | 'idempotency-key-reused'
   | 'revision-gone'
   | 'too-large'
   | 'unsupported-media-type'
@@ -24,6 +25,7 @@ const titles: Readonly<Record<ApiErrorCode, readonly [status: number, title: str
   'not-found': [404, 'Not found'],
   'method-not-allowed': [405, 'The method is not allowed here'],
   conflict: [412, 'The object was changed meanwhile'],
+  'idempotency-key-reused': [422, 'The idempotency key was used for another change'],
   'revision-gone': [410, 'That revision is no longer kept'],
   'too-large': [413, 'The request is too large'],
   'unsupported-media-type': [415, 'The body must be application/json'],
@@ -77,11 +79,19 @@ export function changeError(outcome: Exclude<ChangeOutcome, { tag: 'done' }>): A
       return new ApiError(
         'conflict',
         `${describe(object)} ${is}, not ${expected === 0 ? 'absent' : `at ${expected}`}: read it again and repeat the change.`,
-        { expected, actual },
+        { object: describe(object), expected, actual },
       );
     }
     case 'missing':
       return new ApiError('not-found', `${describe(outcome.object)} does not exist.`);
+    case 'reused-id':
+      return new ApiError(
+        'idempotency-key-reused',
+        `Nothing was changed: this Idempotency-Key made revision ${outcome.revision}, which changed something else. Use a new one for each change.`,
+        { revision: outcome.revision },
+      );
+    case 'unavailable':
+      return new ApiError('unavailable', `Nothing was changed: ${outcome.reason}. Send the change again.`);
     default:
       return outcome satisfies never;
   }

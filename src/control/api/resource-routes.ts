@@ -3,14 +3,13 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { limits } from '../../model/limits.ts';
-import type { Problem } from '../../model/problem.ts';
-import { defaultNamespace, type Kind, keyOf, kinds, type ObjectKey, type Resource } from '../../model/resources.ts';
-import { validateResource } from '../../model/validate.ts';
-import { asShown, type Changes, type ObjectName, type WantedChange, type WantedObject } from '../change.ts';
+import { type Kind, keyOf, kinds, type ObjectKey, type Resource } from '../../model/resources.ts';
+import { asShown, type ChangeResult, type Changes, type WantedChange, type WantedObject } from '../change.ts';
 import type { AppliedReport, Fleet } from '../fleet.ts';
 import type { World } from '../world.ts';
 import { ApiError, changeError } from './api-error.ts';
 import * as schemas from './schemas.ts';
+import { keptHeader, wantedByDelete, wantedByPut, wantedByTransaction } from './wanted-objects.ts';
 import type { Watchers } from './watch.ts';
 
 export interface ResourceRooms {
@@ -40,7 +39,14 @@ export function addResourceRoutes(app: FastifyInstance, rooms: ResourceRooms): v
   addTransactions(app, rooms);
   app.get<{ Querystring: ListQuery }>(
     '/v1/watch',
-    { schema: { summary: 'Watch all kinds: server-sent events', querystring: schemas.WatchQuery, tags: ['watch'] } },
+    {
+      schema: {
+        summary: 'Watch all kinds: server-sent events',
+        querystring: schemas.WatchQuery,
+        response: { 200: schemas.Events, ...schemas.refused(400, 410, 503) },
+        tags: ['watch'],
+      },
+    },
     (request, reply) =>
       rooms.watchers.watch(reply, { kind: null, namespace: null, from: revisionOf(request.query.from) }),
   );
@@ -57,15 +63,18 @@ function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet
       schema: {
         summary: `List or (watch=1) watch every ${kind}`,
         querystring: schemas.NamespaceQuery,
-        response: { 200: list },
+        response: {
+          200: { content: { 'application/json': { schema: list }, ...schemas.Events.content } },
+          ...schemas.refused(400, 410, 503),
+        },
         tags,
       },
     },
     (request, reply) => {
       const { namespace = null, watch, from } = request.query;
-      if (watch === '1' || watch === 'true') return watchers.watch(reply, { kind, namespace, from: revisionOf(from) });
+      if (watch !== undefined) return watchers.watch(reply, { kind, namespace, from: revisionOf(from) });
       return reply.send({
-        items: world.list(kind, namespace).map((resource) => asShown(resource, world)),
+        items: world.list(kind, namespace).map((resource) => asShown(resource, world.revisionOf(keyOf(resource)))),
         revision: world.revision,
       });
     },
@@ -77,7 +86,7 @@ function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet
       schema: {
         summary: `Read a ${kind}`,
         params: schemas.ObjectParams,
-        response: { 200: schema, 404: schemas.Problem },
+        response: { 200: schema, ...schemas.refused(404) },
         tags,
       },
     },
@@ -86,7 +95,8 @@ function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet
       const resource = world.get(key);
       if (resource === null)
         throw new ApiError('not-found', `${kind} ${request.params.namespace}/${request.params.name} does not exist.`);
-      return reply.header('etag', `"${world.revisionOf(key)}"`).send(asShown(resource, world));
+      const revision = world.revisionOf(key);
+      return reply.header('etag', `"${revision}"`).send(asShown(resource, revision));
     },
   );
 
@@ -99,22 +109,21 @@ function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet
         params: schemas.ObjectParams,
         querystring: schemas.WriteQuery,
         body: schema,
-        response: { 200: schema, 201: schema, 412: schemas.Problem, 422: schemas.Problem },
+        response: { 200: schema, 201: schema, ...schemas.refusedWrite },
         tags,
       },
     },
     async (request, reply) => {
-      const resource = objectOf(request.body, kind, request.params);
-      const expected = expectedByHeaders(request) ?? expectedByBody(resource);
-      const { revision, results } = await make(changes, request, [{ resource, expected }], '');
+      const wanted = wantedByPut(request, { kind, ...request.params });
+      const { revision, results, resources } = await make(changes, request, [wanted], '');
       await waitIfAsked(fleet, request.query, revision, results);
-      const [result] = results;
-      const key = keyOf(resource);
-      const shown = asShown(world.get(key) ?? resource, world);
+      const [result] = results as readonly [ChangeResult];
+      const [resource] = resources as readonly [Resource];
+      if (isDryRun(request.query)) return reply.send(asShown(resource, result.revision));
       return reply
-        .code(result!.action === 'created' ? 201 : 200)
-        .header('etag', `"${result!.revision}"`)
-        .send(shown);
+        .code(result.action === 'created' ? 201 : 200)
+        .header('etag', `"${result.revision}"`)
+        .send(asShown(resource, result.revision));
     },
   );
 
@@ -125,14 +134,14 @@ function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet
         summary: `Delete a ${kind}`,
         params: schemas.ObjectParams,
         querystring: schemas.WriteQuery,
-        response: { 200: schemas.TransactionResult, 404: schemas.Problem },
+        response: { 200: schemas.TransactionResult, ...schemas.refusedWrite },
         tags,
       },
     },
     async (request, reply) => {
-      const remove: ObjectName = { kind, ...request.params };
-      const made = await make(changes, request, [{ remove, expected: expectedByHeaders(request) }], '');
-      return reply.send({ ...made, ...(await waitIfAsked(fleet, request.query, made.revision, made.results)) });
+      const wanted = wantedByDelete(request, { kind, ...request.params });
+      const { revision, results } = await make(changes, request, [wanted], '');
+      return reply.send({ revision, results, ...(await waitIfAsked(fleet, request.query, revision, results)) });
     },
   );
 }
@@ -146,30 +155,41 @@ function addTransactions(app: FastifyInstance, { changes, fleet }: ResourceRooms
         summary: 'Several objects, one revision or none',
         querystring: schemas.WriteQuery,
         body: schemas.Transaction,
-        response: { 200: schemas.TransactionResult, 412: schemas.Problem, 422: schemas.Problem, 504: schemas.Problem },
+        response: { 200: schemas.TransactionResult, ...schemas.refusedWrite },
         tags: ['transactions'],
       },
     },
     async (request, reply) => {
-      const { objects, message } = transactionOf(request.body);
-      const made = await make(changes, request, objects, message);
-      return reply.send({ ...made, ...(await waitIfAsked(fleet, request.query, made.revision, made.results)) });
+      const { objects, message } = wantedByTransaction(request.body);
+      const { revision, results } = await make(changes, request, objects, message);
+      return reply.send({ revision, results, ...(await waitIfAsked(fleet, request.query, revision, results)) });
     },
   );
 }
 
 async function make(changes: Changes, request: FastifyRequest, objects: readonly WantedObject[], message: string) {
-  const { dryRun } = request.query as WriteQuery;
+  const query = request.query as WriteQuery;
+  // Refused before anything is written.
+  timeoutMsOf(query);
   const wanted: WantedChange = {
     objects,
     message,
-    who: header(request, 'weft-actor') ?? 'anonymous',
-    requestId: header(request, 'idempotency-key') ?? randomUUID(),
-    isDryRun: dryRun === '1' || dryRun === 'true',
+    who: keptHeader(request, 'weft-actor') ?? 'anonymous',
+    requestId: keptHeader(request, 'idempotency-key') ?? randomUUID(),
+    isDryRun: isDryRun(query),
   };
   const outcome = await changes.make(wanted);
   if (outcome.tag !== 'done') throw changeError(outcome);
-  return { revision: outcome.revision, results: outcome.results };
+  return outcome;
+}
+
+const isDryRun = ({ dryRun }: WriteQuery): boolean => dryRun !== undefined;
+
+function timeoutMsOf({ timeoutMs }: WriteQuery): number {
+  const ms = Number(timeoutMs ?? limits.waitAppliedMs);
+  if (ms > limits.waitAppliedMsMax)
+    throw new ApiError('bad-request', `timeoutMs may be ${limits.waitAppliedMsMax} at most, not ${ms}.`);
+  return ms;
 }
 
 /** Answers only when it is so; otherwise says who is missing, and that the change is committed all the same. */
@@ -179,9 +199,8 @@ async function waitIfAsked(
   revision: number,
   results: unknown,
 ): Promise<{ readonly applied?: AppliedReport }> {
-  if (query.wait !== 'applied' || query.dryRun !== undefined) return {};
-  const timeoutMs = Math.min(Number(query.timeoutMs ?? limits.waitAppliedMs), limits.waitAppliedMsMax);
-  const applied = await fleet.waitApplied(revision, timeoutMs);
+  if (query.wait !== 'applied' || isDryRun(query)) return {};
+  const applied = await fleet.waitApplied(revision, timeoutMsOf(query));
   const behind = applied.missing.length + applied.refused.length;
   if (behind === 0) return { applied };
   throw new ApiError(
@@ -196,104 +215,4 @@ async function waitIfAsked(
   );
 }
 
-// --- What was asked --------------------------------------------------------------------------------------------------------------
-
-function objectOf(body: unknown, kind: Kind, { namespace, name }: ObjectParams): Resource {
-  const judged = validateResource(body);
-  if ('problems' in judged) throw new ApiError('invalid', 'Nothing was changed.', { problems: judged.problems });
-  const { resource } = judged;
-  const mismatch = (path: string, is: string, should: string): never => {
-    throw new ApiError('invalid', 'Nothing was changed.', {
-      problems: [{ path, message: `is ${is}, but the address says ${should}` }],
-    });
-  };
-  if (resource.kind !== kind) mismatch('kind', resource.kind, kind);
-  if (resource.metadata.name !== name) mismatch('metadata.name', resource.metadata.name, name);
-  if (resource.metadata.namespace !== undefined && resource.metadata.namespace !== namespace)
-    mismatch('metadata.namespace', resource.metadata.namespace, namespace);
-  // The address has not been through the schema, and what is written takes its namespace from there.
-  const placed = validateResource({ ...resource, metadata: { ...resource.metadata, namespace } });
-  if ('problems' in placed) throw new ApiError('invalid', 'Nothing was changed.', { problems: placed.problems });
-  return placed.resource;
-}
-
-function transactionOf(body: unknown): { readonly objects: readonly WantedObject[]; readonly message: string } {
-  if (typeof body !== 'object' || body === null || Array.isArray(body))
-    throw new ApiError('bad-request', 'The body must be an object with apply, delete, or both.');
-  const { apply = [], delete: remove = [], message = '', ...unknown } = body as Record<string, unknown>;
-  const problems: Problem[] = Object.keys(unknown).map((field) => ({
-    path: field,
-    message: 'unknown field (known: apply, delete, message)',
-  }));
-  if (!Array.isArray(apply)) problems.push({ path: 'apply', message: 'must be a list of resources' });
-  if (!Array.isArray(remove)) problems.push({ path: 'delete', message: 'must be a list of { kind, namespace, name }' });
-  if (typeof message !== 'string' || message.length > messageCharsMax)
-    problems.push({ path: 'message', message: `must be a text of at most ${messageCharsMax} characters` });
-  const objects: WantedObject[] = [];
-  const applied: unknown[] = Array.isArray(apply) ? apply : [];
-  const removed: unknown[] = Array.isArray(remove) ? remove : [];
-  if (applied.length + removed.length > limits.transactionObjectsMax)
-    throw new ApiError('too-large', `A transaction may have ${limits.transactionObjectsMax} objects.`);
-  for (const [i, value] of applied.entries()) {
-    const judged = validateResource(value);
-    if ('resource' in judged) objects.push({ resource: judged.resource, expected: expectedByBody(judged.resource) });
-    else
-      problems.push(
-        ...judged.problems.map((problem) => ({
-          ...problem,
-          path: problem.path === '' ? `apply[${i}]` : `apply[${i}].${problem.path}`,
-        })),
-      );
-  }
-  for (const [i, value] of removed.entries()) {
-    const named = removalOf(value);
-    if (typeof named === 'string') problems.push({ path: `delete[${i}]`, message: named });
-    else objects.push(named);
-  }
-  if (problems.length > 0) throw new ApiError('invalid', 'Nothing was changed.', { problems });
-  if (objects.length === 0) throw new ApiError('bad-request', 'The transaction has no objects.');
-  return { objects, message: message as string };
-}
-
-const messageCharsMax = 1024;
-
-function removalOf(value: unknown): WantedObject | string {
-  if (typeof value !== 'object' || value === null) return 'must be { kind, namespace, name }';
-  const { kind, namespace = defaultNamespace, name, resourceVersion } = value as Record<string, unknown>;
-  if (typeof kind !== 'string' || !Object.hasOwn(kinds, kind))
-    return `kind must be one of ${Object.keys(kinds).join(', ')}`;
-  if (typeof name !== 'string' || typeof namespace !== 'string') return 'name and namespace must be texts';
-  if (resourceVersion !== undefined && !/^\d{1,15}$/.test(String(resourceVersion)))
-    return 'resourceVersion must be a revision';
-  return {
-    remove: { kind: kind as Kind, namespace, name },
-    expected: resourceVersion === undefined ? null : Number(resourceVersion),
-  };
-}
-
-/** `If-Match: "12"` (or 12), `If-None-Match: *` (RFC 9110 section 13.1); null when neither is there. */
-function expectedByHeaders(request: FastifyRequest): number | null {
-  const match = header(request, 'if-match');
-  const noneMatch = header(request, 'if-none-match');
-  if (match !== undefined && noneMatch !== undefined)
-    throw new ApiError('bad-request', 'If-Match and If-None-Match exclude each other.');
-  if (noneMatch !== undefined) {
-    if (noneMatch.trim() !== '*')
-      throw new ApiError('bad-request', 'If-None-Match takes * only: the object must not exist.');
-    return 0;
-  }
-  if (match === undefined) return null;
-  const revision = /^\s*"?(\d{1,15})"?\s*$/.exec(match)?.[1];
-  if (revision === undefined)
-    throw new ApiError('bad-request', `If-Match takes one revision, such as "12", not ${match.slice(0, 80)}.`);
-  return Number(revision);
-}
-
-const expectedByBody = ({ metadata }: Resource): number | null =>
-  metadata.resourceVersion === undefined ? null : Number(metadata.resourceVersion);
 const revisionOf = (text: string | undefined): number | null => (text === undefined ? null : Number(text));
-
-function header(request: FastifyRequest, name: string): string | undefined {
-  const value = request.headers[name];
-  return Array.isArray(value) ? value.join(', ') : value;
-}

@@ -1,5 +1,6 @@
 /** The shapes of the API's questions and answers, for /openapi.json. Resources have theirs in model/resources.ts. */
 import Type from 'typebox';
+import { limits } from '../../model/limits.ts';
 import { HTTPRoute, kinds, Service, TrafficPolicy } from '../../model/resources.ts';
 
 const loose = { additionalProperties: true } as const;
@@ -118,22 +119,70 @@ export const Revisions = Type.Object({
   ),
 });
 
-export const NamespaceQuery = Type.Object({
-  namespace: Type.Optional(Type.String()),
-  watch: Type.Optional(Type.String()),
-  from: Type.Optional(Type.String({ pattern: '^[0-9]{1,15}$' })),
-});
-export const WatchQuery = Type.Object({ from: Type.Optional(Type.String({ pattern: '^[0-9]{1,15}$' })) });
-export const WriteQuery = Type.Object({
-  wait: Type.Optional(
-    Type.Unsafe<'applied'>({
-      type: 'string',
-      enum: ['applied'],
-      description: 'answer when every sidecar concerned has the change in force',
-    }),
-  ),
-  timeoutMs: Type.Optional(Type.String({ pattern: '^[0-9]{1,7}$' })),
-  dryRun: Type.Optional(Type.Unsafe<'1'>({ type: 'string', enum: ['1', 'true'] })),
-});
+// Closed: a misspelt dryRun must not write.
+const closed = { additionalProperties: false } as const;
+const revision = Type.String({ pattern: '^[0-9]{1,15}$', description: 'a revision' });
+export const NamespaceQuery = Type.Object(
+  {
+    namespace: Type.Optional(Type.String()),
+    watch: Type.Optional(Type.Unsafe<'1'>({ type: 'string', enum: ['1', 'true'] })),
+    from: Type.Optional(revision),
+  },
+  closed,
+);
+export const WatchQuery = Type.Object({ from: Type.Optional(revision) }, closed);
+export const WriteQuery = Type.Object(
+  {
+    wait: Type.Optional(
+      Type.Unsafe<'applied'>({
+        type: 'string',
+        enum: ['applied'],
+        description: 'answer when every sidecar concerned has the change in force',
+      }),
+    ),
+    timeoutMs: Type.Optional(
+      Type.String({
+        pattern: '^[0-9]{1,7}$',
+        description: `how long wait=applied waits, in milliseconds, ${limits.waitAppliedMsMax} at most`,
+      }),
+    ),
+    dryRun: Type.Optional(
+      Type.Unsafe<'1'>({ type: 'string', enum: ['1', 'true'], description: 'judge the change, and write nothing' }),
+    ),
+  },
+  closed,
+);
 export const ObjectParams = Type.Object({ namespace: Type.String(), name: Type.String() });
-export const LimitQuery = Type.Object({ limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,3}$' })) });
+export const LimitQuery = Type.Object(
+  { limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,3}$', description: 'a number, 1 to 9999' })) },
+  closed,
+);
+
+const problemReply = (description: string) => ({
+  description,
+  content: { 'application/problem+json': { schema: Problem } },
+});
+const refusals = {
+  400: problemReply('the request cannot be understood'),
+  404: problemReply('the object does not exist'),
+  410: problemReply('the revision to watch from is no longer kept: list the objects, then watch from there'),
+  412: problemReply('an object is not at the revision that was expected of it'),
+  413: problemReply('the body is too large'),
+  415: problemReply('the body is not application/json'),
+  422: problemReply('the configuration would not be valid; `problems` says where and why'),
+  500: problemReply('the control plane failed'),
+  503: problemReply('not now: send it again'),
+  504: problemReply('committed, but not in force everywhere in time; `missing` and `refused` name the sidecars'),
+} as const;
+type Refused = keyof typeof refusals;
+
+/** The refusals that an address may answer with, for its `response`. */
+export const refused = (...statuses: readonly Refused[]) =>
+  Object.fromEntries(statuses.map((status) => [status, refusals[status]])) as Partial<typeof refusals>;
+export const refusedWrite = refused(400, 404, 412, 413, 415, 422, 500, 503, 504);
+
+/** Server-sent events. */
+export const Events = {
+  description: 'events put, delete and revision; the id of a revision is where to resume',
+  content: { 'text/event-stream': { schema: Type.String() } },
+};

@@ -1,13 +1,21 @@
 /** The REST server: one place for limits, errors as problems, and /openapi.json. */
 
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import swagger from '@fastify/swagger';
 import { Ajv } from 'ajv';
-import { type FastifyError, type FastifyInstance, fastify } from 'fastify';
+import {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifySchemaValidationError,
+  fastify,
+} from 'fastify';
 import { kinds } from '../../model/resources.ts';
 import { version } from '../../model/version.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import { StoreError } from '../store/store-error.ts';
 import { ApiError } from './api-error.ts';
+import { parseJsonBody } from './json-body.ts';
 import { addResourceRoutes, type ResourceRooms } from './resource-routes.ts';
 import { addStatusRoutes, type StatusRooms } from './status-routes.ts';
 
@@ -51,8 +59,16 @@ async function buildApi(rooms: ApiRooms): Promise<FastifyInstance> {
     requestTimeout: requestTimeoutMs,
     routerOptions: { maxParamLength: 300 },
     http: { headersTimeout: headersTimeoutMs },
+    frameworkErrors: (error, _request, reply) => sendProblem(reply, toApiError(error)),
+    clientErrorHandler: refuseMalformed,
   });
   app.server.maxConnections = connectionsMax;
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, parsed) => {
+    // Clients that name a content type with every request have nothing to say with this one.
+    if (body === '' && request.method === 'DELETE') parsed(null, undefined);
+    else parsed(null, parseJsonBody(body));
+  });
   const ajv = new Ajv({ allErrors: true, strict: false });
   // Bodies are judged by model/validate.ts, which the command line uses too; schemas of bodies and answers are documentation.
   app.setValidatorCompiler(({ schema, httpPart }) =>
@@ -63,7 +79,7 @@ async function buildApi(rooms: ApiRooms): Promise<FastifyInstance> {
     const problem = toApiError(error);
     if (problem.status >= 500 && problem.code === 'internal-error')
       rooms.logger.error({ error: String(error.stack ?? error) }, 'a request to the API failed');
-    void reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem.reply));
+    sendProblem(reply, problem);
   });
   app.setNotFoundHandler((request, reply) => {
     const allowed = methodsOf(request.url);
@@ -93,41 +109,73 @@ async function buildApi(rooms: ApiRooms): Promise<FastifyInstance> {
   return app;
 }
 
+function sendProblem(reply: FastifyReply, { status, reply: problem }: ApiError): void {
+  void reply.code(status).type('application/problem+json').send(JSON.stringify(problem));
+}
+
+/** What is no HTTP never reaches a route. */
+function refuseMalformed(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (!socket.writable) return;
+  const [status, detail] = malformed[error.code ?? ''] ?? [
+    '400 Bad Request',
+    'This is not HTTP as this port speaks it.',
+  ];
+  const body = JSON.stringify(new ApiError('bad-request', detail).reply);
+  socket.end(
+    `HTTP/1.1 ${status}\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}
+
+const malformed: Readonly<Record<string, readonly [status: string, detail: string]>> = {
+  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'The head of the request is too large.'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request did not arrive in time.'],
+};
+
 /** Fastify's own refusals in the API's words; anything unknown is ours to mend. */
-function toApiError(error: FastifyError | ApiError): ApiError {
+function toApiError(error: FastifyError | ApiError | StoreError): ApiError {
   if (error instanceof ApiError) return error;
+  // Its messages say what to do.
+  if (error instanceof StoreError) return new ApiError('unavailable', error.message);
   if (error.validation !== undefined)
     return new ApiError(
       'bad-request',
-      `${error.validationContext}: ${error.validation.map(({ instancePath, message }) => `${instancePath.slice(1)} ${message}`.trim()).join('; ')}.`,
+      `${error.validationContext === 'querystring' ? 'The query' : 'The address'}: ${error.validation.map(explain).join('; ')}.`,
     );
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new ApiError('too-large', 'The body is larger than the limit of this address.');
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+    case 'FST_ERR_CTP_EMPTY_TYPE':
       return new ApiError('unsupported-media-type', 'Send JSON, with content-type: application/json.');
-    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
-      return new ApiError('bad-request', 'The body is empty, but content-type says that it is JSON.');
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return new ApiError('bad-request', 'The body is not as long as Content-Length says.');
+    case 'FST_ERR_BAD_URL':
+      return new ApiError('bad-request', 'The address has a % that is no escape.');
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return new ApiError('not-found', 'There is nothing with a name as long as this one.');
     default:
       break;
   }
-  if (error.statusCode === 400)
-    return new ApiError(
-      'bad-request',
-      `The body is not valid JSON: ${error.cause instanceof Error ? error.cause.message : error.message}.`,
-    );
+  if (error.statusCode === 400) return new ApiError('bad-request', error.message);
   if (error.statusCode === 413) return new ApiError('too-large', error.message);
   return new ApiError('internal-error', 'Its log says more.');
+}
+
+function explain({ instancePath, keyword, params, message }: FastifySchemaValidationError): string {
+  const field = instancePath.slice(1);
+  if (keyword === 'additionalProperties') return `${params.additionalProperty} is not known here`;
+  if (keyword === 'enum') return `${field} must be ${[params.allowedValues].flat().join(' or ')}`;
+  return `${field} ${message}`.trim();
 }
 
 const collections = Object.values(kinds)
   .map(({ collection }) => collection)
   .join('|');
 const known: readonly (readonly [RegExp, readonly string[]])[] = [
-  [new RegExp(`^/v1/(${collections})/[^/]+/[^/]+$`), ['GET', 'PUT', 'DELETE']],
-  [new RegExp(`^/v1/(${collections}|watch|sidecars|stats|bootstrap|status|revisions)$`), ['GET']],
+  [new RegExp(`^/v1/(${collections})/[^/]+/[^/]+$`), ['GET', 'HEAD', 'PUT', 'DELETE']],
+  [new RegExp(`^/v1/(${collections}|watch|sidecars|stats|bootstrap|status|revisions)$`), ['GET', 'HEAD']],
   [/^\/v1\/transactions$/, ['POST']],
-  [/^\/(healthz|openapi\.json)$/, ['GET']],
+  [/^\/(healthz|openapi\.json)$/, ['GET', 'HEAD']],
 ];
 
 function methodsOf(url: string): readonly string[] | null {

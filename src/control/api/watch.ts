@@ -7,12 +7,19 @@ import type { ServerResponse } from 'node:http';
 import type { FastifyReply } from 'fastify';
 import { limits } from '../../model/limits.ts';
 import type { Kind, Resource } from '../../model/resources.ts';
-import type { Revision, Store } from '../store/store.ts';
+import type { Revision, Store, StoreClock } from '../store/store.ts';
 import { ApiError } from './api-error.ts';
 
-/** A reader that is this far behind is told to begin anew instead of being waited for. */
-const unsentBytesMax = 1024 * 1024;
 const heartbeatMs = 15_000;
+
+export interface WatchersOptions {
+  readonly store: Store;
+  readonly clock: StoreClock;
+  /** Default `limits.watchersMax`. */
+  readonly watchersMax?: number;
+  /** A reader that is this far behind is told to begin anew instead of being waited for. Default 1 MiB. */
+  readonly unsentBytesMax?: number;
+}
 
 export interface WatchRequest {
   /** Null: all kinds. */
@@ -24,19 +31,28 @@ export interface WatchRequest {
 
 export class Watchers {
   readonly #store: Store;
+  readonly #clock: StoreClock;
+  readonly #watchersMax: number;
+  readonly #unsentBytesMax: number;
   readonly #open = new Map<ServerResponse, WatchRequest>();
+  /** Told to begin anew; until their connection ends they hold memory, and count. */
+  readonly #ending = new Set<ServerResponse>();
   readonly #unsubscribe: () => void;
-  readonly #heartbeat: NodeJS.Timeout;
+  #cancelHeartbeat: () => void;
 
-  constructor(store: Store) {
+  constructor({ store, clock, watchersMax = limits.watchersMax, unsentBytesMax = 1024 * 1024 }: WatchersOptions) {
     this.#store = store;
+    this.#clock = clock;
+    this.#watchersMax = watchersMax;
+    this.#unsentBytesMax = unsentBytesMax;
     this.#unsubscribe = store.subscribe((event) => {
-      if (event.tag === 'revision')
-        for (const [response, request] of this.#open) this.#send(response, eventsOf(event.revision, request));
+      if (event.tag === 'revision') this.#publish(event.revision);
     });
-    this.#heartbeat = setInterval(() => {
+    const beat = () => {
+      this.#cancelHeartbeat = clock.after(heartbeatMs, beat);
       for (const response of this.#open.keys()) this.#send(response, ': still here\n\n');
-    }, heartbeatMs).unref();
+    };
+    this.#cancelHeartbeat = clock.after(heartbeatMs, beat);
   }
 
   get count(): number {
@@ -45,8 +61,8 @@ export class Watchers {
 
   /** Takes over the reply. @throws ApiError when there are too many, or when `from` is no longer kept. */
   watch(reply: FastifyReply, request: WatchRequest): void {
-    if (this.#open.size >= limits.watchersMax)
-      throw new ApiError('too-many-watchers', `There are ${limits.watchersMax} watchers already.`);
+    if (this.#open.size + this.#ending.size >= this.#watchersMax)
+      throw new ApiError('too-many-watchers', `There are ${this.#watchersMax} watchers already.`);
     const newest = this.#store.revision;
     const from = request.from ?? newest;
     if (from > newest) throw new ApiError('bad-request', `Revision ${from} is in the future: the newest is ${newest}.`);
@@ -63,9 +79,15 @@ export class Watchers {
       'cache-control': 'no-store',
       'x-accel-buffering': 'no',
     });
+    // HEAD asks what GET would answer, and not for the stream.
+    if (reply.request.method === 'HEAD') {
+      response.end();
+      return;
+    }
     this.#open.set(response, request);
     response.once('close', () => this.#open.delete(response));
-    response.on('error', () => this.#open.delete(response));
+    // What breaks a connection also closes it.
+    response.on('error', () => {});
     this.#send(
       response,
       `event: revision\nid: ${from}\ndata: {"revision":${from}}\n\n${missed.map((revision) => eventsOf(revision, request)).join('')}`,
@@ -75,19 +97,41 @@ export class Watchers {
   /** Ends all of them. */
   close(): void {
     this.#unsubscribe();
-    clearInterval(this.#heartbeat);
+    this.#cancelHeartbeat();
     for (const response of this.#open.keys()) response.end();
+    for (const response of this.#ending) response.destroy();
     this.#open.clear();
   }
 
-  #send(response: ServerResponse, text: string): void {
-    if (text === '') return;
-    if (response.writableLength > unsentBytesMax) {
-      this.#open.delete(response);
-      response.end('event: relist\ndata: {"code":"too-slow"}\n\n');
-      return;
+  #publish(revision: Revision): void {
+    // Most watch the same things: what they are sent is put together once.
+    const texts = new Map<string, string>();
+    for (const [response, request] of this.#open) {
+      const scope = `${request.kind ?? ''}/${request.namespace ?? ''}`;
+      let text = texts.get(scope);
+      if (text === undefined) {
+        text = eventsOf(revision, request);
+        texts.set(scope, text);
+      }
+      this.#send(response, text);
     }
-    response.write(text);
+  }
+
+  #send(response: ServerResponse, text: string): void {
+    if (response.writableLength > this.#unsentBytesMax) this.#endSlow(response);
+    else response.write(text);
+  }
+
+  /** It may read to the end and come back; if it does not read at all, its connection must not stay. */
+  #endSlow(response: ServerResponse): void {
+    this.#open.delete(response);
+    this.#ending.add(response);
+    const cancel = this.#clock.after(limits.slowReaderMs, () => response.destroy());
+    response.once('close', () => {
+      cancel();
+      this.#ending.delete(response);
+    });
+    response.end('event: relist\ndata: {"code":"too-slow"}\n\n');
   }
 }
 

@@ -107,6 +107,11 @@ class EmbeddedStore implements Store {
     return this.log.after(from, this.head);
   }
 
+  madeBy(requestId: string): Revision | null {
+    const made = this.log.revisionOf(requestId);
+    return made === null ? null : (this.revisionsAfter(made - 1)?.[0] ?? null);
+  }
+
   history(limit: number): readonly Revision[] {
     return this.log.newest(limit);
   }

@@ -55,6 +55,8 @@ export interface Store {
   commit(commit: Commit): Promise<CommitResult>;
   /** Revisions after `from`, oldest first, or null when some of them are no longer kept (relist then). */
   revisionsAfter(from: number): readonly Revision[] | null;
+  /** The revision that a commit with this request id made, while it is kept. */
+  madeBy(requestId: string): Revision | null;
   /** Newest first. */
   history(limit: number): readonly Revision[];
 

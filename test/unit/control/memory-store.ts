@@ -46,6 +46,11 @@ export class MemoryStore implements Store {
   leaseWrites = 0;
   /** Set to make the next lease write fail. */
   leaseFault: Error | null = null;
+  /** Set to make the next commits fail. */
+  commitFault: Error | null = null;
+  /** Runs once, right before the next commit: somebody else who writes meanwhile. */
+  beforeCommit: (() => Promise<unknown>) | null = null;
+  readonly #madeBy = new Map<string, Revision>();
   readonly #objects = new Map<string, StoredObject>();
   readonly #leases = new Map<string, StoredLease & { cancel: () => void }>();
   readonly #listeners = new Set<(event: StoreEvent) => void>();
@@ -63,7 +68,13 @@ export class MemoryStore implements Store {
     return this.#objects.values();
   }
 
-  async commit({ expect, changes, who, message, atMs }: Commit): Promise<CommitResult> {
+  async commit({ expect, changes, who, message, requestId, atMs }: Commit): Promise<CommitResult> {
+    const { beforeCommit } = this;
+    this.beforeCommit = null;
+    await beforeCommit?.();
+    if (this.commitFault !== null) throw this.commitFault;
+    const made = this.madeBy(requestId);
+    if (made !== null) return { tag: 'committed', revision: made.revision };
     for (const [key, expected] of expect) {
       const actual = this.#objects.get(key)?.revision ?? 0;
       if (actual !== expected) return { tag: 'conflict', key, expected, actual };
@@ -77,6 +88,7 @@ export class MemoryStore implements Store {
     });
     const revision = { revision: this.revision, who, message, atMs, changes: done };
     this.commits.push(revision);
+    if (requestId !== '') this.#madeBy.set(requestId, revision);
     this.#emit({ tag: 'revision', revision });
     return { tag: 'committed', revision: this.revision };
   }
@@ -94,6 +106,10 @@ export class MemoryStore implements Store {
 
   revisionsAfter(from: number): readonly Revision[] {
     return this.commits.filter(({ revision }) => revision > from);
+  }
+
+  madeBy(requestId: string): Revision | null {
+    return this.#madeBy.get(requestId) ?? null;
   }
 
   history(limit: number): readonly Revision[] {

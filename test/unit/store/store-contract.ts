@@ -91,11 +91,13 @@ export function storeContract(name: string, makeStore: (clock: ManualClock) => P
         expect(await store.commit(commit)).toEqual({ tag: 'committed', revision: 1 });
         expect(store.get('a')?.value).toBe('2');
         expect(store.revision).toBe(2);
+        expect(store.madeBy('same')).toMatchObject({ revision: 1, changes: [{ key: 'a', before: null, after: '1' }] });
       });
 
       it('does not remember a request that met a conflict', async () => {
         const commit = commitOf({ a: '1' }, { expect: new Map([['b', 1]]), requestId: 'again' });
         expect(await store.commit(commit)).toMatchObject({ tag: 'conflict' });
+        expect(store.madeBy('again')).toBe(null);
         await store.commit(commitOf({ b: '1' }));
         expect(await store.commit(commit)).toEqual({ tag: 'committed', revision: 2 });
       });
