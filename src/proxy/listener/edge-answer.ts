@@ -164,7 +164,7 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
 
   /** `bodyBytes` -1: chunked, or to an HTTP/1.0 client up to the end of the connection. False: it was refused and the connection cut. */
   private writeHead(bodyBytes: number): boolean {
-    const { status, reason, headers } = this.answer!;
+    const { status, reason, headers, hasBody } = this.answer!;
     if (!isFieldText(reason) || !areValid(headers)) {
       this.cut();
       return false;
@@ -172,6 +172,8 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     if (this.turn.isDraining) this.res.shouldKeepAlive = false;
     // RFC 9110 section 8.6: never with 204.
     const hasLength = bodyBytes >= 0 && status !== 204;
+    // Node throws for a Trailer field without chunks to carry trailers, and an app may announce what it never sends.
+    if (hasLength || !hasBody || this.req.httpVersionMinor === 0) dropTrailerField(headers);
     this.res.writeHead(status, reason, !hasLength ? headers : headers.concat('Content-Length', `${bodyBytes}`));
     return true;
   }
@@ -201,6 +203,11 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
 function areValid(headers: HeaderList): boolean {
   for (let i = 0; i < headers.length; i += 2) if (!isToken(headers[i]!) || !isFieldText(headers[i + 1]!)) return false;
   return true;
+}
+
+function dropTrailerField(headers: HeaderList): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2)
+    if (headers[i]!.length === 7 && headers[i]!.toLowerCase() === 'trailer') headers.splice(i, 2);
 }
 
 function pairsOf(list: HeaderList): [string, string][] {

@@ -20,6 +20,23 @@ const readBytesMax = 64 * 1024;
 /** Shared by all connections: libuv fills it and the callback empties it before anything else runs on this loop. */
 const readBuffer = Buffer.allocUnsafeSlow(readBytesMax);
 
+/**
+ * Outlives a failed write by a turn of the loop, in which what the endpoint sent before it closed is read. An endpoint may refuse a large
+ * upload and close with most of it unread; the kernel then resets the connection, and the next write would take the answer away.
+ */
+class EndpointSocket extends net.Socket {
+  private isWriteFailed = false;
+
+  override destroy(error?: NodeJS.ErrnoException): this {
+    if (error?.syscall !== 'write') return super.destroy(error);
+    if (this.isWriteFailed) return this;
+    this.isWriteFailed = true;
+    // The first of the two may run before the loop has polled.
+    setImmediate(() => setImmediate(() => super.destroy(error)));
+    return this;
+  }
+}
+
 export class Http1Connection {
   /** `performance.now()` of the start of the connect. */
   readonly startedAtMs: number;
@@ -41,12 +58,13 @@ export class Http1Connection {
     this.owner = owner;
     this.now = now;
     this.startedAtMs = startedAtMs;
-    this.socket = net.connect({
+    const options: net.TcpNetConnectOpts = {
       host,
       port,
       noDelay: true,
       onread: { buffer: readBuffer, callback: (bytes: number) => this.read(bytes) },
-    });
+    };
+    this.socket = new EndpointSocket(options).connect(options);
     this.socket.on('connect', () => this.connected());
     this.socket.on('end', () => this.lost(true, 'connect-failed'));
     this.socket.on('close', () => this.lost(false, 'connect-failed'));
