@@ -102,10 +102,12 @@ const article = (type: string): string =>
       ? `an ${type === 'array' ? 'array (a list)' : type}`
       : `a ${type}`;
 
-function show(value: unknown): string {
+/** A value as a message shows it: short, whatever it is. */
+export function show(value: unknown): string {
+  if (value === undefined) return 'missing';
   if (Array.isArray(value)) return 'a list';
   if (value !== null && typeof value === 'object') return 'an object';
-  const text = JSON.stringify(value) ?? 'nothing';
+  const text = JSON.stringify(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 

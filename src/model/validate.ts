@@ -12,7 +12,7 @@ import {
   type RouteRule,
   type Service,
 } from './resources.ts';
-import { formatPath, type SchemaProblem, schemaProblems } from './schema-problems.ts';
+import { formatPath, type SchemaProblem, schemaProblems, show } from './schema-problems.ts';
 
 export type Validated = { readonly resource: Resource } | { readonly problems: readonly SchemaProblem[] };
 type Keys = readonly (string | number)[];
@@ -30,7 +30,7 @@ export function judgeResource(value: unknown): Validated {
         {
           keys: kind === undefined ? [] : ['kind'],
           isKey: false,
-          message: `kind must be one of ${Object.keys(kinds).join(', ')}, not ${JSON.stringify(kind) ?? 'missing'}`,
+          message: `kind must be one of ${Object.keys(kinds).join(', ')}, not ${show(kind)}`,
         },
       ],
     };
@@ -42,7 +42,7 @@ export function judgeResource(value: unknown): Validated {
         {
           keys: apiVersion === undefined ? [] : ['apiVersion'],
           isKey: false,
-          message: `apiVersion of a ${kind} must be ${expected}, not ${JSON.stringify(apiVersion) ?? 'missing'}`,
+          message: `apiVersion of a ${kind} must be ${expected}, not ${show(apiVersion)}`,
         },
       ],
     };

@@ -13,7 +13,8 @@ export function parseJsonBody(text: string): unknown {
   } catch (error) {
     const { message } = error as SyntaxError;
     const offset = offsetOf(text, message);
-    const reason = message.replace(/ (in JSON )?at position \d+.*$/, '').slice(0, 200);
+    // The place is said better below, and with it nobody needs the quotation.
+    const reason = message.replace(offset === null ? '' : /( (in JSON )?at position \d+|, (\.\.\.)?").*$/s, '');
     throw new ApiError(
       'bad-request',
       `The body is not valid JSON: ${reason}${offset === null ? '' : ` (${placeOf(text, offset)})`}.`,

@@ -73,7 +73,7 @@ export function addStatusRoutes(
       schema: {
         summary: 'The newest revisions: who, when, what',
         querystring: schemas.LimitQuery,
-        response: { 200: schemas.Revisions },
+        response: { 200: schemas.Revisions, ...schemas.refused(400) },
         tags,
       },
     },

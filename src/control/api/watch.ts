@@ -78,6 +78,8 @@ export class Watchers {
       'content-type': 'text/event-stream',
       'cache-control': 'no-store',
       'x-accel-buffering': 'no',
+      // Nothing follows a stream on its connection.
+      connection: 'close',
     });
     // HEAD asks what GET would answer, and not for the stream.
     if (reply.request.method === 'HEAD') {
