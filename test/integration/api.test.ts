@@ -62,7 +62,9 @@ describe('bodies that cannot be read', () => {
         415,
         'unsupported-media-type',
       );
-    const text = await api.raw(`PUT ${cart} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}`);
+    const text = await api.raw(
+      `PUT ${cart} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}`,
+    );
     expect(text).toMatch(/^HTTP\/1\.1 415 .*"unsupported-media-type"/s);
     const utf8 = await api.put(cart, service('cart'), { 'content-type': 'application/json; charset=utf-8' });
     expect(utf8.status).toBe(201);
@@ -72,7 +74,7 @@ describe('bodies that cannot be read', () => {
     const note = (chars: number) => service('cart', {}, { annotations: { note: 'x'.repeat(chars) } });
     expectProblem(await api.put(cart, note(limits.objectBytesMax)), 413, 'too-large');
     const chunked = await api.raw(
-      `PUT ${cart} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n` +
+      `PUT ${cart} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n` +
         `100001\r\n${' '.repeat(0x100001)}\r\n0\r\n\r\n`,
     );
     expect(chunked).toMatch(/^HTTP\/1\.1 413 .*"too-large"/s);
@@ -87,7 +89,9 @@ describe('bodies that cannot be read', () => {
 
   it('what is no HTTP', async () => {
     expect(await api.raw('HELO\r\n\r\n')).toMatch(/^HTTP\/1\.1 400 .*application\/problem\+json.*"bad-request"/s);
-    expect(await api.raw(`GET / HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(70_000)}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 431 /);
+    expect(await api.raw(`GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ${'y'.repeat(70_000)}\r\n\r\n`)).toMatch(
+      /^HTTP\/1\.1 431 /,
+    );
   });
 });
 
@@ -128,6 +132,28 @@ describe('addresses', () => {
       expectProblem(answer, 404, 'not-found');
       expect(answer.body.detail.length).toBeLessThan(400);
     }
+  });
+
+  it('are those of this machine: a page that has rebound its name to it gets nothing', async () => {
+    const ask = (host: string) => api.raw(`GET /v1/status HTTP/1.1\r\n${host}connection: close\r\n\r\n`);
+    for (const host of [
+      'evil.example',
+      'evil.example:7070',
+      '127.0.0.1.evil.example',
+      'localhost.evil.example',
+      '192.0.2.1',
+      '[::2]:1',
+      '@',
+      'a b',
+    ])
+      expect(await ask(`host: ${host}\r\n`)).toMatch(/^HTTP\/1\.1 421 .*"misdirected"/s);
+    for (const host of ['localhost', 'localhost:7070', '127.0.0.1:1', '127.1.2.3', '[::1]', '[::1]:7070'])
+      expect(await ask(`host: ${host}\r\n`)).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await ask('')).toMatch(/^HTTP\/1\.1 400 /);
+    expect(await api.raw('GET /v1/status HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await api.raw('GET /nowhere HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n')).toMatch(
+      /^HTTP\/1\.1 421 /,
+    );
   });
 
   it('take some methods, and say which', async () => {

@@ -6,6 +6,7 @@ export type ApiErrorCode =
   | 'bad-request'
   | 'invalid'
   | 'unauthorized'
+  | 'misdirected'
   | 'not-found'
   | 'method-not-allowed'
   | 'conflict'
@@ -22,6 +23,7 @@ const titles: Readonly<Record<ApiErrorCode, readonly [status: number, title: str
   'bad-request': [400, 'The request cannot be understood'],
   invalid: [422, 'The configuration is not valid'],
   unauthorized: [401, 'Not allowed'],
+  misdirected: [421, 'This is not the host that was asked for'],
   'not-found': [404, 'Not found'],
   'method-not-allowed': [405, 'The method is not allowed here'],
   conflict: [412, 'The object was changed meanwhile'],

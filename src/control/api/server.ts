@@ -63,6 +63,16 @@ async function buildApi(rooms: ApiRooms): Promise<FastifyInstance> {
     clientErrorHandler: refuseMalformed,
   });
   app.server.maxConnections = connectionsMax;
+  app.addHook('onRequest', (request, _reply, next) => {
+    if (isLoopbackName(request.hostname)) next();
+    else
+      next(
+        new ApiError(
+          'misdirected',
+          'The API has no access control yet, so it answers to loopback names only: use 127.0.0.1.',
+        ),
+      );
+  });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, parsed) => {
     // Clients that name a content type with every request have nothing to say with this one.
@@ -108,6 +118,13 @@ async function buildApi(rooms: ApiRooms): Promise<FastifyInstance> {
   await app.ready();
   return app;
 }
+
+/**
+ * A web page can make its own host name lead to this machine (DNS rebinding), and is then free to read and write what has no access
+ * control, through the browser of whoever runs a control plane. Its Host gives it away. Browsers always send one.
+ */
+const isLoopbackName = (host: string): boolean =>
+  host === '' || host === 'localhost' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host);
 
 function sendProblem(reply: FastifyReply, { status, reply: problem }: ApiError): void {
   void reply.code(status).type('application/problem+json').send(JSON.stringify(problem));
