@@ -7,8 +7,7 @@ import type { Pattern } from '../proxy/compiled-unit.ts';
 import { joinedHeaderValue } from '../proxy/headers.ts';
 import { queryValue } from '../proxy/query.ts';
 import type { RequestHead } from '../proxy/request.ts';
-import type { RouteTable } from '../proxy/router.ts';
-import type { LoopService, SlowDecisions } from '../proxy/tables.ts';
+import type { LoopService, RouteLookup, SlowDecisions } from '../proxy/tables.ts';
 import { type PatternBatch, Progress } from './tasks.ts';
 
 export interface PatternQueueOptions {
@@ -32,7 +31,7 @@ export interface PatternStats {
 }
 
 interface Waiting {
-  readonly routes: RouteTable;
+  readonly routes: RouteLookup;
   /** Patterns whose subject the request carries, and those subjects. The others did not match. */
   readonly patterns: readonly number[];
   readonly subjects: readonly string[];
@@ -269,13 +268,13 @@ function batchOf(members: readonly Waiting[], { buffer }: Progress): PatternBatc
 
 /** Which patterns were cut off, for as long as their unit stays as it is: a changed unit has a new route table. */
 class CutOffs {
-  private readonly byTable = new WeakMap<RouteTable, Map<number, { timesMs: number[]; isBlocked: boolean }>>();
+  private readonly byTable = new WeakMap<RouteLookup, Map<number, { timesMs: number[]; isBlocked: boolean }>>();
 
-  isBlocked(routes: RouteTable, pattern: number): boolean {
+  isBlocked(routes: RouteLookup, pattern: number): boolean {
     return this.byTable.get(routes)?.get(pattern)?.isBlocked ?? false;
   }
 
-  add(routes: RouteTable, pattern: number, nowMs: number): void {
+  add(routes: RouteLookup, pattern: number, nowMs: number): void {
     const table = this.byTable.get(routes) ?? new Map<number, { timesMs: number[]; isBlocked: boolean }>();
     this.byTable.set(routes, table);
     const { timesMs, isBlocked } = table.get(pattern) ?? { timesMs: [], isBlocked: false };

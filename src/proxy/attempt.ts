@@ -2,13 +2,13 @@
  * One try of one request at one endpoint: its stream, its clocks, its slot in the live state. It ends exactly once, in `settle`.
  */
 import { partIndex } from '../telemetry/recorder.ts';
-import type { Exchange } from './exchange.ts';
+import type { CurrentAttempt, Exchange } from './exchange.ts';
 import type { Failure } from './failure.ts';
 import type { HeaderList } from './headers.ts';
 import type { AttemptOutcome, LiveState, LoopEndpoint } from './tables.ts';
 import type { UpstreamHandler, UpstreamHead, UpstreamRequest, UpstreamStream } from './upstream/upstream.ts';
 
-export class Attempt implements UpstreamHandler {
+export class Attempt implements UpstreamHandler, CurrentAttempt {
   private stream: UpstreamStream | null = null;
   private isSettled = false;
   private isAssigned = false;
@@ -16,7 +16,6 @@ export class Attempt implements UpstreamHandler {
   /** When the last byte of the request was handed over; 0 while it is still being sent. */
   private sentAtMs = 0;
   private headAtMs = 0;
-  /** The client does not read, so the answer waits: whatever times out then is not the endpoint's fault. */
   isHeldBack = false;
 
   constructor(
@@ -52,7 +51,9 @@ export class Attempt implements UpstreamHandler {
   cancel(outcome: 'failed' | 'abandoned'): void {
     if (this.isSettled) return;
     this.stream!.destroy();
-    this.settle(outcome, this.now());
+    const nowMs = this.now();
+    this.stopClocks(nowMs);
+    this.settle(outcome, nowMs);
   }
 
   // --- From the endpoint --------------------------------------------------------------------------------------------------------------
@@ -70,12 +71,12 @@ export class Attempt implements UpstreamHandler {
     const nowMs = this.now();
     this.headAtMs = nowMs;
     this.addSendAndWait(nowMs);
-    this.exchange.proxy.answer(this.exchange, this, head, nowMs);
+    this.exchange.steps.answer(this.exchange, this, head, nowMs);
   }
 
   onBody(chunk: Buffer): void {
     const { exchange } = this;
-    exchange.movedAtMs = exchange.proxy.deadlines.coarseNowMs;
+    exchange.movedAtMs = exchange.steps.deadlines.coarseNowMs;
     exchange.answerBytes += chunk.byteLength;
     if (exchange.downstream.body(chunk)) return;
     this.isHeldBack = true;
@@ -84,24 +85,29 @@ export class Attempt implements UpstreamHandler {
 
   onEnd(trailers: HeaderList): void {
     const nowMs = this.now();
-    this.exchange.partsMs[partIndex.transfer]! += nowMs - this.headAtMs;
+    this.stopClocks(nowMs);
     const isOverloaded = this.exchange.status === 429 || this.exchange.status === 503;
     this.settle(isOverloaded ? 'overloaded' : 'ok', nowMs);
     this.exchange.downstream.end(trailers);
-    this.exchange.proxy.complete(this.exchange, nowMs);
+    this.exchange.steps.complete(this.exchange, nowMs);
   }
 
   onFailure(failure: Failure, isReusedConnection: boolean): void {
     const nowMs = this.now();
-    if (this.headAtMs === 0) this.addSendAndWait(nowMs);
-    else this.exchange.partsMs[partIndex.transfer]! += nowMs - this.headAtMs;
+    this.stopClocks(nowMs);
     this.settle('failed', nowMs);
-    this.exchange.proxy.attemptFailed(this.exchange, failure, isReusedConnection);
+    this.exchange.steps.attemptFailed(this.exchange, failure, isReusedConnection);
   }
 
   onWritable(): void {
-    this.exchange.movedAtMs = this.exchange.proxy.deadlines.coarseNowMs;
+    this.exchange.movedAtMs = this.exchange.steps.deadlines.coarseNowMs;
     this.exchange.resumeRequest();
+  }
+
+  /** Whatever part is running when the attempt ends, for whatever reason, gets its time: else it would look like the proxy's own. */
+  private stopClocks(nowMs: number): void {
+    if (this.headAtMs === 0) this.addSendAndWait(nowMs);
+    else this.exchange.partsMs[partIndex.transfer]! += nowMs - this.headAtMs;
   }
 
   /** An answer may begin before the request was sent whole: then everything until its head was sending. */

@@ -5,15 +5,37 @@
 import { limits } from '../model/limits.ts';
 import { parts } from '../telemetry/recorder.ts';
 import type { Trace } from '../telemetry/trace-context.ts';
-import type { Attempt } from './attempt.ts';
-import type { Deadlined } from './deadlines.ts';
+import type { Deadlined, Deadlines } from './deadlines.ts';
+import type { Failure } from './failure.ts';
 import type { Mirror } from './mirror.ts';
-import type { HttpProxy } from './proxy.ts';
 import type { Downstream, RequestHead, RequestReceiver } from './request.ts';
-import type { LoopAction, LoopBackend, LoopService, LoopSnapshot, PickFacts } from './tables.ts';
+import type { LoopAction, LoopBackend, LoopEndpoint, LoopService, LoopSnapshot, PickFacts } from './tables.ts';
+import type { UpstreamHead } from './upstream/upstream.ts';
 
 /** deciding: no attempt yet. attempting: waiting for an answer's head. answering: the head is on its way to the client. */
 export type ExchangePhase = 'deciding' | 'attempting' | 'answering' | 'done';
+
+/** The attempt under way, as its exchange needs it (attempt.ts). */
+export interface CurrentAttempt {
+  readonly endpoint: LoopEndpoint;
+  /** The client does not read, so the answer waits: whatever times out then is not the endpoint's fault. */
+  readonly isHeldBack: boolean;
+  /** False: no more until it asks. */
+  write(chunk: Uint8Array): boolean;
+  endRequest(): void;
+  resumeReading(): void;
+  cancel(outcome: 'failed' | 'abandoned'): void;
+}
+
+/** The steps of a request that an exchange and its attempts lead to (proxy.ts). */
+export interface ExchangeSteps {
+  readonly deadlines: Deadlines;
+  answer(exchange: Exchange, attempt: CurrentAttempt, head: UpstreamHead, nowMs: number): void;
+  attemptFailed(exchange: Exchange, failure: Failure, isReusedConnection: boolean): void;
+  complete(exchange: Exchange, nowMs: number): void;
+  clientGone(exchange: Exchange): void;
+  checkDeadlines(exchange: Exchange, nowMs: number): void;
+}
 
 export class Exchange implements RequestReceiver, Deadlined, PickFacts {
   phase: ExchangePhase = 'deciding';
@@ -23,7 +45,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts {
   service: LoopService | null = null;
   destination: LoopService | null = null;
   action: LoopAction | null = null;
-  attempt: Attempt | null = null;
+  attempt: CurrentAttempt | null = null;
   attempts = 0;
   readonly tried: number[] = [];
 
@@ -54,7 +76,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts {
   previousInSweep: Deadlined | null = null;
 
   constructor(
-    readonly proxy: HttpProxy,
+    readonly steps: ExchangeSteps,
     readonly head: RequestHead,
     readonly downstream: Downstream,
     isTimingAsked: boolean,
@@ -71,7 +93,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts {
 
   onRequestBody(chunk: Uint8Array): void {
     if (this.phase === 'done') return;
-    this.movedAtMs = this.proxy.deadlines.coarseNowMs;
+    this.movedAtMs = this.steps.deadlines.coarseNowMs;
     const attempt = this.attempt;
     if (this.isBodyAtHand) {
       if (attempt === null || this.heldBytes + chunk.byteLength <= limits.replayBodyBytesMax) {
@@ -98,18 +120,18 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts {
   }
 
   onClientGone(): void {
-    if (this.phase !== 'done') this.proxy.clientGone(this);
+    if (this.phase !== 'done') this.steps.clientGone(this);
   }
 
   onDownstreamWritable(): void {
-    this.movedAtMs = this.proxy.deadlines.coarseNowMs;
+    this.movedAtMs = this.steps.deadlines.coarseNowMs;
     if (this.phase === 'answering') this.attempt?.resumeReading();
   }
 
   // --- Between client and attempt --------------------------------------------------------------------------------------------------
 
   /** Gives a new attempt what has arrived so far. */
-  replayInto(attempt: Attempt): void {
+  replayInto(attempt: CurrentAttempt): void {
     let hasRoom = true;
     for (const chunk of this.heldBody) hasRoom = attempt.write(chunk) && hasRoom;
     if (this.attempts === 1 && this.mirrors.length > 0) this.replayIntoMirrors();
@@ -150,6 +172,6 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts {
   }
 
   onSweep(nowMs: number): void {
-    this.proxy.checkDeadlines(this, nowMs);
+    this.steps.checkDeadlines(this, nowMs);
   }
 }

@@ -134,7 +134,6 @@ class OpenService implements LoopService {
   readonly timeouts: Timeouts;
   readonly endpoints: readonly OpenEndpoint[];
   readonly directAction: LoopAction;
-  readonly hasRoutes: boolean;
   readonly routes: RouteTable | null;
   readonly patternCount: number;
   private readonly balancer: Balancer | null;
@@ -151,7 +150,6 @@ class OpenService implements LoopService {
     this.timeouts = facts.timeouts;
     this.endpoints = openEndpoints(unit, slots, before);
     this.directAction = openDirectAction(unit.name, facts.timeouts, live);
-    this.hasRoutes = facts.hasRoutes;
     this.routes = facts.hasRoutes ? openRoutes(unit, facts, slots, this.endpoints.length, live) : null;
     this.patternCount = facts.patterns.length;
     this.balancer = openBalancer(unit, facts, this.endpoints, slots[1]!, live, random);

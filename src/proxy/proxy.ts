@@ -17,7 +17,7 @@ import { continueTrace, type Trace } from '../telemetry/trace-context.ts';
 import { Attempt } from './attempt.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { Discovery } from './discovery.ts';
-import { Exchange } from './exchange.ts';
+import { type CurrentAttempt, Exchange, type ExchangeSteps } from './exchange.ts';
 import { type Failure, type FailureCode, failures } from './failure.ts';
 import { type HeaderList, headerValue } from './headers.ts';
 import { localReply, reasonOf } from './local-reply.ts';
@@ -58,7 +58,7 @@ export interface HttpProxyParts extends OutcomeSinks {
   readonly random: () => number;
 }
 
-export class HttpProxy implements RequestAcceptor {
+export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   readonly deadlines: Deadlines;
   /** Requests in flight: what a drain waits for. */
   active = 0;
@@ -110,10 +110,6 @@ export class HttpProxy implements RequestAcceptor {
   }
 
   private match(exchange: Exchange, service: LoopService, verdicts: Uint8Array | null): void {
-    if (!service.hasRoutes) {
-      this.act(exchange, service.directAction);
-      return;
-    }
     const decision = route(service, exchange.head, verdicts);
     switch (decision.tag) {
       case 'action':
@@ -244,7 +240,7 @@ export class HttpProxy implements RequestAcceptor {
   // --- Answer --------------------------------------------------------------------------------------------------------------------
 
   /** The attempt's answer begins. */
-  answer(exchange: Exchange, attempt: Attempt, head: UpstreamHead, nowMs: number): void {
+  answer(exchange: Exchange, attempt: CurrentAttempt, head: UpstreamHead, nowMs: number): void {
     const { headers, status } = head;
     const isSidecar = attempt.endpoint.hasSidecar;
     const farFailure = takeValue(headers, 'weft-failure');
@@ -335,7 +331,10 @@ export class HttpProxy implements RequestAcceptor {
 
   private failLocally(exchange: Exchange, failure: Failure, detail: string): void {
     const nowMs = this.parts.now();
+    // Without an action it failed while it was being decided.
+    if (exchange.action === null) exchange.partsMs[partIndex.decide] = nowMs - exchange.head.readAtMs;
     const reply = localReply(failure, detail, this.traceOf(exchange).traceId);
+    if (exchange.isTimingAsked) this.addServerTiming(exchange, reply.headers, false, nowMs);
     this.replyLocally(exchange, reply.status, reply.headers, reply.body);
     this.complete(exchange, nowMs, failure);
   }

@@ -9,7 +9,7 @@ import type { OpenAction } from './loop-action.ts';
 import { emptyPathHash, extendPathHash, tableStart } from './path-hash.ts';
 import { queryValue } from './query.ts';
 import type { RequestHead } from './request.ts';
-import type { LoopAction, LoopService, RouteDecision } from './tables.ts';
+import type { LoopAction, LoopService, RouteDecision, RouteLookup } from './tables.ts';
 
 const noMatch: RouteDecision = { tag: 'no-match' };
 const needsPatterns: RouteDecision = { tag: 'needs-patterns' };
@@ -39,7 +39,7 @@ const undecided = -2;
 const slash = 0x2f;
 const matchStride = 7;
 
-export class RouteTable {
+export class RouteTable implements RouteLookup {
   readonly patterns: readonly Pattern[];
 
   private readonly texts: Texts;

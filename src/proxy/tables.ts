@@ -3,8 +3,8 @@
  * (`decisions/compile/`); every loop opens it once a version, decodes the strings once, and afterwards only looks up.
  */
 import type { HeaderChange, PathChange, Redirect, Timeouts, UnitName } from '../model/snapshot.ts';
+import type { Pattern } from './compiled-unit.ts';
 import type { RequestHead } from './request.ts';
-import type { RouteTable } from './router.ts';
 import type { Upstream } from './upstream/upstream.ts';
 
 export interface LoopEndpoint {
@@ -51,6 +51,14 @@ export interface PickFacts {
   readonly tried: readonly number[];
 }
 
+/** The rules of a Service's routes: what `route` (router.ts) looks up. */
+export interface RouteLookup {
+  readonly patterns: readonly Pattern[];
+  /** Index of the action, or less than 0: router.ts says what. */
+  find(request: RequestHead, verdicts: Uint8Array | null): number;
+  action(index: number): LoopAction;
+}
+
 export interface LoopService {
   readonly name: UnitName;
   readonly service: string;
@@ -59,9 +67,8 @@ export interface LoopService {
   readonly endpoints: readonly LoopEndpoint[];
   /** The action for requests when no route is attached: straight to this unit's endpoints. */
   readonly directAction: LoopAction;
-  readonly hasRoutes: boolean;
   /** What `route` looks up. Null when no route is attached. */
-  readonly routes: RouteTable | null;
+  readonly routes: RouteLookup | null;
   /** How many regular expressions its matches hold. */
   readonly patternCount: number;
   /** Null when there is no endpoint with weight. Prefers endpoints that were not tried. */

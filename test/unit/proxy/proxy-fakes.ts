@@ -159,7 +159,6 @@ export function fakeMesh(
     timeouts: noTimeouts,
     endpoints,
     directAction: action,
-    hasRoutes: false,
     routes: null,
     patternCount: 0,
     pick: (facts) => endpoints.find((endpoint) => !facts.tried.includes(endpoint.slot)) ?? endpoints[0] ?? null,

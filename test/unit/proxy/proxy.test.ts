@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { failures } from '../../../src/proxy/failure.ts';
-import { partIndex, type parts } from '../../../src/telemetry/recorder.ts';
+import { partIndex, parts } from '../../../src/telemetry/recorder.ts';
 import { FakeClient, FakeEndpoint, fakeAction, fakeHead, fakeMesh } from './proxy-fakes.ts';
 
 describe('a request that fails', () => {
@@ -317,6 +317,48 @@ describe('what the next hop gets', () => {
 });
 
 describe('the ledger', () => {
+  const partsOf = ({ partsMs }: { readonly partsMs: readonly number[] }) =>
+    Object.fromEntries(parts.map((part, i) => [part, partsMs[i]!] as const).filter(([, ms]) => ms > 0));
+
+  it('books a request that timed out under what it waited for, and says so when asked', () => {
+    const endpoint = new FakeEndpoint('a:1', 0);
+    const timeouts = { requestMs: 100, perTryMs: 0, idleMs: 0 };
+    const { proxy, clock, recorded } = fakeMesh([endpoint], fakeAction({ timeouts }));
+    const client = new FakeClient();
+    const receiver = proxy.accept(fakeHead({ headers: ['Weft-Timing', '1'] }), client);
+    receiver.onRequestEnd([]);
+    endpoint.last.handler.onAssigned(0, 0, true);
+    clock.nowMs += 100;
+    (receiver as unknown as { onSweep(nowMs: number): void }).onSweep(clock.nowMs);
+    expect(partsOf(recorded[0]!)).toEqual({ wait: 100 });
+    expect(client.header('server-timing')).toBe('wait;dur=100, total;dur=100');
+  });
+
+  it('books a host that nobody knows under the decision, a client that went in the middle under transfer', () => {
+    let answer: ((answer: 'unknown-service') => void) | null = null;
+    const unknown = fakeMesh([], undefined, {
+      discovery: {
+        discover: (_host, done) => {
+          answer = done;
+        },
+      },
+    });
+    unknown.proxy.accept(fakeHead({ host: 'nobody' }), new FakeClient());
+    unknown.clock.nowMs += 30;
+    answer!('unknown-service');
+    expect(partsOf(unknown.recorded[0]!)).toEqual({ decide: 30 });
+
+    const endpoint = new FakeEndpoint('a:1', 0);
+    const { proxy, clock, recorded } = fakeMesh([endpoint]);
+    const receiver = proxy.accept(fakeHead(), new FakeClient());
+    receiver.onRequestEnd([]);
+    endpoint.last.assign();
+    endpoint.last.handler.onHead({ status: 200, reason: '', headers: [], bodyBytes: -1, hasBody: true });
+    clock.nowMs += 40;
+    receiver.onClientGone();
+    expect(partsOf(recorded[0]!)).toEqual({ transfer: 40 });
+  });
+
   it('gives each part its time, and the parts sum to the total', () => {
     const endpoint = new FakeEndpoint('a:1', 0);
     const { proxy, clock, recorded } = fakeMesh([endpoint]);

@@ -19,7 +19,7 @@ describe('opening', () => {
     const sidecar = new Sidecar();
     sidecar.apply(unitOf({ endpoints: [a, { ...c, zone: 'z', hasSidecar: true, host: '::1' }] }));
     const service = sidecar.service();
-    expect(service).toMatchObject({ name: 'cart.default', service: 'cart', namespace: 'default', hasRoutes: false });
+    expect(service).toMatchObject({ name: 'cart.default', service: 'cart', namespace: 'default', routes: null });
     expect(service.endpoints[1]).toMatchObject({
       address: '[::1]:80',
       host: '::1',
