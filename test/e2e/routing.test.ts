@@ -131,7 +131,7 @@ describe('matches', () => {
       expect(reply.status).toBe(503);
       expect(reply.headers['weft-failure']).toBe('pattern-failed');
     }
-    expect(timesMs[Math.floor(timesMs.length * 0.99)]).toBeLessThan(40);
+    expect(timesMs[Math.floor(timesMs.length * 0.99)]).toBeLessThan(100);
     agent.destroy();
     // The expression is shut off, and with it whatever it comes before, until its resource changes.
     expect((await call(web.ready.outbound, 'cart', '/aab')).headers['weft-failure']).toBe('pattern-failed');
@@ -430,7 +430,7 @@ describe('a split', () => {
 });
 
 describe('timeouts', () => {
-  /** Answers `/slow` after 600 ms; sends half of `/half` and nothing more. */
+  /** Answers after 900 ms; sends half of `/half` and nothing more. */
   const slowApp = () =>
     bench.app((request, response) => {
       request.resume();
@@ -438,7 +438,7 @@ describe('timeouts', () => {
         response.writeHead(200, { 'content-length': 100 });
         response.write('half');
       } else {
-        setTimeout(() => response.end('late'), 600);
+        setTimeout(() => response.end('late'), 900);
       }
     });
   const timed = async (web: Running, path: string) => {
@@ -458,10 +458,10 @@ describe('timeouts', () => {
     const web = await startWeb(bench, [
       ...services,
       route([rule('/plain')], 'plain'),
-      route([rule('/policy'), rule('/own', { request: '300ms' }), rule('/off', { request: '0s' })], 'timed'),
+      route([rule('/policy'), rule('/own', { request: '500ms' }), rule('/off', { request: '0s' })], 'timed'),
       route([rule('/try', { request: '0s', backendRequest: '150ms' })], 'tried'),
       policy('Service', 'cart', { request: '100ms' }),
-      policy('HTTPRoute', 'timed', { request: '200ms' }),
+      policy('HTTPRoute', 'timed', { request: '300ms' }),
     ]);
     const results = await Promise.all(
       ['/plain', '/policy', '/own', '/off', '/try'].map(async (path) => [path, await timed(web, path)] as const),
@@ -470,15 +470,15 @@ describe('timeouts', () => {
       const [expected, fromMs] = (
         {
           '/plain': ['504 request-timeout', 100],
-          '/policy': ['504 request-timeout', 200],
-          '/own': ['504 request-timeout', 300],
-          '/off': ['200', 600],
+          '/policy': ['504 request-timeout', 300],
+          '/own': ['504 request-timeout', 500],
+          '/off': ['200', 900],
           '/try': ['504 per-try-timeout', 150],
         } as const
       )[path as '/plain'];
       expect([path, outcome]).toEqual([path, expected]);
       expect(tookMs).toBeGreaterThanOrEqual(fromMs - 2);
-      expect(tookMs).toBeLessThan(fromMs + 120);
+      expect(tookMs).toBeLessThan(fromMs + 180);
     }
   });
 
