@@ -63,12 +63,16 @@ async function showResources(
     return terminal.out(
       items.length === 0
         ? `no ${kinds[kind].collection}${namespace === undefined ? '' : ` in namespace ${namespace}`}`
-        : resourceTable(kind, items, terminal.nowMs()),
+        : resourceTable(kind, items, terminal.nowMs(), await registrations(client, kind)),
     );
   }
   const item = await getOne(client, { kind, namespace: namespace ?? defaultNamespace, name });
   if (output === 'json') return terminal.out(JSON.stringify(item, null, 2));
-  terminal.out(output === 'yaml' ? await formatValues([item], 'yaml') : resourceTable(kind, [item], terminal.nowMs()));
+  terminal.out(
+    output === 'yaml'
+      ? await formatValues([item], 'yaml')
+      : resourceTable(kind, [item], terminal.nowMs(), await registrations(client, kind)),
+  );
 }
 
 async function getOne(client: ControlPlaneClient, name: Parameters<ControlPlaneClient['get']>[0]): Promise<Resource> {
@@ -104,7 +108,21 @@ async function formatValues(values: readonly object[], output: 'yaml' | 'json'):
   return formatYaml(values);
 }
 
-function resourceTable(kind: Kind, items: readonly Resource[], nowMs: number): string {
+/** Addresses that sidecars registered, by `NAMESPACE/SERVICE`: a Service's resource does not have them. */
+type Registrations = ReadonlyMap<string, readonly string[]>;
+
+async function registrations(client: ControlPlaneClient, kind: Kind): Promise<Registrations> {
+  const byService = new Map<string, string[]>();
+  if (kind !== 'Service') return byService;
+  for (const { namespace, service, registration } of await client.sidecars()) {
+    if (registration === null) continue;
+    const key = `${namespace}/${service}`;
+    byService.set(key, [...(byService.get(key) ?? []), registration.address]);
+  }
+  return byService;
+}
+
+function resourceTable(kind: Kind, items: readonly Resource[], nowMs: number, registered: Registrations): string {
   const { head, cells } = columns[kind];
   return formatTable(
     ['NAMESPACE', 'NAME', ...head, 'REVISION', 'AGE'],
@@ -112,7 +130,7 @@ function resourceTable(kind: Kind, items: readonly Resource[], nowMs: number): s
       namespaceOf(item),
       item.metadata.name,
       // A list holds one kind only, which is the kind of this row of `columns`.
-      ...cells(item as Service & HTTPRoute & TrafficPolicy),
+      ...cells(item as Service & HTTPRoute & TrafficPolicy, registered),
       item.metadata.resourceVersion ?? '-',
       item.metadata.creationTimestamp === undefined
         ? '-'
@@ -125,10 +143,10 @@ function resourceTable(kind: Kind, items: readonly Resource[], nowMs: number): s
 const columns = {
   Service: {
     head: ['PORT', 'ENDPOINTS', 'BALANCER'],
-    cells: ({ spec }: Service): Cell[] => [
-      spec.port ?? 80,
-      spec.endpoints?.length ?? 0,
-      spec.loadBalancer?.policy ?? 'LeastRequest',
+    cells: (service: Service, registered: Registrations): Cell[] => [
+      service.spec.port ?? 80,
+      endpointCount(service, registered),
+      service.spec.loadBalancer?.policy ?? 'LeastRequest',
     ],
   },
   HTTPRoute: {
@@ -149,7 +167,16 @@ const columns = {
         .join(',') || '-',
     ],
   },
-} as const satisfies Record<Kind, { head: readonly string[]; cells: (item: never) => Cell[] }>;
+} as const satisfies Record<
+  Kind,
+  { head: readonly string[]; cells: (item: never, registered: Registrations) => Cell[] }
+>;
+
+/** Written and registered ones, each address once, as the sidecars join them. */
+function endpointCount(service: Service, registered: Registrations): number {
+  const written = (service.spec.endpoints ?? []).map((each) => (typeof each === 'string' ? each : each.address));
+  return new Set([...written, ...(registered.get(`${namespaceOf(service)}/${service.metadata.name}`) ?? [])]).size;
+}
 
 /** `cart:90 cart-next:10`, rules separated by `|`. */
 const backendsOf = (spec: HTTPRoute['spec']): string =>

@@ -38,7 +38,7 @@ The app starts once the sidecar is ready, and finds in its environment
   WEFT_SERVICE    the name it was given here
   PORT            the app port, unless it was set already
 On SIGTERM, SIGINT or SIGQUIT callers are sent elsewhere and running requests finish before the app gets the signal; a second
-signal skips that. SIGHUP, SIGUSR1 and SIGUSR2 pass through. The exit code is the app's, 128 + n when signal n ended it, 127
+signal skips that. (Ctrl-C in a terminal is given to the app at once, by the terminal itself.) SIGHUP, SIGUSR1 and SIGUSR2 pass through. The exit code is the app's, 128 + n when signal n ended it, 127
 when there is no such program. The sidecar's ready line is on standard error.
 With a control plane, others reach the app on a free loopback port unless --inbound names another address.
 

@@ -23,7 +23,8 @@ Examples:
   weft stat cart
   weft stat -o json
 
-An outbound hop is a call as the caller's sidecar sees it; the inbound hop below it is the same call at the other side.
+An outbound hop is a call as the caller's sidecar sees it; the inbound hop below it is the same call at the other side, which
+cannot tell who called (unknown) until callers show an identity.
 Parts are means in milliseconds and sum to the hop's own total:
   loop     waiting for the event loop        send      writing the request
   decide   routing, patterns, discovery      wait      until the first byte of the answer

@@ -117,7 +117,6 @@ export const limits = {
   reconnectFirstMs: 500,
   reconnectMsMax: 5_000,
   watchersMax: 1_000,
-  watchQueueMax: 10_000,
   revisionsKeptMax: 10_000,
   /** Keys and values of all kept revisions together, before and after: they are in memory, and objects may be large. */
   historyCharsMax: 64 * 1024 * 1024,
@@ -136,4 +135,6 @@ export const limits = {
   adminRequestMs: 10_000,
 
   drainMs: 30_000,
+  /** An app that does not accept connections this long after its sidecar was ready is worth a line in the log. */
+  appLateMs: 5_000,
 } as const;

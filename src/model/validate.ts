@@ -169,6 +169,8 @@ function judgeMatch({ path, headers, queryParams, method }: RouteMatch, keys: Ke
   const judgeValues = (list: typeof headers, field: string, canonical: (name: string) => string) => {
     const seen = new Set<string>();
     list?.forEach((test, i) => {
+      if (field === 'headers' && test.name.toLowerCase() === 'host')
+        report([...keys, field, i, 'name'], 'Host is what the Service was called by; use hostnames of the route');
       if (seen.has(canonical(test.name)))
         report([...keys, field, i, 'name'], `${test.name} is tested twice; only one test for each name can apply`);
       seen.add(canonical(test.name));
@@ -185,8 +187,8 @@ function judgePattern(source: string, keys: Keys, report: Report): void {
     return;
   }
   try {
-    // As decisions/ will use it: against the whole subject, without flags.
-    new RegExp(`^(?:${source})$`);
+    // By itself, because `a)(?:b` is one only between the anchors that decisions/ puts around it. No flags, as there.
+    new RegExp(source);
   } catch (error) {
     report(keys, `is not a regular expression of JavaScript: ${(error as Error).message}`);
   }

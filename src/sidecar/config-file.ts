@@ -18,7 +18,11 @@ export async function readConfigFile(path: string): Promise<readonly Resource[]>
   try {
     text = await readFile(path, 'utf8');
   } catch (cause) {
-    throw new ConfigFileError(`The file ${path} cannot be read: ${(cause as Error).message}`, { cause });
+    const isMissing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+    const message = isMissing
+      ? `There is no file ${path}.`
+      : `The file ${path} cannot be read: ${(cause as Error).message}`;
+    throw new ConfigFileError(message, { cause });
   }
   const { resources, problems } = readManifest(text, path);
   const all: readonly Problem[] = problems.length > 0 ? problems : checkReferences(resources);
@@ -35,13 +39,16 @@ export async function readConfigFile(path: string): Promise<readonly Resource[]>
  */
 export async function watchConfigFile(path: string, onChange: () => Promise<void>): Promise<() => void> {
   let seen = await signatureOf(path);
+  let wasMissing = false;
   let isStopped = false;
   let timer = setTimeout(look, lookEveryMs);
 
   async function look(): Promise<void> {
     const now = await signatureOf(path);
-    // Editors replace a file by renaming; for a moment there may be none.
-    if (now !== null && now !== seen && !isStopped) {
+    // Editors replace a file by renaming, so for a moment there may be none. One that stays away is a change like any other.
+    const isReplacing = now === null && !wasMissing;
+    wasMissing = now === null;
+    if (now !== seen && !isReplacing && !isStopped) {
       seen = now;
       await onChange();
     }

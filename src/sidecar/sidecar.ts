@@ -9,6 +9,7 @@ import { limits } from '../model/limits.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { Deadlines } from '../proxy/deadlines.ts';
 import { createEdgeListener } from '../proxy/listener/edge.ts';
+import { formatAddress } from '../proxy/listener/listen-error.ts';
 import { createUwsListener } from '../proxy/listener/uws.ts';
 import { monotonicMs, SharedLiveState } from '../proxy/live-state.ts';
 import { HttpProxy, type HttpProxyParts } from '../proxy/proxy.ts';
@@ -39,8 +40,9 @@ export interface RunningSidecar {
   readonly admin: string;
   /** Resolves once a first configuration is in force. */
   readonly ready: Promise<void>;
-  /** Readiness fails, the registration is withdrawn, requests that run finish (at most `drainMs`); outbound stays up. */
+  /** Readiness fails, the registration is withdrawn, requests to the app finish (at most `drainMs`); outbound stays up. */
   drain(): Promise<void>;
+  /** Lets calls that are under way finish, within what is left of the drain's time, and frees everything. */
   close(): Promise<void>;
 }
 
@@ -71,13 +73,15 @@ class Sidecar {
   private readonly pools = new Map<LoopEndpoint, Http1Pool>();
   private readonly poolTimer = new CoarseTimer(() => performance.now(), limits.poolSweepMs);
   private readonly listeners: { readonly name: string; readonly listener: Listener }[] = [];
-  private readonly proxies: HttpProxy[] = [];
+  private readonly proxies: { readonly direction: Direction; readonly proxy: HttpProxy }[] = [];
   private readonly stops: (() => void)[] = [];
   /** Hosts called since the subscriptions were last told. */
   private readonly usedHosts = new Set<string>();
   private source: ConfigSource | null = null;
   private admin: Admin | null = null;
   private draining: Promise<void> | null = null;
+  /** On the clock of `performance.now`; 0 before there is a drain. */
+  private drainEndsAtMs = 0;
   /** At start nobody waits for the loop, and the first worker thread would cost more than what it compiles (docs/adr/0003). */
   private isServing = false;
 
@@ -183,7 +187,7 @@ class Sidecar {
       random: Math.random,
     };
     const proxy = new HttpProxy(parts);
-    this.proxies.push(proxy);
+    this.proxies.push({ direction, proxy });
     return proxy;
   }
 
@@ -207,7 +211,9 @@ class Sidecar {
       onRefused: (failure) => this.instruments.recorder.countFailure(direction, failure.code),
       loopDelay: this.instruments.loopWaitMs,
     };
-    const listener = core === 'uws' ? await createUwsListener(options) : await createEdgeListener(options);
+    const listener = await (core === 'uws' ? createUwsListener(options) : createEdgeListener(options)).catch(
+      (error: Error) => Promise.reject(new Error(`--${name.split(':')[0]}: ${error.message}`, { cause: error })),
+    );
     this.listeners.push({ name, listener });
     return listener;
   }
@@ -215,7 +221,11 @@ class Sidecar {
   /** A port that leads to one service whatever the Host says; the Host goes on to the endpoint as it came. */
   private async listenForUpstream({ name, address }: UpstreamListener, proxy: HttpProxy): Promise<void> {
     const acceptor: RequestAcceptor = {
-      accept: (head, downstream) => proxy.accept({ ...head, host: name }, downstream),
+      accept: ({ method, path, query, authority, headers, bodyBytes, sourceAddress, readAtMs, loopMs }, downstream) =>
+        proxy.accept(
+          { method, path, query, host: name, authority, headers, bodyBytes, sourceAddress, readAtMs, loopMs },
+          downstream,
+        ),
     };
     const listener = await this.listen(`upstream:${name}`, this.options.outboundHttp, address, acceptor);
     this.logger.info({ service: name, address: listener.address }, 'a port of its own');
@@ -238,8 +248,14 @@ class Sidecar {
   private registerOnceAppAccepts(inbound: string): void {
     const { app, zone, labels, advertise } = this.options;
     if (app === null || this.draining !== null) return;
-    const stop = whenAppAccepts(app, () => this.source!.register({ inbound, advertise, zone, labels }));
-    this.stops.push(stop);
+    const register = () => this.source!.register({ inbound, advertise, zone, labels });
+    const address = formatAddress(app.host, app.port);
+    const onLate = () =>
+      this.logger.warn(
+        { app: address },
+        'the app accepts no connections yet, so nobody is sent to it; is this its port?',
+      );
+    this.stops.push(whenAppAccepts(app, register, onLate));
   }
 
   // --- What it says of itself ----------------------------------------------------------------------------------------------------
@@ -296,25 +312,31 @@ class Sidecar {
   }
 
   private async drainOnce(): Promise<void> {
-    const { drainMs } = this.options;
-    const deadlineMs = performance.now() + drainMs;
+    this.drainEndsAtMs = performance.now() + this.options.drainMs;
     this.logger.info({ service: this.options.service }, 'draining');
     await this.source?.withdraw();
     const inbound = this.listeners.find(({ name }) => name === 'inbound')?.listener;
     inbound?.drain();
     const idleUntilMs = performance.now() + idleConnectionsMs;
     const isExpected = () => inbound !== undefined && inbound.connections > 0 && performance.now() < idleUntilMs;
-    while ((this.activeRequests() > 0 || isExpected()) && performance.now() < deadlineMs)
-      await new Promise((resolve) => setTimeout(resolve, drainLookMs));
-    const left = this.activeRequests();
-    if (left > 0) this.logger.warn({ requests: left, drainMs }, 'the drain ended before its requests did');
+    await this.settle(() => this.activeRequests('inbound') > 0 || isExpected());
+    const left = this.activeRequests('inbound');
+    if (left > 0)
+      this.logger.warn({ requests: left, drainMs: this.options.drainMs }, 'the drain ended before its requests did');
   }
 
-  private activeRequests(): number {
-    return this.proxies.reduce((sum, proxy) => sum + proxy.active, 0);
+  /** Waits while this is so, at most until the drain's time is up. */
+  private async settle(isBusy: () => boolean): Promise<void> {
+    while (isBusy() && performance.now() < this.drainEndsAtMs)
+      await new Promise((resolve) => setTimeout(resolve, drainLookMs));
+  }
+
+  private activeRequests(of: Direction): number {
+    return this.proxies.reduce((sum, { direction, proxy }) => sum + (direction === of ? proxy.active : 0), 0);
   }
 
   async close(): Promise<void> {
+    await this.settle(() => this.activeRequests('outbound') > 0);
     for (const stop of this.stops.splice(0)) stop();
     await Promise.all(this.listeners.splice(0).map(({ listener }) => listener.close()));
     for (const pool of this.pools.values()) pool.retire();

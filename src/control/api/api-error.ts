@@ -80,7 +80,7 @@ export function changeError(outcome: Exclude<ChangeOutcome, { tag: 'done' }>): A
       const is = actual === 0 ? 'does not exist' : `is at revision ${actual}`;
       return new ApiError(
         'conflict',
-        `${describe(object)} ${is}, not ${expected === 0 ? 'absent' : `at ${expected}`}: read it again and repeat the change.`,
+        `${describe(object)} ${is}, not ${expected === 0 ? 'absent' : `at ${expected}`}: read it again and repeat the change, or leave out metadata.resourceVersion to replace whatever is there.`,
         { object: describe(object), expected, actual },
       );
     }

@@ -143,11 +143,16 @@ describe('client commands', () => {
   });
 
   it('get shows a table, an array of JSON, or YAML that can be applied', async () => {
-    const { url, asked } = await fakeControlPlane(() => ({ status: 200, body: { items: [cart], revision: 7 } }));
+    const registered = { service: 'cart', namespace: 'default', registration: { address: '127.0.0.1:7' } };
+    const { url, asked } = await fakeControlPlane((asked) => ({
+      status: 200,
+      body: asked.url === '/v1/sidecars' ? { items: [registered] } : { items: [cart], revision: 7 },
+    }));
     const table = await weft(['get', 'services', '-n', 'default', '--server', url]);
     expect(table.out.split('\n')).toEqual([
       'NAMESPACE  NAME  PORT  ENDPOINTS  BALANCER      REVISION  AGE',
-      'default    cart    80          2  LeastRequest         7  60s',
+      // Two that are written, one that a sidecar registered.
+      'default    cart    80          3  LeastRequest         7  60s',
     ]);
     expect(asked[0]?.url).toBe('/v1/services?namespace=default');
     expect(JSON.parse((await weft(['get', 'services', '-o', 'json', '--server', url])).out)).toEqual([cart]);

@@ -138,6 +138,11 @@ describe('every mistake is named with path, line and column', () => {
       route('matches: [{ headers: [{ name: X, value: a }, { name: x, value: b }] }]'),
       /headers\[1\]\.name: x is tested twice/,
     ],
+    [
+      'Host as a header',
+      route('matches: [{ headers: [{ name: Host, value: a }] }]'),
+      /headers\[0\]\.name: Host is what/,
+    ],
     ['method', route('matches: [{ method: get }]'), /method: must be one of GET, .*not "get"/],
     ['CONNECT', route('matches: [{ method: CONNECT }]'), /CONNECT is not proxied/],
     ['filter type', route('filters: [{ type: ExtensionRef }]'), /type: must be one of RequestHeaderModifier/],
