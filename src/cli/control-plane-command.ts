@@ -1,15 +1,9 @@
 /** `weft control-plane`: API, store and push. */
 import { Command, Option } from 'commander';
-import type { HostPort } from '../sidecar/options.ts';
 import { formatAddress, parseListenAddress } from './flag-values.ts';
+import type { ControlPlaneFlags } from './serve-control-plane.ts';
 import { requireLoopback } from './sidecar-flags.ts';
 import { type Terminal, usageError } from './terminal.ts';
-
-export interface ControlPlaneFlags {
-  readonly listen: HostPort;
-  readonly push: HostPort;
-  readonly store: string;
-}
 
 export function controlPlaneCommand(terminal: Terminal): Command {
   return new Command('control-plane')

@@ -1,16 +1,9 @@
 /** `weft run`: a sidecar and its app as one process. */
 import { Command, Option } from 'commander';
 import { parsePort, parseWait } from './flag-values.ts';
-import { addSidecarFlags, type SidecarFlags, sidecarOptionsOf } from './sidecar-flags.ts';
+import type { RunFlags } from './serve-sidecar.ts';
+import { addSidecarFlags, sidecarOptionsOf } from './sidecar-flags.ts';
 import type { Terminal } from './terminal.ts';
-
-export interface RunFlags extends SidecarFlags {
-  readonly appPort: number;
-  /** Ms. */
-  readonly readyTimeout: number;
-  /** Ms. */
-  readonly stopTimeout: number;
-}
 
 export function runCommand(terminal: Terminal): Command {
   const command = new Command('run')

@@ -1,11 +1,18 @@
 /** Starts a control plane in this process and announces it when it is ready. */
+
 import { startControlPlane } from '../control/control-plane.ts';
-import type { ControlPlaneFlags } from './control-plane-command.ts';
+import type { HostPort } from '../sidecar/options.ts';
 import { formatAddress } from './flag-values.ts';
 import { serveUntilSignal } from './lifetime.ts';
 import { openProcessLogger } from './log-level.ts';
 import { explainStartFailure } from './start-failure.ts';
 import type { Terminal } from './terminal.ts';
+
+export interface ControlPlaneFlags {
+  readonly listen: HostPort;
+  readonly push: HostPort;
+  readonly store: string;
+}
 
 /** Answers that wait for sidecars are cut after this; the change they wait for is committed all the same. */
 const stopMs = 5_000;

@@ -1,13 +1,22 @@
 /** Starts a sidecar in this process, alone (`weft sidecar`) or around an app (`weft run`), and announces it when it is ready. */
+
 import type { SidecarOptions } from '../sidecar/options.ts';
 import { runBesideApp, signalsHandled } from '../sidecar/run.ts';
 import { type RunningSidecar, startSidecar } from '../sidecar/sidecar.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { endOnFault, endSoon, serveUntilSignal } from './lifetime.ts';
 import { openProcessLogger } from './log-level.ts';
-import type { RunFlags } from './run-command.ts';
+import type { SidecarFlags } from './sidecar-flags.ts';
 import { explainStartFailure } from './start-failure.ts';
 import type { Terminal } from './terminal.ts';
+
+export interface RunFlags extends SidecarFlags {
+  readonly appPort: number;
+  /** Ms. */
+  readonly readyTimeout: number;
+  /** Ms. */
+  readonly stopTimeout: number;
+}
 
 /** Resolves with the exit code, once the sidecar was told to stop and has. */
 export function serveSidecar(options: SidecarOptions, stopMs: number, terminal: Terminal): Promise<number> {

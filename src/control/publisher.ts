@@ -9,7 +9,7 @@ import { encodeControlFrame } from '../wire/control-frame.ts';
 import { ConfigIndex } from './config-index.ts';
 import { Debounce } from './debounce.ts';
 import { type Member, type PushConnection, revisionOf } from './fleet-member.ts';
-import type { LimitedLog } from './limited-log.ts';
+import type { LimitedLog } from '../telemetry/limited-log.ts';
 import { RegisteredEndpoints } from './registered-endpoints.ts';
 import {
   changeSetTo,

@@ -5,7 +5,7 @@ import { findFreePort, probePort } from '../proxy/listener/free-port.ts';
 import { formatAddress, ListenError } from '../proxy/listener/listen-error.ts';
 import { encodeControlFrame } from '../wire/control-frame.ts';
 import type { PushConnection } from './fleet-member.ts';
-import type { LimitedLog } from './limited-log.ts';
+import type { LimitedLog } from '../telemetry/limited-log.ts';
 import type { StoreClock } from './store/store.ts';
 
 /** Who takes what a connection brings. */

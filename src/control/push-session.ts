@@ -6,7 +6,7 @@ import { WireError } from '../wire/wire-error.ts';
 import type { Member, PushConnection } from './fleet-member.ts';
 import { faultOfHello, faultOfHosts, faultOfRegistration } from './hello-check.ts';
 import type { LeaseWriter } from './lease-writer.ts';
-import type { LimitedLog } from './limited-log.ts';
+import type { LimitedLog } from '../telemetry/limited-log.ts';
 import type { ServiceFounder } from './service-founder.ts';
 import type { SidecarFleet } from './sidecar-fleet.ts';
 import type { StatWindow } from './stat-window.ts';

@@ -2,7 +2,7 @@
 import type { Logger } from '../telemetry/logger.ts';
 import type { Fleet } from './fleet.ts';
 import { LeaseWriter } from './lease-writer.ts';
-import { LimitedLog } from './limited-log.ts';
+import { LimitedLog } from '../telemetry/limited-log.ts';
 import { openPushListener } from './push-listener.ts';
 import { PushSession } from './push-session.ts';
 import { ServiceFounder } from './service-founder.ts';

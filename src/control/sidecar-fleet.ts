@@ -4,7 +4,7 @@ import type { ConfigKey } from '../model/snapshot.ts';
 import { AppliedWaits } from './applied-waits.ts';
 import type { AppliedReport, Fleet, FleetStats, SidecarStatus } from './fleet.ts';
 import { type Member, nameOf, type PushConnection, revisionOf, stateOf } from './fleet-member.ts';
-import type { LimitedLog } from './limited-log.ts';
+import type { LimitedLog } from '../telemetry/limited-log.ts';
 import { Publisher } from './publisher.ts';
 import type { StatWindow } from './stat-window.ts';
 import type { Store, StoreClock, StoredLease, StoreEvent } from './store/store.ts';

@@ -29,8 +29,8 @@ const headerName = Type.String({
 const headerValue = Type.String({
   minLength: 1,
   maxLength: 4096,
-  pattern: '^[^\\x00-\\x1f\\x7f]*$',
-  description: 'an HTTP field value without control characters',
+  pattern: '^[\\t\\x20-\\x7e\\x80-\\xff]*$',
+  description: 'an HTTP field value: no control characters, none beyond U+00FF',
 });
 const hostname = Type.String({
   pattern: '^(\\*\\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$',

@@ -11,6 +11,13 @@ export interface OutcomeSinks {
   /** Own Service of an outbound listener; `unknown` where the caller has no identity. */
   readonly source: string;
   readonly recorder: Recorder;
+  /** A request met what cannot happen (`internal-error`): for the log. */
+  readonly onDefect: (request: {
+    readonly method: string;
+    readonly host: string;
+    readonly path: string;
+    readonly route: string;
+  }) => void;
   /** Null: no access log. */
   readonly accessLog: AccessLog | null;
 }
@@ -39,9 +46,14 @@ export function recordOutcome(exchange: Exchange, failure: Failure | null, nowMs
       exchange.status,
     )
     .record(totalMs, exchange.partsMs, failure !== null);
-  if (failure !== null) sinks.recorder.countFailure(sinks.direction, failure.code);
-  if (sinks.accessLog === null) return;
   const { head, attempt } = exchange;
+  const route = exchange.action === null ? '' : exchange.action.route;
+  if (failure !== null) {
+    sinks.recorder.countFailure(sinks.direction, failure.code);
+    if (failure.code === 'internal-error')
+      sinks.onDefect({ method: head.method, host: head.host, path: head.path, route });
+  }
+  if (sinks.accessLog === null) return;
   sinks.accessLog.log({
     atMs: Date.now(),
     direction: sinks.direction,
@@ -50,7 +62,7 @@ export function recordOutcome(exchange: Exchange, failure: Failure | null, nowMs
     path: head.path,
     sourceAddress: head.sourceAddress,
     destination: destination === null ? '' : destination.name,
-    route: exchange.action === null ? '' : exchange.action.route,
+    route,
     endpoint: attempt === null ? '' : attempt.endpoint.address,
     attempts: exchange.attempts,
     status: exchange.status,

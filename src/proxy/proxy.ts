@@ -244,13 +244,11 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     const { headers, status } = head;
     const isSidecar = attempt.endpoint.hasSidecar;
     const farFailure = takeValue(headers, 'weft-failure');
-    // A sidecar that says that no byte was acted upon lets us go elsewhere. Nobody else's word for it counts, and the inbound side does
-    // not let its app say it.
+    // A registered sidecar that says that no byte was acted upon lets us go elsewhere. Nobody else's word counts, nor is it passed on:
+    // a caller could not tell it from ours.
     if (isSidecar && farFailure !== null && status === 503) {
       const failure = failures[farFailure as FailureCode] as Failure | undefined;
-      if (failure?.isSafeToRetry === true && this.tryAgain(exchange, failure, false)) {
-        return;
-      }
+      if (failure?.isSafeToRetry === true && this.tryAgain(exchange, failure, false)) return;
     }
     exchange.phase = 'answering';
     exchange.perTryDeadlineMs = 0;
@@ -259,7 +257,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     const action = exchange.action!;
     if (action.responseHeaders !== null) changeHeaders(headers, action.responseHeaders);
     if (exchange.backend!.responseHeaders !== null) changeHeaders(headers, exchange.backend!.responseHeaders);
-    if (farFailure !== null && this.parts.direction === 'outbound') headers.push('Weft-Failure', farFailure);
+    if (farFailure !== null && isSidecar) headers.push('Weft-Failure', farFailure);
     if (exchange.isTimingAsked) this.addServerTiming(exchange, headers, isSidecar, nowMs);
     exchange.downstream.head(head);
   }

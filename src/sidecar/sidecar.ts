@@ -18,11 +18,13 @@ import { SlotTable } from '../proxy/slot-table.ts';
 import type { LoopEndpoint } from '../proxy/tables.ts';
 import { CoarseTimer } from '../proxy/upstream/coarse-timer.ts';
 import { Http1Pool } from '../proxy/upstream/http1-pool.ts';
+import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Direction } from '../telemetry/recorder.ts';
 import type { ListenerReading, UpstreamReading } from '../telemetry/render.ts';
 import { type Admin, createAdmin } from './admin.ts';
 import { whenAppAccepts } from './app-probe.ts';
+import { systemClock } from './clock.ts';
 import { type ConfigSource, openConfigSource } from './config-source.ts';
 import { InForce } from './in-force.ts';
 import { InboundService } from './inbound-service.ts';
@@ -77,6 +79,7 @@ class Sidecar {
   private readonly stops: (() => void)[] = [];
   /** Hosts called since the subscriptions were last told. */
   private readonly usedHosts = new Set<string>();
+  private readonly limitedLog: LimitedLog;
   private source: ConfigSource | null = null;
   private admin: Admin | null = null;
   private draining: Promise<void> | null = null;
@@ -90,6 +93,7 @@ class Sidecar {
     private readonly logger: Logger,
   ) {
     this.instruments = new Instruments(options.accessLog);
+    this.limitedLog = new LimitedLog(systemClock, logger);
     this.decisions = new DecisionPool({
       onError: (error) => logger.error({ error: String(error) }, 'a worker failed'),
     });
@@ -176,6 +180,7 @@ class Sidecar {
       direction,
       source: isInbound ? 'unknown' : `${options.service}.${options.namespace}`,
       recorder: instruments.recorder,
+      onDefect: (request) => this.limitedLog.warn(request, 'a request or its answer could not be sent as one message'),
       accessLog: instruments.accessLog,
       configuration: isInbound ? inboundService! : this.inForce,
       discovery: this.source!.discovery,

@@ -1,7 +1,7 @@
 /** The push half of a control plane without sockets, and sidecars that say exactly what a test wants. */
 import type { PushConnection } from '../../../src/control/fleet-member.ts';
 import { LeaseWriter } from '../../../src/control/lease-writer.ts';
-import { LimitedLog } from '../../../src/control/limited-log.ts';
+import { LimitedLog } from '../../../src/telemetry/limited-log.ts';
 import { PushSession } from '../../../src/control/push-session.ts';
 import { ServiceFounder } from '../../../src/control/service-founder.ts';
 import { SidecarFleet } from '../../../src/control/sidecar-fleet.ts';

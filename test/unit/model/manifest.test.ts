@@ -209,7 +209,14 @@ describe('every mistake is named with path, line and column', () => {
       route(
         'filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: a, value: "x\\r\\nb: c" }] } }]',
       ),
-      /an HTTP field value without control characters/,
+      /an HTTP field value: no control characters/,
+    ],
+    [
+      'a character that is no byte',
+      route(
+        'filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: a, value: "v\\u010a" }] } }]',
+      ),
+      /none beyond U\+00FF/,
     ],
     [
       'mirror shares',

@@ -172,6 +172,7 @@ export function fakeMesh(
     direction: 'outbound',
     source: 'web',
     recorder,
+    onDefect: () => {},
     accessLog: null,
     configuration: { current: snapshot },
     discovery: { discover: (_host, done) => done('unknown-service') },

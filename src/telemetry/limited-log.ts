@@ -1,6 +1,5 @@
 /** Warnings that ten thousand sidecars could cause at once: of each kind one line a second, which says how many it stands for. */
-import type { Logger } from '../telemetry/logger.ts';
-import type { StoreClock } from './store/store.ts';
+import type { Logger } from './logger.ts';
 
 const intervalMs = 1_000;
 
@@ -10,12 +9,13 @@ interface Kind {
 }
 
 export class LimitedLog {
-  readonly #clock: StoreClock;
+  readonly #clock: { nowMs(): number };
   readonly #logger: Logger;
   /** By message, which is one of a few in the code. */
   readonly #kinds = new Map<string, Kind>();
 
-  constructor(clock: StoreClock, logger: Logger) {
+  /** `clock` in ms, any zero. */
+  constructor(clock: { nowMs(): number }, logger: Logger) {
     this.#clock = clock;
     this.#logger = logger;
   }
