@@ -28,6 +28,8 @@ export const limits = {
   connectTimeoutMs: 5_000,
   /** How often idle connections and hanging connects are looked for: each may last up to this much longer. */
   poolSweepMs: 250,
+  /** How late a request's timeout may fire. */
+  deadlineSweepMs: 20,
   /** 1xx answers before the final one. */
   interimAnswersMax: 16,
   /** Chunk extensions of one answer, all together. */
@@ -70,6 +72,8 @@ export const limits = {
   /** Changes that wait for the one before them; each holds its body. */
   changesPendingMax: 1_000,
   manifestBytesMax: 16 * 1024 * 1024,
+  /** Further ones are counted: nobody reads more, and a file of nonsense has millions. */
+  problemsPerManifestMax: 1_000,
   rulesPerRouteMax: 256,
   matchesPerRuleMax: 64,
   endpointsPerServiceMax: 10_000,

@@ -1,37 +1,30 @@
 /**
- * Deadlines of everything in flight on one loop: one list and one coarse sweep instead of timers per request. The sweep runs only
- * while something is in the list, so an idle sidecar does not wake up for it.
+ * Deadlines of everything in flight on one loop: one list that a coarse timer sweeps, instead of timers per request. It is swept only
+ * while something is in it, so an idle sidecar does not wake up for it.
  */
+import type { CoarseTimer, Swept } from './coarse-timer.ts';
+
 export interface Deadlined {
-  /** Called by each sweep. `nowMs` is `performance.now()`. */
+  /** Called by each sweep. `nowMs` is `performance.now()`. A timeout fires up to one period of the timer late, never early. */
   onSweep(nowMs: number): void;
   nextInSweep: Deadlined | null;
   previousInSweep: Deadlined | null;
 }
 
-/** A timeout fires up to this much late, never early. */
-const sweepMs = 20;
-
-export class Deadlines {
-  /** Time of the last sweep, or of the last entry into an empty list: at most `sweepMs` old while anything is in flight, and free to read. */
-  coarseNowMs: number;
+export class Deadlines implements Swept {
   count = 0;
   private first: Deadlined | null = null;
-  private timer: NodeJS.Timeout | null = null;
-  private readonly sweepBound = () => this.sweep();
 
-  constructor(private readonly now: () => number) {
-    this.coarseNowMs = now();
+  constructor(private readonly timer: CoarseTimer) {}
+
+  /** At most one period old while anything is in flight, and free to read, ms. */
+  get coarseNowMs(): number {
+    return this.timer.nowMs;
   }
 
-  add(entry: Deadlined, nowMs: number): void {
-    if (this.first === null) {
-      this.coarseNowMs = nowMs;
-      // Kept over short gaps (see sweep), so that a steady trickle of requests does not pay for a timer each.
-      this.timer ??= setInterval(this.sweepBound, sweepMs);
-    } else {
-      this.first.previousInSweep = entry;
-    }
+  add(entry: Deadlined): void {
+    if (this.first === null) this.timer.watch(this);
+    else this.first.previousInSweep = entry;
     entry.nextInSweep = this.first;
     entry.previousInSweep = null;
     this.first = entry;
@@ -48,20 +41,14 @@ export class Deadlines {
     this.count--;
   }
 
-  private sweep(): void {
-    const nowMs = this.now();
-    this.coarseNowMs = nowMs;
+  onSweep(nowMs: number): boolean {
     let entry = this.first;
-    if (entry === null && this.timer !== null) {
-      clearInterval(this.timer);
-      this.timer = null;
-      return;
-    }
     while (entry !== null) {
       // An entry may take itself off the list as it is swept.
       const next: Deadlined | null = entry.nextInSweep;
       entry.onSweep(nowMs);
       entry = next;
     }
+    return this.first !== null;
   }
 }

@@ -48,7 +48,7 @@ export class Mirror implements UpstreamHandler, Deadlined {
     const mirror = new Mirror(endpoint, live, deadlines, recorder, direction, nowMs);
     Mirror.inFlight++;
     live.begin(endpoint.slot);
-    deadlines.add(mirror, nowMs);
+    deadlines.add(mirror);
     mirror.stream = endpoint.upstream!.open(request, mirror);
     return mirror;
   }

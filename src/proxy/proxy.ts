@@ -70,7 +70,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   accept(head: RequestHead, downstream: Downstream): RequestReceiver {
     const exchange = new Exchange(this, head, downstream, headerValue(head.headers, 'weft-timing') === '1');
     this.active++;
-    this.deadlines.add(exchange, head.readAtMs);
+    this.deadlines.add(exchange);
     this.route(exchange);
     return exchange;
   }

@@ -7,6 +7,7 @@ import { compileUnit } from '../decisions/compile/compile-unit.ts';
 import { DecisionPool } from '../decisions/pool.ts';
 import { limits } from '../model/limits.ts';
 import type { Snapshot } from '../model/snapshot.ts';
+import { CoarseTimer } from '../proxy/coarse-timer.ts';
 import { Deadlines } from '../proxy/deadlines.ts';
 import { createEdgeListener } from '../proxy/listener/edge.ts';
 import { formatAddress } from '../proxy/listener/listen-error.ts';
@@ -16,7 +17,6 @@ import { HttpProxy, type HttpProxyParts } from '../proxy/proxy.ts';
 import type { Listener, ListenerOptions, RequestAcceptor } from '../proxy/request.ts';
 import { SlotTable } from '../proxy/slot-table.ts';
 import type { LoopEndpoint } from '../proxy/tables.ts';
-import { CoarseTimer } from '../proxy/upstream/coarse-timer.ts';
 import { Http1Pool } from '../proxy/upstream/http1-pool.ts';
 import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -74,6 +74,7 @@ class Sidecar {
   private readonly inboundService: InboundService | null;
   private readonly pools = new Map<LoopEndpoint, Http1Pool>();
   private readonly poolTimer = new CoarseTimer(() => performance.now(), limits.poolSweepMs);
+  private readonly deadlineTimer = new CoarseTimer(() => performance.now(), limits.deadlineSweepMs);
   private readonly listeners: { readonly name: string; readonly listener: Listener }[] = [];
   private readonly proxies: { readonly direction: Direction; readonly proxy: HttpProxy }[] = [];
   private readonly stops: (() => void)[] = [];
@@ -187,7 +188,7 @@ class Sidecar {
       slowDecisions: this.decisions,
       live: isInbound ? inboundService!.live : this.live,
       openUpstream: (endpoint) => this.openPool(endpoint),
-      deadlines: new Deadlines(() => performance.now()),
+      deadlines: new Deadlines(this.deadlineTimer),
       now: () => performance.now(),
       random: Math.random,
     };

@@ -4,8 +4,8 @@
  * together, and a kept connection that died in this turn has been noticed.
  */
 import { limits } from '../../model/limits.ts';
+import type { CoarseTimer, Swept } from '../coarse-timer.ts';
 import { type Failure, failures } from '../failure.ts';
-import type { CoarseTimer, Swept } from './coarse-timer.ts';
 import { type ConnectionOwner, Http1Connection } from './http1-connection.ts';
 import { serializeRequest } from './http1-request.ts';
 import { Http1Stream, type StreamOwner } from './http1-stream.ts';

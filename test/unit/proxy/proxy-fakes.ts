@@ -1,4 +1,6 @@
 /** Stand-ins for what surrounds the proxy core: a client, endpoints that do what the test says, tables with one Service. */
+import { limits } from '../../../src/model/limits.ts';
+import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
 import { Deadlines } from '../../../src/proxy/deadlines.ts';
 import type { Failure } from '../../../src/proxy/failure.ts';
 import { HttpProxy, type HttpProxyParts } from '../../../src/proxy/proxy.ts';
@@ -185,7 +187,7 @@ export function fakeMesh(
     openUpstream: () => {
       throw new Error('every fake endpoint has its upstream');
     },
-    deadlines: new Deadlines(() => clock.nowMs),
+    deadlines: new Deadlines(new CoarseTimer(() => clock.nowMs, limits.deadlineSweepMs)),
     now: () => clock.nowMs,
     random: () => 0.5,
     ...changes,

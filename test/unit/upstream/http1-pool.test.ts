@@ -1,6 +1,6 @@
 import net from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { CoarseTimer } from '../../../src/proxy/upstream/coarse-timer.ts';
+import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
 import type { Http1Pool, Http1PoolOptions } from '../../../src/proxy/upstream/http1-pool.ts';
 import {
   deadPort,

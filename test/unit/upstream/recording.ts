@@ -1,7 +1,7 @@
 /** A handler that records what a stream reports, and an origin on a raw socket, for the tests of the pool. */
 import { once } from 'node:events';
 import net from 'node:net';
-import { CoarseTimer } from '../../../src/proxy/upstream/coarse-timer.ts';
+import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
 import { Http1Pool, type Http1PoolOptions } from '../../../src/proxy/upstream/http1-pool.ts';
 import type { UpstreamHandler, UpstreamHead, UpstreamRequest } from '../../../src/proxy/upstream/upstream.ts';
 
