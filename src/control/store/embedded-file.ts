@@ -6,8 +6,18 @@
  * can catch, which ends the process, and `overlappingSync` answers before the sync. A commit of ten objects takes 0.15 ms on two cores, and
  * what one fdatasync takes on the disk at hand; the control plane's loop serves no requests of the mesh.
  */
-import { chmodSync, closeSync, existsSync, fsyncSync, mkdirSync, openSync, realpathSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  realpathSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import type { BookedLease } from './lease-book.ts';
 import { checkEnvironment } from './lmdb-check.ts';
@@ -67,17 +77,11 @@ export class EmbeddedFile {
     let root: RootDatabase<string, string> | null = null;
     openHere.add(directory);
     try {
-      checkEnvironment(directory, fileName);
-      root = open<string, string>({
-        path: join(directory, fileName),
-        noSubdir: true,
-        encoding: 'string',
-        maxDbs: 8,
-        overlappingSync: false,
-      });
+      if (!checkEnvironment(directory, fileName)) await createEnvironment(directory);
+      root = openEnvironment(join(directory, fileName));
       const file = new EmbeddedFile(directory, root);
       file.takeHold();
-      syncDirectory(directory);
+      syncPath(directory);
       return file;
     } catch (thrown) {
       await root?.close();
@@ -157,9 +161,13 @@ export class EmbeddedFile {
       }
       const signed = this.meta.get('holder');
       const holder = signed === undefined ? null : (JSON.parse(signed) as StoreHolder);
-      if (holder !== null && holder.pid !== process.pid && isAlive(holder)) throw inUse(this.directory, holder.pid);
+      const fileId = fileIdOf(join(this.directory, fileName));
+      // A copy that was made while a process had the original carries that signature, but nobody has the copy open.
+      const isOfThisFile = holder?.fileId === fileId;
+      if (holder !== null && isOfThisFile && holder.pid !== process.pid && isAlive(holder))
+        throw inUse(this.directory, holder.pid);
       this.meta.putSync('format', String(formatVersion));
-      this.meta.putSync('holder', JSON.stringify(thisProcess()));
+      this.meta.putSync('holder', JSON.stringify(thisProcess(fileId)));
     });
   }
 
@@ -176,25 +184,76 @@ export class EmbeddedFile {
   }
 }
 
+function openEnvironment(path: string): RootDatabase<string, string> {
+  return open<string, string>({ path, noSubdir: true, encoding: 'string', maxDbs: 8, overlappingSync: false });
+}
+
+/**
+ * Makes the file under another name and gives it its own once it is whole: so an empty file is never one that a killed process has
+ * begun, and is refused as damaged. A link, other than a rename, leaves alone what another process was faster to create.
+ */
+async function createEnvironment(directory: string): Promise<void> {
+  const temporary = join(directory, `${fileName}.${process.pid}.new`);
+  const remove = () => {
+    for (const path of [temporary, `${temporary}-lock`]) rmSync(path, { force: true });
+  };
+  remove();
+  try {
+    await openEnvironment(temporary).close();
+    syncPath(temporary);
+    linkSync(temporary, join(directory, fileName));
+  } catch (thrown) {
+    if (!hasCode(thrown, 'EEXIST')) throw thrown;
+  } finally {
+    remove();
+  }
+}
+
 function prepareDirectory(path: string): string {
   try {
-    const isNew = !existsSync(path);
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    const isNew = makeDirectory(resolve(path));
     const directory = realpathSync(path);
     if (isNew) {
       // The umask may take bits from mkdir's mode, but the owner needs all three.
       chmodSync(directory, 0o700);
-      syncDirectory(dirname(directory));
+      syncPath(dirname(directory));
     }
+    if (!statSync(directory).isDirectory()) throw new Error('it is not a directory');
     return directory;
   } catch (thrown) {
     throw unusable(path, reasonOf(thrown), thrown);
   }
 }
 
-/** Makes the names in a directory durable: without it a power cut could take away a file whose content was synced. */
-function syncDirectory(directory: string): void {
-  const descriptor = openSync(directory, 'r');
+/**
+ * Makes a directory and those above it; false when it is there. Node's own `recursive` never ends where a directory exists in which
+ * the system knows no such file, as in /proc.
+ */
+function makeDirectory(path: string): boolean {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+    return true;
+  } catch (thrown) {
+    if (hasCode(thrown, 'EEXIST')) return false;
+    if (!hasCode(thrown, 'ENOENT')) throw thrown;
+    makeDirectory(dirname(path));
+    mkdirSync(path, { mode: 0o700 });
+    return true;
+  }
+}
+
+/** Device and inode: what a copy does not have in common with its original. */
+function fileIdOf(path: string): string {
+  const { dev, ino } = statSync(path, { bigint: true });
+  return `${dev}:${ino}`;
+}
+
+const hasCode = (thrown: unknown, code: string): boolean =>
+  thrown instanceof Error && 'code' in thrown && thrown.code === code;
+
+/** Makes a file durable, or the names in a directory: without it a power cut could take away a file whose content was synced. */
+function syncPath(path: string): void {
+  const descriptor = openSync(path, 'r');
   try {
     fsyncSync(descriptor);
   } finally {

@@ -20,11 +20,15 @@ const magic = 0xbeefc0de;
 const version = 2;
 const noPage = 0xffff_ffff_ffff_ffffn;
 
-/** @throws Error whose message says what is wrong with the directory, or with its file `name`. */
-export function checkEnvironment(directory: string, name: string): void {
+/**
+ * False: all is well, but there is no file yet.
+ *
+ * @throws Error whose message says what is wrong with the directory, or with its file `name`.
+ */
+export function checkEnvironment(directory: string, name: string): boolean {
   checkRoom(directory);
   for (const file of [name, `${name}-lock`]) checkAccess(join(directory, file));
-  checkMetaPages(join(directory, name));
+  return checkMetaPages(join(directory, name));
 }
 
 function checkRoom(directory: string): void {
@@ -52,19 +56,21 @@ function checkAccess(path: string): void {
   }
 }
 
-function checkMetaPages(path: string): void {
+function checkMetaPages(path: string): boolean {
   let descriptor: number;
   try {
     descriptor = openSync(path, 'r');
   } catch (thrown) {
-    if (isMissing(thrown)) return;
+    if (isMissing(thrown)) return false;
     throw thrown;
   }
   try {
     const stat = fstatSync(descriptor);
     if (!stat.isFile()) throw new Error(`${path} is not a file`);
-    // A process that was killed before its first page leaves an empty file, and lmdb starts it anew.
-    if (stat.size > 0) checkMetas(path, descriptor, stat.size);
+    // lmdb would take an empty file for a new one, and a mesh would have lost all that it was.
+    if (stat.size === 0) throw new Error(`${path} was cut short`);
+    checkMetas(path, descriptor, stat.size);
+    return true;
   } finally {
     closeSync(descriptor);
   }

@@ -5,10 +5,12 @@ export interface StoreHolder {
   readonly pid: number;
   /** When the process started, in clock ticks since boot (proc(5), field 22); null where there is no /proc. */
   readonly startTicks: string | null;
+  /** The file that it signed, see embedded-file.ts: the signature goes with every copy of the file. */
+  readonly fileId: string;
 }
 
-export function thisProcess(): StoreHolder {
-  return { pid: process.pid, startTicks: processStateOf(process.pid)?.startTicks ?? null };
+export function thisProcess(fileId: string): StoreHolder {
+  return { pid: process.pid, startTicks: processStateOf(process.pid)?.startTicks ?? null, fileId };
 }
 
 /** Whether the process that signed still runs. A process that only got its pid later, or one that is dead but not yet reaped, is not it. */

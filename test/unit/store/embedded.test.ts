@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { open } from 'lmdb';
@@ -77,16 +77,18 @@ describe('embedded store', () => {
     try {
       await once(other, 'spawn');
       const pid = other.pid ?? 0;
-      await tamper('meta', 'holder', JSON.stringify({ pid, startTicks: null }));
+      const { dev, ino } = await stat(join(directory, 'store.mdb'));
+      const fileId = `${dev}:${ino}`;
+      await tamper('meta', 'holder', JSON.stringify({ pid, startTicks: null, fileId }));
       await expect(openStore()).rejects.toMatchObject({
         code: 'store-in-use',
         message: expect.stringContaining(`process ${pid}`),
       });
-      await tamper('meta', 'holder', JSON.stringify({ pid, startTicks: '1' }));
+      await tamper('meta', 'holder', JSON.stringify({ pid, startTicks: '1', fileId }));
       await (await openStore()).close();
-      await tamper('meta', 'holder', JSON.stringify({ pid: process.pid, startTicks: '1' }));
+      await tamper('meta', 'holder', JSON.stringify({ pid: process.pid, startTicks: '1', fileId }));
       await (await openStore()).close();
-      await tamper('meta', 'holder', JSON.stringify({ pid, startTicks: null }));
+      await tamper('meta', 'holder', JSON.stringify({ pid, startTicks: null, fileId }));
       other.kill('SIGKILL');
       await once(other, 'exit');
       await openStore();
@@ -95,14 +97,33 @@ describe('embedded store', () => {
     }
   });
 
+  it('opens a copy that was made while a process had the original', async () => {
+    const other = spawn('sleep', ['60']);
+    try {
+      await once(other, 'spawn');
+      const original = await openStore();
+      await original.commit(commitOf({ a: '1' }));
+      await original.close();
+      const { dev, ino } = await stat(join(directory, 'store.mdb'));
+      await tamper('meta', 'holder', JSON.stringify({ pid: other.pid, startTicks: null, fileId: `${dev}:${ino}` }));
+      await expect(openStore()).rejects.toMatchObject({ code: 'store-in-use' });
+      await cp(directory, join(parent, 'copy'), { recursive: true });
+      directory = join(parent, 'copy');
+      expect((await openStore()).get('a')?.value).toBe('1');
+    } finally {
+      other.kill('SIGKILL');
+    }
+  });
+
   it('signs with the start of the process', () => {
-    expect(thisProcess().pid).toBe(process.pid);
-    if (process.platform === 'linux') expect(thisProcess().startTicks).toMatch(/^\d+$/);
+    expect(thisProcess('1:2').pid).toBe(process.pid);
+    if (process.platform === 'linux') expect(thisProcess('1:2').startTicks).toMatch(/^\d+$/);
   });
 
   it.each([
     ['a file that is no store', async () => writeFile(join(directory, 'store.mdb'), 'x'.repeat(20_000))],
     ['a file that was cut short', async () => truncate(join(directory, 'store.mdb'), 8_192)],
+    ['a file that was cut to nothing', async () => truncate(join(directory, 'store.mdb'), 0)],
     ['a file that was cut within its first page', async () => truncate(join(directory, 'store.mdb'), 100)],
     ['a newer format', () => tamper('meta', 'format', '2')],
     ['an object after the head', () => tamper('objects', 'a', '99\nvalue')],
@@ -128,6 +149,24 @@ describe('embedded store', () => {
       code: 'store-unusable',
       message: expect.stringContaining(directory),
     });
+  });
+
+  // Node's own recursive mkdir would never come back from the first one.
+  it.skipIf(process.platform !== 'linux').each(['/proc/weft-store', '/proc/weft/store', '/dev/null/store'])(
+    'refuses %s, where nothing can be made',
+    async (impossible) => {
+      directory = impossible;
+      await expect(openStore()).rejects.toMatchObject({
+        code: 'store-unusable',
+        message: expect.stringContaining(impossible),
+      });
+    },
+  );
+
+  it('makes the directories above its own, and leaves nothing in it but its files', async () => {
+    directory = join(parent, 'a', 'b', 'c');
+    await openStore();
+    expect((await readdir(directory)).sort()).toEqual(['store.mdb', 'store.mdb-lock']);
   });
 
   it('makes its directory for its owner alone', async () => {
