@@ -1,5 +1,5 @@
 /** The manifests a command was given (`-f FILE`, `-f DIR`, `-f -`), read and checked as a whole: every problem of every file at once. */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { limits } from '../model/limits.ts';
 import { readManifest } from '../model/manifest.ts';
@@ -15,9 +15,12 @@ export interface ManifestEntry {
   readonly file: string;
 }
 
+const chunkBytes = 64 * 1024;
 const extensions = ['.yaml', '.yml', '.json'];
 
 /**
+ * Reads at most `limits.manifestBytesMax`, all files together.
+ *
  * @param paths files, folders (read with all folders below) and `-` for standard input
  * @throws CliError naming what cannot be read, or all that is wrong with what can.
  */
@@ -27,8 +30,10 @@ export async function readManifestFiles(
 ): Promise<readonly ManifestEntry[]> {
   const entries = new Map<string, ManifestEntry>();
   const problems: Problem[] = [];
+  let bytesLeft: number = limits.manifestBytesMax;
   for (const path of new Set(paths.flatMap(filesOf))) {
-    const text = path === '-' ? await terminal.readStdin(limits.manifestBytesMax) : readText(path);
+    const text = path === '-' ? await terminal.readStdin(bytesLeft) : readText(path, bytesLeft);
+    bytesLeft -= Buffer.byteLength(text);
     const file = path === '-' ? 'standard input' : path;
     const manifest = readManifest(text, file);
     problems.push(...manifest.problems);
@@ -63,21 +68,52 @@ function twice({ file, resource }: ManifestEntry, earlier: ManifestEntry): Probl
 
 function filesOf(path: string): readonly string[] {
   if (path === '-') return ['-'];
-  if (!existsSync(path)) throw new CliError(`There is no file or folder ${path}.`);
-  if (!statSync(path).isDirectory()) return [path];
-  const names = readdirSync(path, { recursive: true, encoding: 'utf8' }).sort();
+  const stat = statOf(path);
+  if (stat === null) throw new CliError(`There is no file or folder ${path}.`);
+  if (stat.isFile()) return [path];
+  // A pipe or a device may never end, and may not even open.
+  if (!stat.isDirectory())
+    throw new CliError(
+      `${path} is neither a file nor a folder. What another program writes is read from -, standard input.`,
+    );
+  const names = asked(path, () => readdirSync(path, { recursive: true, encoding: 'utf8' })).sort();
   const files = names.map((name) => join(path, name)).filter(isManifest);
   if (files.length === 0) throw new CliError(`There is no file *.yaml, *.yml or *.json in ${path}.`);
   return files;
 }
 
 const isManifest = (path: string): boolean =>
-  extensions.some((extension) => path.endsWith(extension)) && statSync(path).isFile();
+  extensions.some((extension) => path.endsWith(extension)) && statOf(path)?.isFile() === true;
 
-function readText(file: string): string {
+/** Null: there is no such file. */
+const statOf = (path: string): Stats | null => asked(path, () => statSync(path, { throwIfNoEntry: false })) ?? null;
+
+/** What a file says of its size is not asked: it may grow, and those of the system say 0. */
+function readText(path: string, bytesMax: number): string {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  asked(path, () => {
+    const descriptor = openSync(path, 'r');
+    try {
+      for (let read = -1; read !== 0 && bytes <= bytesMax; bytes += read) {
+        const chunk = Buffer.allocUnsafe(chunkBytes);
+        read = readSync(descriptor, chunk);
+        chunks.push(chunk.subarray(0, read));
+      }
+    } finally {
+      closeSync(descriptor);
+    }
+  });
+  if (bytes > bytesMax)
+    throw new CliError(`${path} is too large: one command reads at most ${limits.manifestBytesMax} bytes.`);
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** What the file system answers; its refusals in the words of a command. */
+function asked<T>(path: string, ask: () => T): T {
   try {
-    return readFileSync(file, 'utf8');
+    return ask();
   } catch (error) {
-    throw new CliError(`${file} cannot be read: ${error instanceof Error ? error.message : error}.`);
+    throw new CliError(`${path} cannot be read: ${error instanceof Error ? error.message : error}.`);
   }
 }

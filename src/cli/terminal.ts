@@ -48,7 +48,7 @@ async function readAll(stream: AsyncIterable<Buffer>, bytesMax: number): Promise
   let bytes = 0;
   for await (const chunk of stream) {
     bytes += chunk.length;
-    if (bytes > bytesMax) throw new CliError(`Standard input is larger than ${bytesMax} bytes.`);
+    if (bytes > bytesMax) throw new CliError(`Standard input is too large: at most ${bytesMax} bytes are read of it.`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');

@@ -1,6 +1,11 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
-import { describe, expect, it } from 'vitest';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { limits } from '../../../src/model/limits.ts';
 import { weft } from './captured-terminal.ts';
 import { fakeControlPlane } from './fake-control-plane.ts';
 
@@ -102,6 +107,45 @@ describe('client commands, when things go wrong', () => {
   it('says which files cannot be read', async () => {
     const { code, err } = await weft(['apply', '-f', '/nowhere/at/all.yaml']);
     expect({ code, err }).toEqual({ code: 1, err: 'There is no file or folder /nowhere/at/all.yaml.' });
+  });
+});
+
+describe('manifests that cannot be taken', () => {
+  let folder = '';
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'weft-manifests-'));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it('are a pipe or a device, which may never end', async () => {
+    const pipe = join(folder, 'mesh.yaml');
+    execFileSync('mkfifo', [pipe]);
+    for (const path of [pipe, '/dev/zero', '/dev/null'])
+      expect(await weft(['apply', '-f', path])).toEqual({
+        code: 1,
+        out: '',
+        err: `${path} is neither a file nor a folder. What another program writes is read from -, standard input.`,
+      });
+    expect((await weft(['delete', '-f', folder])).err).toBe(`There is no file *.yaml, *.yml or *.json in ${folder}.`);
+  });
+
+  it('are larger than the limit, alone or together', async () => {
+    const large = join(folder, 'large.yaml');
+    await writeFile(large, '');
+    await truncate(large, 2 ** 40);
+    expect((await weft(['apply', '-f', large])).err).toBe(
+      `${large} is too large: one command reads at most ${limits.manifestBytesMax} bytes.`,
+    );
+    await writeFile(large, cartYaml);
+    await writeFile(join(folder, 'small.yaml'), cartYaml + '#'.repeat(limits.manifestBytesMax - cartYaml.length));
+    expect((await weft(['apply', '-f', folder])).err).toMatch(/small\.yaml is too large/);
+  });
+
+  it('lead nowhere', async () => {
+    await symlink(join(folder, 'nowhere'), join(folder, 'broken.yaml'));
+    await symlink(join(folder, 'loop.yaml'), join(folder, 'loop.yaml'));
+    expect((await weft(['apply', '-f', join(folder, 'broken.yaml')])).err).toMatch(/^There is no file or folder/);
+    expect((await weft(['apply', '-f', folder])).err).toMatch(/loop\.yaml cannot be read: ELOOP/);
   });
 });
 
