@@ -1,6 +1,7 @@
 /** What the values of flags mean: addresses, names, durations, labels. Each parser answers a value or says what was expected. */
 import { InvalidArgumentError } from 'commander';
 import { parseDuration } from '../model/duration.ts';
+import { isHost, isLabelName, isLabelValue, isZone, labelNameExpected } from '../model/endpoint-fields.ts';
 import { limits } from '../model/limits.ts';
 import { defaultNamespace } from '../model/resources.ts';
 import type { HostPort, UpstreamListener } from '../sidecar/options.ts';
@@ -92,11 +93,35 @@ export function collectUpstream(text: string, earlier: readonly UpstreamListener
   return [...earlier, { name: name.toLowerCase(), address: parseListenAddress(address) }];
 }
 
-/** `KEY=VALUE`, collected. The characters are those of a label in a resource. */
+/** `KEY=VALUE`, collected. Both are those of a label in a resource. */
 export function collectLabel(text: string, earlier: Readonly<Record<string, string>> = {}): Record<string, string> {
-  const found = /^([A-Za-z0-9./_-]{1,128})=(.{0,128})$/.exec(text);
-  if (found === null) throw new InvalidArgumentError('Expected KEY=VALUE, for instance version=v2.');
-  return { ...earlier, [found[1]!]: found[2]! };
+  const separator = text.indexOf('=');
+  const key = text.slice(0, Math.max(separator, 0));
+  const value = text.slice(separator + 1);
+  if (!isLabelName(key))
+    throw new InvalidArgumentError(`Expected KEY=VALUE, for instance version=v2; KEY has ${labelNameExpected}.`);
+  if (!isLabelValue(value))
+    throw new InvalidArgumentError(
+      `Expected KEY=VALUE; VALUE has at most ${limits.labelValueCharsMax} characters, and no control characters.`,
+    );
+  const labels = { ...earlier, [key]: value };
+  if (Object.keys(labels).length > limits.labelsMax)
+    throw new InvalidArgumentError(`Expected at most ${limits.labelsMax} labels.`);
+  return labels;
+}
+
+/** A host without a port; IPv6 with or without brackets, answered without. */
+export function parseHost(text: string): string {
+  const host = /^\[(.*:.*)\]$/.exec(text)?.[1] ?? text;
+  if (!isHost(host))
+    throw new InvalidArgumentError('Expected a host name, or an IPv4 or IPv6 address, without a port.');
+  return host;
+}
+
+export function parseZone(text: string): string {
+  if (!isZone(text))
+    throw new InvalidArgumentError(`Expected at most ${limits.nameCharsMax} characters, and no control characters.`);
+  return text;
 }
 
 /** Collects the values of a flag that may be given several times. */

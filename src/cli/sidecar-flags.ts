@@ -8,10 +8,12 @@ import {
   collectUpstream,
   formatAddress,
   isLoopback,
+  parseHost,
   parseListenAddress,
   parseServerUrls,
   parseServiceName,
   parseWait,
+  parseZone,
 } from './flag-values.ts';
 import { usageError } from './terminal.ts';
 
@@ -143,19 +145,6 @@ export function requireLoopback(flag: string, address: HostPort): void {
     throw usageError(
       `${flag} ${formatAddress(address)} would be open to other machines, and there is no access control for it yet: use an address such as 127.0.0.1:${address.port}.`,
     );
-}
-
-function parseHost(text: string): string {
-  try {
-    return parseListenAddress(text.includes(':') ? `[${text}]:1` : `${text}:1`).host;
-  } catch {
-    throw new InvalidArgumentError('Expected a host name or an IP address, without a port.');
-  }
-}
-
-function parseZone(text: string): string {
-  if (text.length > 63) throw new InvalidArgumentError('Expected at most 63 characters.');
-  return text;
 }
 
 function parseLoops(text: string): number {

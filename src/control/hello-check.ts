@@ -1,4 +1,5 @@
 /** What is wrong with what a sidecar says of itself. It ends up in the store and in other sidecars, so it is checked at the border. */
+import { isEndpointAddress, isLabelName, isLabelValue, isZone, labelNameExpected } from '../model/endpoint-fields.ts';
 import { limits } from '../model/limits.ts';
 import type { Registration } from '../model/registration.ts';
 import type { Hello } from '../wire/sidecar-frame.ts';
@@ -10,12 +11,9 @@ export interface HelloFault {
 
 const sidecarPattern = /^[A-Za-z0-9_-]{1,64}$/;
 const namePattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
-const addressPattern = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?):[0-9]{1,5}$/;
-const labelNamePattern = /^[A-Za-z0-9./_-]{1,128}$/;
 /** Wider than a resource's hostnames: an app may ask for anything that its HTTP library lets through, and gets the answer `none`. */
 const hostPattern = /^[\x21-\x7e]{1,253}$/;
 const versionCharsMax = 64;
-const labelsMax = 64;
 
 /** Null: nothing is wrong. Also for a part of a Hello of which more follows. */
 export function faultOfHello(hello: Hello): HelloFault | null {
@@ -45,16 +43,20 @@ export function faultOfHosts(hosts: Iterable<string>): HelloFault | null {
 
 /** Null: nothing is wrong with it. */
 export function faultOfRegistration({ address, zone, labels, weight }: Registration): HelloFault | null {
-  const port = Number(address.slice(address.lastIndexOf(':') + 1));
-  const isAddress = address.length <= 261 && addressPattern.test(address) && port >= 1 && port <= 65_535;
-  if (!isAddress) return badRegistration('its address must be HOST:PORT');
-  if (zone.length > limits.nameCharsMax)
-    return badRegistration(`its zone has at most ${limits.nameCharsMax} characters`);
-  if (weight > limits.weightMax) return badRegistration(`its weight is at most ${limits.weightMax}`);
+  if (!isEndpointAddress(address)) return badRegistration('its address must be HOST:PORT, with a port of 1 to 65535');
+  if (!isZone(zone))
+    return badRegistration(`its zone has at most ${limits.nameCharsMax} characters, and no control characters`);
+  if (!Number.isInteger(weight) || weight < 0 || weight > limits.weightMax)
+    return badRegistration(`its weight is a whole number of 0 to ${limits.weightMax}`);
   const entries = Object.entries(labels);
-  if (entries.length > labelsMax) return badRegistration(`it has at most ${labelsMax} labels`);
-  for (const [name, value] of entries)
-    if (!labelNamePattern.test(name) || value.length > 128) return badRegistration('a label is not valid');
+  if (entries.length > limits.labelsMax) return badRegistration(`it has at most ${limits.labelsMax} labels`);
+  for (const [name, value] of entries) {
+    if (!isLabelName(name)) return badRegistration(`the name of a label has ${labelNameExpected}`);
+    if (!isLabelValue(value))
+      return badRegistration(
+        `its label ${name} has at most ${limits.labelValueCharsMax} characters, and no control characters`,
+      );
+  }
   return null;
 }
 

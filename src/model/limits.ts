@@ -72,12 +72,18 @@ export const limits = {
   /** Changes that wait for the one before them; each holds its body. */
   changesPendingMax: 1_000,
   manifestBytesMax: 16 * 1024 * 1024,
+  /** How deep YAML may nest; a resource needs some 15 levels. */
+  manifestLevelsMax: 100,
   /** Further ones are counted: nobody reads more, and a file of nonsense has millions. */
   problemsPerManifestMax: 1_000,
   rulesPerRouteMax: 256,
   matchesPerRuleMax: 64,
   endpointsPerServiceMax: 10_000,
   nameCharsMax: 63,
+  hostCharsMax: 253,
+  labelValueCharsMax: 128,
+  /** Of one registered endpoint. */
+  labelsMax: 64,
   scheduleEntriesMax: 65_536,
   weightMax: 1_000_000,
   ringEntriesMin: 1_024,

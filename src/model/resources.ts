@@ -3,6 +3,7 @@
  * the compiler. `HTTPRoute` follows gateway.networking.k8s.io/v1; `Service` and `TrafficPolicy` are weft.mesh/v1.
  */
 import Type, { type Static, type TSchema } from 'typebox';
+import { labelNamePattern } from './endpoint-fields.ts';
 import { limits } from './limits.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -47,7 +48,10 @@ const address = Type.String({
   maxLength: 261,
   description: 'HOST:PORT',
 });
-const labels = Type.Record(Type.String({ pattern: '^[A-Za-z0-9./_-]{1,128}$' }), Type.String({ maxLength: 128 }));
+const labels = Type.Record(
+  Type.String({ pattern: labelNamePattern }),
+  Type.String({ maxLength: limits.labelValueCharsMax }),
+);
 
 export const Metadata = Type.Object(
   {

@@ -118,15 +118,22 @@ function seriesFrom(delta: weft.v1.SeriesDelta.$Properties): SeriesDelta {
     destination: delta.destination ?? '',
     route: delta.route ?? '',
     statusClass: statusClassFrom(delta.statusClass),
-    requests: Number(delta.requests ?? 0),
-    failures: Number(delta.failures ?? 0),
+    requests: amountFrom(delta.requests),
+    failures: amountFrom(delta.failures),
     durationBuckets: delta.durationBuckets ?? [],
     parts: (delta.parts ?? []).map((part) => ({
       part: part.part ?? '',
-      seconds: part.seconds ?? 0,
+      seconds: amountFrom(part.seconds),
       buckets: part.buckets ?? [],
     })),
   };
+}
+
+/** Far above what can be, and so far below the largest number that sums of them stay numbers. */
+function amountFrom(value: weft.v1.SeriesDelta.$Properties['requests']): number {
+  const amount = Number(value ?? 0);
+  if (amount >= 0 && amount <= Number.MAX_SAFE_INTEGER) return amount;
+  throw new WireError(`an amount is 0 to 2^53, not ${amount}`);
 }
 
 function directionFrom(text: string | null | undefined): SeriesDelta['direction'] {

@@ -3,17 +3,61 @@ import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { parseTargetAddress } from '../../../src/cli/flag-values.ts';
 import { addSidecarFlags, type SidecarFlags, sidecarOptionsOf } from '../../../src/cli/sidecar-flags.ts';
+import { limits } from '../../../src/model/limits.ts';
 import type { HostPort, SidecarOptions } from '../../../src/sidecar/options.ts';
 
 function optionsOf(...args: string[]): SidecarOptions {
-  const command = addSidecarFlags(new Command().option('--app <address>', '', parseTargetAddress)).exitOverride();
+  const command = addSidecarFlags(new Command().option('--app <address>', '', parseTargetAddress))
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} });
   const flags = command
     .parse(['--service', 'cart', ...args], { from: 'user' })
     .opts<SidecarFlags & { app?: HostPort }>();
   return sidecarOptionsOf(flags, flags.app ?? null);
 }
 
+describe('flags of a sidecar that cannot be meant', () => {
+  it.each([
+    ...[
+      'a:b',
+      'a:80',
+      '127.0.0.1:80',
+      '1.2.3',
+      '999.1.1.1',
+      '[::1]:80',
+      '[a]',
+      '[:::]',
+      'fe80::1%eth0',
+      '-a',
+      'a..b',
+      'a b',
+      '',
+    ].map((host) => ['--advertise', host]),
+    ...['__proto__=1', '=1', 'a', 'a b=1', '-a=1', `${'k'.repeat(129)}=1`, `a=${'v'.repeat(129)}`, 'a=b\nc'].map(
+      (label) => ['--label', label],
+    ),
+    ['--zone', 'z'.repeat(64)],
+    ['--zone', 'a\nb'],
+  ])('%s %j', (flag, value) => {
+    expect(() => optionsOf(flag!, value!)).toThrow(/Expected/);
+  });
+
+  it('too many labels', () => {
+    const labels = Array.from({ length: limits.labelsMax + 1 }, (_, n) => ['--label', `l${n}=1`]).flat();
+    expect(() => optionsOf(...labels)).toThrow(/Expected at most/);
+  });
+});
+
 describe('the flags of a sidecar', () => {
+  it.each([
+    ['app-1.example.com', 'app-1.example.com'],
+    ['10.0.0.1', '10.0.0.1'],
+    ['::2', '::2'],
+    ['[2001:db8::1]', '2001:db8::1'],
+  ])('advertise %s', (host, advertised) => {
+    expect(optionsOf('--advertise', host).advertise).toBe(advertised);
+  });
+
   it('have the defaults of the design, and open nothing that was not named', () => {
     expect(optionsOf()).toEqual({
       service: 'cart',

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { faultOfRegistration } from '../../../src/control/hello-check.ts';
 import type { EndpointSet } from '../../../src/model/registration.ts';
 import { at, Plane, settle } from './fake-sidecar.ts';
 import { ManualClock, MemoryStore, policy, route, service } from './memory-store.ts';
@@ -17,11 +18,60 @@ describe('what is refused', () => {
     ['too many hosts', { hosts: Array.from({ length: 10_001 }, (_, n) => `h${n}`) }, 'too-many-subscriptions'],
     ['an address without a port', { registration: at('127.0.0.1') }, 'bad-registration'],
     ['port 0', { registration: at('127.0.0.1:0') }, 'bad-registration'],
+    ['two ports', { registration: at('127.0.0.1:80:1234') }, 'bad-registration'],
+    ['a port above 65535', { registration: at('127.0.0.1:70000') }, 'bad-registration'],
+    ['half an IPv4 address', { registration: at('127.0.0:80') }, 'bad-registration'],
+    ['an IPv6 address of colons', { registration: at('[:::::]:80') }, 'bad-registration'],
+    ['a host with empty labels', { registration: at('a..b:80') }, 'bad-registration'],
+    ['a zone with a line break', { registration: { ...at('a:1'), zone: 'a\nb' } }, 'bad-registration'],
+    ['a zone that is too long', { registration: { ...at('a:1'), zone: 'z'.repeat(64) } }, 'bad-registration'],
+    ['a weight that is too large', { registration: { ...at('a:1'), weight: 1_000_001 } }, 'bad-registration'],
+    ['a label name of underscores', { registration: { ...at('a:1'), labels: { _proto_: '' } } }, 'bad-registration'],
+    ['a label with a NUL', { registration: { ...at('a:1'), labels: { a: '\0' } } }, 'bad-registration'],
+    [
+      'a label that is too long',
+      { registration: { ...at('a:1'), labels: { a: 'v'.repeat(129) } } },
+      'bad-registration',
+    ],
     ['a label name with a space', { registration: { ...at('a:1'), labels: { 'a b': '' } } }, 'bad-registration'],
   ])('%s', async (_what, hello, code) => {
     const sidecar = await plane.sidecar('s1', hello).hello();
     expect(sidecar.refusal).toBe(code);
     expect(plane.fleet.list()).toEqual([]);
+  });
+
+  it.each([
+    ['address', at('a:b')],
+    ['zone', { ...at('a:1'), zone: '\t' }],
+    ['weight', { ...at('a:1'), weight: 2_000_000 }],
+    ['label', { ...at('a:1'), labels: { '': 'x' } }],
+  ])('a registration with a nonsensical %s, by that name', (field, registration) => {
+    expect(faultOfRegistration(registration)?.message).toContain(field);
+  });
+
+  it('a report with amounts that are none, which would be null in JSON', async () => {
+    for (const seconds of [Number.NaN, Number.POSITIVE_INFINITY, -1, 1e300]) {
+      const sidecar = await plane.sidecar('s1').hello();
+      sidecar.say({
+        tag: 'report',
+        series: [
+          {
+            direction: 'outbound',
+            source: 'a.default',
+            destination: 'b.default',
+            route: '',
+            statusClass: '2xx',
+            requests: 1,
+            failures: 0,
+            durationBuckets: [],
+            parts: [{ part: 'wait', seconds, buckets: [] }],
+          },
+        ],
+      });
+      expect(sidecar.refusal).toBe('malformed-frame');
+      expect(plane.rooms.statWindow.stats().series).toEqual([]);
+      sidecar.session.closed();
+    }
   });
 
   it('bytes that are no frame', () => {
