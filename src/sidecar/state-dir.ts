@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { ConfigKey, ConfigObject, UnitName } from '../model/snapshot.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type HeldObject, HeldObjects } from './held-objects.ts';
@@ -59,7 +59,8 @@ export class StateDir {
     try {
       return parse(await readFile(path, 'utf8'));
     } catch (error) {
-      if (!isMissing(error)) this.#logger.warn({ path, err: error }, 'the saved state cannot be used');
+      if (!hasCode(error, 'ENOENT'))
+        this.#logger.warn({ path, reason: reasonOf(error) }, 'the saved state cannot be used');
       return null;
     }
   }
@@ -81,14 +82,15 @@ export class StateDir {
         this.#isFailing = false;
       } catch (error) {
         // Said once for each time that it begins: a full disk must not fill the log too.
-        if (!this.#isFailing) this.#logger.error({ path: this.#path, err: error }, 'the state cannot be saved');
+        if (!this.#isFailing)
+          this.#logger.error({ path: this.#path, reason: reasonOf(error) }, 'the state cannot be saved');
         this.#isFailing = true;
       }
     }
   }
 
   async #write(state: SidecarState): Promise<void> {
-    await mkdir(this.#path, { recursive: true, mode: 0o700 });
+    await makeDirectory(resolve(this.#path));
     const path = join(this.#path, fileName);
     const temporary = `${path}.${process.pid}.tmp`;
     try {
@@ -99,6 +101,21 @@ export class StateDir {
       throw error;
     }
     await syncDirectory(this.#path);
+  }
+}
+
+/**
+ * Makes a directory and those above it. Node's own `recursive` never ends where a directory exists in which the system knows no such
+ * file, as in /proc.
+ */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) return;
+    if (!hasCode(error, 'ENOENT')) throw error;
+    await makeDirectory(dirname(path));
+    await mkdir(path, { mode: 0o700 });
   }
 }
 
@@ -169,4 +186,8 @@ function parse(text: string): SidecarState {
   return { sidecar, service, namespace, held, lastUsedAtMs: new Map(lastUsedAtMs) };
 }
 
-const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ENOENT';
+const hasCode = (error: unknown, code: string): boolean =>
+  error instanceof Error && 'code' in error && error.code === code;
+
+/** What can be expected of a disk needs no stack. */
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -28,11 +28,16 @@ const stateOf = (revision: number, objects = 3): SidecarState => ({
 
 let path = '';
 const warnings: string[] = [];
+const note = (fields: object, message: string) => {
+  // A stack is for what nobody expected.
+  expect(fields).toEqual({ path: expect.any(String), reason: expect.not.stringContaining('\n') });
+  warnings.push(message);
+};
 const logger = {
   debug() {},
   info() {},
-  warn: (_: object, message: string) => warnings.push(message),
-  error: (_: object, message: string) => warnings.push(message),
+  warn: (fields: object, message: string) => note(fields, message),
+  error: (fields: object, message: string) => note(fields, message),
   fatal() {},
 };
 const file = () => join(path, 'sidecar-state.jsonl');
@@ -58,9 +63,11 @@ describe('a state that cannot be used is logged and ignored', () => {
     expect(warnings).toEqual(['the saved state cannot be used']);
   });
 
-  it('a directory in its place', async () => {
+  it('a directory in its place, a file in the place of its directory', async () => {
+    await mkdir(file());
+    expect(await new StateDir(path, logger).load()).toBeNull();
     expect(await new StateDir('/dev/null', logger).load()).toBeNull();
-    expect(warnings).toHaveLength(1);
+    expect(warnings).toHaveLength(2);
   });
 });
 
@@ -93,6 +100,12 @@ describe('a state directory', () => {
     const dir = new StateDir('/dev/null/x', logger);
     await dir.save(stateOf(1));
     await dir.save(stateOf(2));
+    expect(warnings).toEqual(['the state cannot be saved']);
+  });
+
+  // Node's own recursive mkdir would never come back.
+  it.skipIf(process.platform !== 'linux')('that cannot be made is said, and does not hang', async () => {
+    await new StateDir('/proc/weft/state', logger).save(stateOf(1));
     expect(warnings).toEqual(['the state cannot be saved']);
   });
 
