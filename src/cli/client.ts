@@ -6,7 +6,7 @@ import type { AppliedReport, FleetStats, SidecarStatus } from '../control/fleet.
 import { formatProblem, type Problem } from '../model/problem.ts';
 import { type Kind, kinds, type Resource } from '../model/resources.ts';
 import { parseServerUrl } from './flag-values.ts';
-import { CliError } from './terminal.ts';
+import { CliError, usageError } from './terminal.ts';
 
 /** How long one call may take beyond what it was asked to wait for. */
 const callTimeoutMs = 10_000;
@@ -94,9 +94,15 @@ export class ControlPlaneClient {
   readonly #server: string;
   readonly #token: string | undefined;
 
+  /** @throws CliError when the token cannot be one. */
   constructor({ server, token }: ClientFlags) {
+    // Checked here and not as a flag: commander would repeat the value in its message. An empty variable is as good as none.
+    if (token !== undefined && !/^[\x21-\x7e]{0,4096}$/.test(token))
+      throw usageError(
+        'The token (--token or WEFT_TOKEN) is not usable: expected at most 4096 visible ASCII characters.',
+      );
     this.#server = server;
-    this.#token = token;
+    this.#token = token === '' ? undefined : token;
   }
 
   get server(): string {

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { weft } from './captured-terminal.ts';
 import { fakeControlPlane } from './fake-control-plane.ts';
@@ -48,6 +48,21 @@ describe('client commands, when things go wrong', () => {
       expect(err).toBe(
         `No control plane answers at ${server} (ECONNREFUSED): start one with \`weft control-plane\`, or name another with --server.`,
       );
+    },
+  );
+
+  it.each(['sec\nret', 'sec ret', 'secr\u00e9t', 'sec\u20acret', 's'.repeat(4097)])(
+    'does not repeat a token that is none (%#)',
+    async (token) => {
+      const said = {
+        code: 2,
+        out: '',
+        err: 'The token (--token or WEFT_TOKEN) is not usable: expected at most 4096 visible ASCII characters.',
+      };
+      expect(await weft(['status', '--token', token])).toEqual(said);
+      vi.stubEnv('WEFT_TOKEN', token);
+      expect(await weft(['status'])).toEqual(said);
+      vi.unstubAllEnvs();
     },
   );
 
