@@ -1,10 +1,13 @@
 /** `weft stat`: success rate, rate and latency of every hop over the last window, and where its time went. */
 import { Command, Option } from 'commander';
 import type { FleetStats, StatSeries } from '../control/fleet.ts';
+import { namespaceOf } from '../model/resources.ts';
 import { type Part, parts } from '../telemetry/recorder.ts';
 import { addClientFlags, type ClientFlags, ControlPlaneClient } from './client.ts';
 import { type Cell, formatTable } from './table.ts';
 import type { Terminal } from './terminal.ts';
+
+const namesShownMax = 20;
 
 interface StatFlags extends ClientFlags {
   readonly output: 'table' | 'json';
@@ -32,21 +35,45 @@ Parts are means in milliseconds and sum to the hop's own total:
   connect  opening a connection              own       the sidecar's own work`,
     )
     .action(async (service: string | undefined, flags: StatFlags) => {
-      const stats = await new ControlPlaneClient(flags).stats();
+      const client = new ControlPlaneClient(flags);
+      const stats = await client.stats();
       const shown = { ...stats, series: stats.series.filter((series) => concerns(series, service)).sort(byHop) };
       if (flags.output === 'json') return terminal.out(JSON.stringify(shown, null, 2));
-      terminal.out(shown.series.length === 0 ? `no requests in the last ${seconds(stats)} s` : formatStats(shown));
+      terminal.out(shown.series.length > 0 ? formatStats(shown) : await describeNone(service, seconds(stats), client));
     });
   return addClientFlags(command);
 }
 
 const seconds = ({ windowMs }: FleetStats): number => Math.round(windowMs / 1000);
 
-function concerns({ source, destination }: StatSeries, service: string | undefined): boolean {
-  return (
-    service === undefined || [source, destination].some((name) => name === service || name.startsWith(`${service}.`))
-  );
+/** A name that nobody has may be a slip of the keyboard: then the ones there are help. */
+async function describeNone(
+  service: string | undefined,
+  windowSeconds: number,
+  client: ControlPlaneClient,
+): Promise<string> {
+  const last = `in the last ${windowSeconds} s`;
+  if (service === undefined) return `no requests ${last}`;
+  const none = `no requests to or from ${service} ${last}`;
+  const [services, sidecars] = await Promise.all([client.list('Service'), client.sidecars()]);
+  const known = new Set([
+    ...services.items.map((item) => `${item.metadata.name}.${namespaceOf(item)}`),
+    ...sidecars.map((sidecar) => `${sidecar.service}.${sidecar.namespace}`),
+  ]);
+  const names = [...known].sort();
+  if (names.some((name) => isNamed(name, service))) return none;
+  if (names.length === 0) return `${none}; the mesh has no services yet`;
+  const more = names.length > namesShownMax ? ` and ${names.length - namesShownMax} more` : '';
+  return `${none}; the mesh has no such service, but ${names.slice(0, namesShownMax).join(', ')}${more}`;
 }
+
+function concerns({ source, destination }: StatSeries, service: string | undefined): boolean {
+  return service === undefined || isNamed(source, service) || isNamed(destination, service);
+}
+
+/** `cart` and `cart.default` are names of `cart.default`. */
+const isNamed = (fullName: string, service: string): boolean =>
+  fullName === service || fullName.startsWith(`${service}.`);
 
 /** The caller's view of a hop first, the callee's below it. */
 function byHop(a: StatSeries, b: StatSeries): number {

@@ -261,6 +261,27 @@ describe('client commands', () => {
       /outbound +web\.default +cart\.default +default\/cart\/0 +99\.00% +10\.0 +1\.23ms +23\.4ms +123ms/,
     );
     expect(out).toMatch(/WAIT +OWN +TOTAL\n.* 1\.10 +0\.10 +1\.20/);
-    expect((await weft(['stat', 'pay', '--server', url])).out).toBe('no requests in the last 60 s');
+  });
+
+  it('stat of a service without requests says so, and which services there are when it is none of them', async () => {
+    const answers = (services: readonly object[], sidecars: readonly object[]) =>
+      fakeControlPlane(({ url }) => {
+        if (url === '/v1/stats') return { status: 200, body: { windowMs: 60_000, series: [] } };
+        return { status: 200, body: { items: url === '/v1/sidecars' ? sidecars : services, revision: 7 } };
+      });
+    const { url } = await answers([cart], [webSidecar]);
+    const none = 'in the last 60 s';
+    expect((await weft(['stat', '--server', url])).out).toBe(`no requests ${none}`);
+    expect((await weft(['stat', 'cart', '--server', url])).out).toBe(`no requests to or from cart ${none}`);
+    expect(await weft(['stat', 'pay', '--server', url])).toEqual({
+      code: 0,
+      out: `no requests to or from pay ${none}; the mesh has no such service, but cart.default, web.default`,
+      err: '',
+    });
+    const empty = await answers([], []);
+    expect((await weft(['stat', 'pay', '--server', empty.url])).out).toMatch(/; the mesh has no services yet$/);
+    const many = Array.from({ length: 25 }, (_, n) => ({ ...cart, metadata: { name: `s${n}` } }));
+    const crowded = await answers(many, []);
+    expect((await weft(['stat', 'pay', '--server', crowded.url])).out).toMatch(/ and 5 more$/);
   });
 });
