@@ -1,14 +1,19 @@
 /** A manifest: text with resources, YAML or JSON, as people write it. Every mistake is found at once, with its line and column. */
 import {
+  Composer,
+  type CST,
   type Document,
+  isAlias,
   isCollection,
   isMap,
   isNode,
   isPair,
   isSeq,
+  Lexer,
   LineCounter,
   type Node,
-  parseAllDocuments,
+  Parser,
+  visit,
 } from 'yaml';
 import { limits } from './limits.ts';
 import type { Problem } from './problem.ts';
@@ -33,16 +38,37 @@ export function readManifest(text: string, file: string): Manifest {
       problems: [{ file, path: '', message: `is larger than ${limits.manifestBytesMax} bytes` }],
     };
   const lines = new LineCounter();
-  const documents = parseAllDocuments(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false });
   const reader = new ManifestReader(file, lines);
-  if (Array.isArray(documents)) for (const document of documents) reader.read(document);
+  const composer = new Composer({ uniqueKeys: true, stringKeys: true, prettyErrors: false });
+  const tokens = boundedTokens(text, lines, (offset) => reader.reportTooDeep(offset));
+  for (const document of composer.compose(tokens)) reader.read(document);
+  reader.reportOmitted();
   return { resources: reader.resources, problems: reader.problems };
+}
+
+/**
+ * The tokens of a text, until it nests too deep. The parser keeps a stack of its own, but the composer that reads these tokens calls
+ * itself for each level: an overflow there can happen while V8 compiles a regular expression, and that ends the process, uncaught.
+ */
+function* boundedTokens(text: string, lines: LineCounter, onTooDeep: (offset: number) => void): Generator<CST.Token> {
+  const parser = new Parser(lines.addNewLine);
+  lines.addNewLine(0);
+  for (const lexeme of new Lexer().lex(text)) {
+    const { offset } = parser;
+    yield* parser.next(lexeme);
+    // The document itself is at the bottom of the stack.
+    if (parser.stack.length - 1 <= limits.manifestLevelsMax) continue;
+    onTooDeep(offset);
+    return;
+  }
+  yield* parser.end();
 }
 
 class ManifestReader {
   readonly resources: Resource[] = [];
   readonly problems: Problem[] = [];
   private readonly lineOfKey = new Map<string, number>();
+  private omitted = 0;
 
   constructor(
     private readonly file: string,
@@ -54,6 +80,7 @@ class ManifestReader {
     if (document.errors.length > 0) return;
     let value: unknown;
     try {
+      if (!this.checkAliases(document)) return;
       value = document.toJS({ maxAliasCount: aliasCountMax });
     } catch (error) {
       this.report(document.range[0], '', `cannot be read: ${(error as Error).message}`, null);
@@ -62,13 +89,51 @@ class ManifestReader {
     if (value !== null) this.readValue(value, document.contents, []);
   }
 
+  reportTooDeep(offset: number): void {
+    this.report(offset, '', `nests deeper than ${limits.manifestLevelsMax} levels; nothing after this was read`, null);
+  }
+
+  /** The last line of a list of problems that is too long. */
+  reportOmitted(): void {
+    if (this.omitted > 0)
+      this.problems.push({ file: this.file, path: '', message: `${this.omitted} more problems are not shown` });
+  }
+
+  /**
+   * True when each alias stands behind its anchor and outside of what it names: a value that holds itself has no end, and whoever
+   * walks it has none either.
+   */
+  private checkAliases(document: Document.Parsed): boolean {
+    const named = new Map<string, unknown>();
+    let areSound = true;
+    visit(document, {
+      Node: (_key, node, around) => {
+        if (!isAlias(node)) {
+          if (node.anchor !== undefined) named.set(node.anchor, node);
+          return;
+        }
+        const { source } = node;
+        const target = named.get(source);
+        const isInside = around.some((ancestor) => ancestor === target);
+        if (target !== undefined && !isInside) return;
+        areSound = false;
+        const message = isInside
+          ? `the alias *${source} stands inside of what it names`
+          : `the alias *${source} has no anchor &${source} before it`;
+        this.report(startOf(node) ?? document.range[0], '', message, null);
+      },
+    });
+    return areSound;
+  }
+
+  /** A sequence holds resources and Lists, a List holds resources; no deeper, because aliases make a value deeper than its text. */
   private readValue(value: unknown, root: unknown, keys: Keys): void {
-    if (Array.isArray(value)) {
-      for (const [i, item] of value.entries()) this.readValue(item, root, [...keys, i]);
+    if (Array.isArray(value) && keys.length === 0) {
+      for (const [i, item] of value.entries()) this.readValue(item, root, [i]);
       return;
     }
     const list = value as { kind?: unknown; items?: unknown } | null;
-    if (list?.kind === 'List' && Array.isArray(list.items)) {
+    if (list?.kind === 'List' && Array.isArray(list.items) && keys.length < 2) {
       for (const [i, item] of list.items.entries()) this.readValue(item, root, [...keys, 'items', i]);
       return;
     }
@@ -98,6 +163,10 @@ class ManifestReader {
   }
 
   private report(offset: number, path: string, message: string, object: string | null): void {
+    if (this.problems.length >= limits.problemsPerManifestMax) {
+      this.omitted++;
+      return;
+    }
     const { line, col } = this.lines.linePos(offset);
     this.problems.push({ file: this.file, path, message, line, column: col, ...(object === null ? {} : { object }) });
   }
