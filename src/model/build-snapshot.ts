@@ -5,6 +5,7 @@
  */
 import { parseDuration } from './duration.ts';
 import { limits } from './limits.ts';
+import { normalMatchPath } from './match-path.ts';
 import type { EndpointSet } from './registration.ts';
 import type * as R from './resources.ts';
 import { namespaceOf } from './resources.ts';
@@ -279,12 +280,12 @@ function addRoute(
 }
 
 function pathOf(match: R.PathMatch | undefined): UnitMatch['path'] {
-  const value = match?.value ?? '/';
+  const written = match?.value ?? '/';
+  if (match?.type === 'RegularExpression') return { kind: 'pattern', value: written };
+  const value = normalMatchPath(written);
   switch (match?.type) {
     case 'Exact':
       return { kind: 'exact', value };
-    case 'RegularExpression':
-      return { kind: 'pattern', value };
     default:
       // `/v2/` is the same prefix as `/v2` (Gateway API: a trailing slash is ignored).
       return { kind: 'prefix', value: value.length > 1 && value.endsWith('/') ? value.slice(0, -1) : value };
@@ -406,12 +407,14 @@ function byPrecedence(a: UnitMatch, b: UnitMatch): number {
 }
 
 function byAge(a: R.HTTPRoute, b: R.HTTPRoute): number {
-  // Without a time (a file): as old as can be, so that the name decides.
-  const ages = [a, b].map((route) => route.metadata.creationTimestamp ?? '') as [string, string];
-  if (ages[0] !== ages[1]) return ages[0] < ages[1] ? -1 : 1;
+  const ages = [a, b].map(createdAtMs) as [number, number];
+  if (ages[0] !== ages[1]) return ages[0] - ages[1];
   const names = [a, b].map((route) => `${namespaceOf(route)}/${route.metadata.name}`) as [string, string];
   return names[0] < names[1] ? -1 : 1;
 }
+
+/** Compared as times: RFC 3339 writes one moment in many ways. Without one (a file): as old as can be, so that the name decides. */
+const createdAtMs = ({ metadata }: R.HTTPRoute): number => Date.parse(metadata.creationTimestamp ?? '') || 0;
 
 function addTo<Key, Value>(map: Map<Key, Value[]>, key: Key, value: Value): void {
   const list = map.get(key);

@@ -1,6 +1,7 @@
 /** One resource, judged on its own: its schema, and what a schema cannot say (the rules of the Gateway API, ranges that hang together). */
 import { parseDuration } from './duration.ts';
 import { limits } from './limits.ts';
+import { isMatchPath, normalMatchPath } from './match-path.ts';
 import type { Problem } from './problem.ts';
 import {
   type HTTPRoute,
@@ -152,18 +153,23 @@ function judgeRoute({ spec }: HTTPRoute, report: Report): void {
   });
 }
 
-/** Segments that a normalised path never has, so that a match with one could never apply (Gateway API, HTTPPathMatch). */
-const unusablePath = /\/\/|\/\.{1,2}(\/|$)|%2f|#|\?|\s/i;
+/** What a normalised path never has, so that a match with it could never apply (Gateway API, HTTPPathMatch; `%00` is refused). */
+const unusablePath = /\/\/|\/\.{1,2}(\/|$)|%2F|%00|[#?]/;
 
 function judgeMatch({ path, headers, queryParams, method }: RouteMatch, keys: Keys, report: Report): void {
   const value = path?.value ?? '/';
   const at = [...keys, 'path', 'value'];
   if (path?.type === 'RegularExpression') judgePattern(value, at, report);
   else if (!value.startsWith('/')) report(at, `a path must start with /, ${JSON.stringify(value)} does not`);
-  else if (unusablePath.test(value))
+  else if (unusablePath.test(normalMatchPath(value)))
     report(
       at,
-      `${JSON.stringify(value)} can match no request: paths are normalised first, and have no //, /./, /../, %2F, #, ? or blanks`,
+      `${JSON.stringify(value)} can match no request: paths are normalised first, and have no //, /./, /../, %2F, %00, # or ?`,
+    );
+  else if (!isMatchPath(value))
+    report(
+      at,
+      `${JSON.stringify(value)} must have characters of a path only: letters, digits, any of -._~!$&'()*+,;=:@/ and % with two hexadecimal digits`,
     );
   if (method === 'CONNECT') report([...keys, 'method'], 'CONNECT is not proxied');
   const judgeValues = (list: typeof headers, field: string, canonical: (name: string) => string) => {
