@@ -1,9 +1,11 @@
 /** The command line's way to the control plane: its REST API, every call with a deadline, every failure one clear sentence. */
+
 import { randomUUID } from 'node:crypto';
 import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
-import type { AppliedReport, FleetStats, SidecarStatus } from '../control/fleet.ts';
+import type { AppliedReport, SidecarStatus } from '../control/fleet.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
+import type { WindowStats } from '../model/report.ts';
 import { type Kind, kinds, type Resource } from '../model/resources.ts';
 import { parseServerUrl } from './flag-values.ts';
 import { CliError, usageError } from './terminal.ts';
@@ -135,8 +137,8 @@ export class ControlPlaneClient {
     return (await this.#call<{ readonly items: readonly SidecarStatus[] }>('GET', '/v1/sidecars')).items;
   }
 
-  stats(): Promise<FleetStats> {
-    return this.#call<FleetStats>('GET', '/v1/stats');
+  stats(): Promise<WindowStats> {
+    return this.#call<WindowStats>('GET', '/v1/stats');
   }
 
   status(): Promise<ControlPlaneStatus> {

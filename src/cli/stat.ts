@@ -1,6 +1,8 @@
 /** `weft stat`: success rate, rate and latency of every hop over the last window, and where its time went. */
+
 import { Command, Option } from 'commander';
-import type { FleetStats, StatSeries } from '../control/fleet.ts';
+import type { SeriesStats, WindowStats } from '../model/report.ts';
+
 import { namespaceOf } from '../model/resources.ts';
 import { type Part, parts } from '../telemetry/recorder.ts';
 import { addClientFlags, type ClientFlags, ControlPlaneClient } from './client.ts';
@@ -44,7 +46,7 @@ Parts are means in milliseconds and sum to the hop's own total:
   return addClientFlags(command);
 }
 
-const seconds = ({ windowMs }: FleetStats): number => Math.round(windowMs / 1000);
+const seconds = ({ windowMs }: WindowStats): number => Math.round(windowMs / 1000);
 
 /** A name that nobody has may be a slip of the keyboard: then the ones there are help. */
 async function describeNone(
@@ -67,7 +69,7 @@ async function describeNone(
   return `${none}; the mesh has no such service, but ${names.slice(0, namesShownMax).join(', ')}${more}`;
 }
 
-function concerns({ source, destination }: StatSeries, service: string | undefined): boolean {
+function concerns({ source, destination }: SeriesStats, service: string | undefined): boolean {
   return service === undefined || isNamed(source, service) || isNamed(destination, service);
 }
 
@@ -76,7 +78,7 @@ const isNamed = (fullName: string, service: string): boolean =>
   fullName === service || fullName.startsWith(`${service}.`);
 
 /** The caller's view of a hop first, the callee's below it. */
-function byHop(a: StatSeries, b: StatSeries): number {
+function byHop(a: SeriesStats, b: SeriesStats): number {
   return (
     a.destination.localeCompare(b.destination) ||
     b.direction.localeCompare(a.direction) ||
@@ -86,7 +88,7 @@ function byHop(a: StatSeries, b: StatSeries): number {
 }
 
 /** Two tables out of the same rows: how it went, then where the time went. */
-function formatStats(stats: FleetStats): string {
+function formatStats(stats: WindowStats): string {
   const { series } = stats;
   const seen = parts.filter((part) => series.some((each) => (each.parts[part] ?? 0) > 0));
   const health = formatTable(
@@ -105,14 +107,14 @@ function formatStats(stats: FleetStats): string {
   return `last ${seconds(stats)} s\n${health}\n\nwhere the time went, mean ms\n${ledger}`;
 }
 
-const hopCells = ({ direction, source, destination, route }: StatSeries): Cell[] => [
+const hopCells = ({ direction, source, destination, route }: SeriesStats): Cell[] => [
   direction,
   source || '-',
   destination || '-',
   route || '-',
 ];
 
-function partCells({ parts: meanMs }: StatSeries, seen: readonly Part[]): Cell[] {
+function partCells({ parts: meanMs }: SeriesStats, seen: readonly Part[]): Cell[] {
   const totalMs = Object.values(meanMs).reduce((sum, ms) => sum + ms, 0);
   return [...seen.map((part) => (meanMs[part] === undefined ? '-' : formatMs(meanMs[part]))), formatMs(totalMs)];
 }
@@ -124,7 +126,7 @@ const formatMs = (ms: number): string => (ms >= 100 ? ms.toFixed(0) : ms >= 10 ?
  * A request failed when its answer was 5xx or was cut. Local replies are counted in both `failures` and their status, so the
  * larger of the two is the number of failed requests as closely as the window knows it.
  */
-function successPercent({ requests, failures, byStatus }: StatSeries): number {
+function successPercent({ requests, failures, byStatus }: SeriesStats): number {
   const failed = Math.max(failures, byStatus['5xx'] ?? 0);
   return requests === 0 ? 100 : (100 * (requests - Math.min(requests, failed))) / requests;
 }

@@ -1,5 +1,6 @@
 /** The sidecars as the control plane knows them: what the API shows of them and how it waits for them. Implemented by fleet-*.ts and publisher.ts. */
 import type { Registration } from '../model/registration.ts';
+import type { WindowStats } from '../model/report.ts';
 
 export interface SidecarStatus {
   readonly sidecar: string;
@@ -38,26 +39,5 @@ export interface Fleet {
    */
   waitApplied(revision: number, timeoutMs: number): Promise<AppliedReport>;
   /** Golden metrics and parts over the last window, as reported by the sidecars. */
-  stats(): FleetStats;
-}
-
-export interface StatSeries {
-  readonly direction: 'outbound' | 'inbound';
-  readonly source: string;
-  readonly destination: string;
-  readonly route: string;
-  readonly requests: number;
-  readonly failures: number;
-  /** By status class: `2xx` and so on. */
-  readonly byStatus: Readonly<Record<string, number>>;
-  readonly p50Ms: number;
-  readonly p95Ms: number;
-  readonly p99Ms: number;
-  /** Mean ms of each part that is not zero. */
-  readonly parts: Readonly<Record<string, number>>;
-}
-
-export interface FleetStats {
-  readonly windowMs: number;
-  readonly series: readonly StatSeries[];
+  stats(): WindowStats;
 }

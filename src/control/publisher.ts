@@ -5,11 +5,11 @@
 import { limits } from '../model/limits.ts';
 import type { SidecarLease } from '../model/registration.ts';
 import type { ConfigKey, UnitName } from '../model/snapshot.ts';
+import type { LimitedLog } from '../telemetry/limited-log.ts';
 import { encodeControlFrame } from '../wire/control-frame.ts';
 import { ConfigIndex } from './config-index.ts';
 import { Debounce } from './debounce.ts';
 import { type Member, type PushConnection, revisionOf } from './fleet-member.ts';
-import type { LimitedLog } from '../telemetry/limited-log.ts';
 import { RegisteredEndpoints } from './registered-endpoints.ts';
 import {
   changeSetTo,

@@ -3,9 +3,9 @@ import uWS, { type HttpRequest, type us_listen_socket, type WebSocket, type WebS
 import { limits } from '../model/limits.ts';
 import { findFreePort, probePort } from '../proxy/listener/free-port.ts';
 import { formatAddress, ListenError } from '../proxy/listener/listen-error.ts';
+import type { LimitedLog } from '../telemetry/limited-log.ts';
 import { encodeControlFrame } from '../wire/control-frame.ts';
 import type { PushConnection } from './fleet-member.ts';
-import type { LimitedLog } from '../telemetry/limited-log.ts';
 import type { StoreClock } from './store/store.ts';
 
 /** Who takes what a connection brings. */

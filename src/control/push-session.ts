@@ -1,12 +1,12 @@
 /** One sidecar's connection, frame by frame: it greets, gets its lease, and is then a member of the fleet until it leaves. */
 import { limits } from '../model/limits.ts';
 import type { Registration, SidecarLease } from '../model/registration.ts';
+import type { LimitedLog } from '../telemetry/limited-log.ts';
 import { decodeSidecarFrame, type Hello, type SidecarFrame } from '../wire/sidecar-frame.ts';
 import { WireError } from '../wire/wire-error.ts';
 import type { Member, PushConnection } from './fleet-member.ts';
 import { faultOfHello, faultOfHosts, faultOfRegistration } from './hello-check.ts';
 import type { LeaseWriter } from './lease-writer.ts';
-import type { LimitedLog } from '../telemetry/limited-log.ts';
 import type { ServiceFounder } from './service-founder.ts';
 import type { SidecarFleet } from './sidecar-fleet.ts';
 import type { StatWindow } from './stat-window.ts';

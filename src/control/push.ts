@@ -1,8 +1,9 @@
 /** The push half of a control plane: the port that sidecars connect to, and the fleet that they are. */
+
+import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Fleet } from './fleet.ts';
 import { LeaseWriter } from './lease-writer.ts';
-import { LimitedLog } from '../telemetry/limited-log.ts';
 import { openPushListener } from './push-listener.ts';
 import { PushSession } from './push-session.ts';
 import { ServiceFounder } from './service-founder.ts';

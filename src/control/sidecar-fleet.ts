@@ -1,10 +1,12 @@
 /** The sidecars of the mesh: everyone whose lease lives or who is connected here. */
+
 import type { SidecarLease } from '../model/registration.ts';
+import type { WindowStats } from '../model/report.ts';
 import type { ConfigKey } from '../model/snapshot.ts';
-import { AppliedWaits } from './applied-waits.ts';
-import type { AppliedReport, Fleet, FleetStats, SidecarStatus } from './fleet.ts';
-import { type Member, nameOf, type PushConnection, revisionOf, stateOf } from './fleet-member.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
+import { AppliedWaits } from './applied-waits.ts';
+import type { AppliedReport, Fleet, SidecarStatus } from './fleet.ts';
+import { type Member, nameOf, type PushConnection, revisionOf, stateOf } from './fleet-member.ts';
 import { Publisher } from './publisher.ts';
 import type { StatWindow } from './stat-window.ts';
 import type { Store, StoreClock, StoredLease, StoreEvent } from './store/store.ts';
@@ -85,7 +87,7 @@ export class SidecarFleet implements Fleet {
     return this.#waits.wait(revision, timeoutMs);
   }
 
-  stats(): FleetStats {
+  stats(): WindowStats {
     return this.#statWindow.stats();
   }
 

@@ -2,18 +2,18 @@
  * The golden metrics of the whole mesh over the last `limits.statWindowMs`, added up from the sidecars' reports in slices of 5 s. Held in
  * memory only. Counts are kept sparse: a report names the few buckets that grew.
  */
+
 import { limits } from '../model/limits.ts';
-import type { SeriesDelta } from '../model/report.ts';
+import type { SeriesDelta, SeriesStats, WindowStats } from '../model/report.ts';
 import { bucketCount, percentileMs } from '../telemetry/histogram.ts';
 import { parts } from '../telemetry/recorder.ts';
 import { otherLabel } from '../telemetry/series.ts';
-import type { FleetStats, StatSeries } from './fleet.ts';
 
 const sliceMs = 5_000;
 const slicesMax = limits.statWindowMs / sliceMs;
 const knownParts: ReadonlySet<string> = new Set(parts);
 
-type SeriesName = Pick<StatSeries, 'direction' | 'source' | 'destination' | 'route'>;
+type SeriesName = Pick<SeriesStats, 'direction' | 'source' | 'destination' | 'route'>;
 
 interface Sums {
   readonly name: SeriesName;
@@ -49,7 +49,7 @@ export class StatWindow {
   }
 
   /** Series with requests in the window, busiest first. `windowMs` is the time that the numbers cover. */
-  stats(): FleetStats {
+  stats(): WindowStats {
     const slice = this.#currentSlice();
     const totals = new Map<string, Sums>();
     for (const { series } of this.#slices) {
@@ -132,7 +132,7 @@ function addCount<K>(counts: Map<K, number>, key: K, count: number): void {
   counts.set(key, (counts.get(key) ?? 0) + count);
 }
 
-function statSeriesOf({ name, requests, failures, byStatus, buckets, partSeconds }: Sums): StatSeries {
+function statSeriesOf({ name, requests, failures, byStatus, buckets, partSeconds }: Sums): SeriesStats {
   const counts = new Float64Array(bucketCount);
   for (const [bucket, count] of buckets) counts[bucket] = count;
   const meansMs = Array.from(partSeconds, ([part, seconds]) => [part, (seconds * 1000) / Math.max(requests, 1)]);

@@ -26,3 +26,26 @@ export interface PartDelta {
   /** As `durationBuckets`, but coarser: only the indices of `partBoundsMs` (telemetry/series.ts) and the overflow occur. */
   readonly buckets: readonly number[];
 }
+
+/** Golden metrics of one kind of hop, out of the counts of a window: what `stat` shows. */
+export interface SeriesStats {
+  readonly direction: 'outbound' | 'inbound';
+  readonly source: string;
+  readonly destination: string;
+  readonly route: string;
+  readonly requests: number;
+  readonly failures: number;
+  /** By status class, `2xx` and so on; classes without requests are absent. */
+  readonly byStatus: Readonly<Record<string, number>>;
+  readonly p50Ms: number;
+  readonly p95Ms: number;
+  readonly p99Ms: number;
+  /** Mean ms a request of each part that is not zero; they add up to the mean of the total. */
+  readonly parts: Readonly<Record<string, number>>;
+}
+
+export interface WindowStats {
+  /** How long the counted time is. */
+  readonly windowMs: number;
+  readonly series: readonly SeriesStats[];
+}

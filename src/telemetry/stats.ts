@@ -3,31 +3,10 @@
  * control plane answers the same shape for the whole mesh from the sidecars' reports.
  */
 import { limits } from '../model/limits.ts';
+import type { SeriesStats, WindowStats } from '../model/report.ts';
 import { bucketCount, percentileMs } from './histogram.ts';
-import { type Direction, parts } from './recorder.ts';
+import { parts } from './recorder.ts';
 import { rowLayout, rowOf, type SeriesLabels, type SeriesTable } from './series.ts';
-
-export interface SeriesStats {
-  readonly direction: Direction;
-  readonly source: string;
-  readonly destination: string;
-  readonly route: string;
-  readonly requests: number;
-  readonly failures: number;
-  /** By status class, `2xx` and so on; classes without requests are absent. */
-  readonly byStatus: Readonly<Record<string, number>>;
-  readonly p50Ms: number;
-  readonly p95Ms: number;
-  readonly p99Ms: number;
-  /** Mean ms a request of each part that is not zero; they add up to the mean of the total. */
-  readonly parts: Readonly<Record<string, number>>;
-}
-
-export interface WindowStats {
-  /** How long the counted time is. */
-  readonly windowMs: number;
-  readonly series: readonly SeriesStats[];
-}
 
 /** Counts at one time, to be taken off later ones: rows by table, then index. */
 interface Baseline {

@@ -1,13 +1,13 @@
 /** The push half of a control plane without sockets, and sidecars that say exactly what a test wants. */
 import type { PushConnection } from '../../../src/control/fleet-member.ts';
 import { LeaseWriter } from '../../../src/control/lease-writer.ts';
-import { LimitedLog } from '../../../src/telemetry/limited-log.ts';
 import { PushSession } from '../../../src/control/push-session.ts';
 import { ServiceFounder } from '../../../src/control/service-founder.ts';
 import { SidecarFleet } from '../../../src/control/sidecar-fleet.ts';
 import { StatWindow } from '../../../src/control/stat-window.ts';
 import type { Registration } from '../../../src/model/registration.ts';
 import type { ConfigObject } from '../../../src/model/snapshot.ts';
+import { LimitedLog } from '../../../src/telemetry/limited-log.ts';
 import { decodeChangeSet, decodeControlFrame } from '../../../src/wire/control-frame.ts';
 import { decodeChange } from '../../../src/wire/resource-codec.ts';
 import { encodeSidecarFrame, type Hello, type SidecarFrame } from '../../../src/wire/sidecar-frame.ts';
