@@ -21,6 +21,7 @@ const table = {
   'expectation-failed': [417, 'downstream', false, 'Only the expectation 100-continue is understood.'],
   'headers-too-large': [431, 'downstream', false, 'The header fields are larger than the limit.'],
   'method-not-supported': [501, 'downstream', false, 'The method is not supported.'],
+  'version-not-supported': [505, 'downstream', false, 'Only HTTP/1.1 and HTTP/1.0 are spoken here.'],
   'client-gone': [499, 'downstream', false, 'The client went away before the answer was complete.'],
   'request-head-timeout': [408, 'downstream', false, 'The head of the request did not arrive in time.'],
   'request-body-timeout': [408, 'downstream', false, 'The request body stopped arriving.'],

@@ -40,9 +40,9 @@ export class RefusedHead {
   }
 }
 
-/** RFC 9110 without CONNECT (no tunnels through a listener), PATCH (RFC 5789), WebDAV (RFC 4918, 3253, 5323, 4791). */
+/** RFC 9110 without CONNECT (no tunnels through a listener) and TRACE (it shows credentials to whoever sends it), PATCH (RFC 5789), WebDAV (RFC 4918, 3253, 5323, 4791). */
 const methods: ReadonlySet<string> = new Set(
-  'GET HEAD POST PUT DELETE PATCH OPTIONS TRACE PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT SEARCH MKCALENDAR'.split(
+  'GET HEAD POST PUT DELETE PATCH OPTIONS PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT SEARCH MKCALENDAR'.split(
     ' ',
   ),
 );

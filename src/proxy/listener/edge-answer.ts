@@ -32,7 +32,7 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     private readonly res: ServerResponse,
     hasBody: boolean,
   ) {
-    res.on('close', () => this.onClosed());
+    res.on('close', () => this.giveUp());
     res.on('drain', () => this.onDrain());
     if (!hasBody) return;
     req.on('data', (chunk: Buffer) => {
@@ -56,6 +56,11 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
   /** True once the whole answer is given to Node, or nobody waits for it. */
   get isDone(): boolean {
     return this.phase === 'done';
+  }
+
+  /** True for a request to which no body is answered. */
+  get isToHead(): boolean {
+    return this.req.method === 'HEAD';
   }
 
   head(head: AnswerHead): void {
@@ -130,7 +135,7 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     else this.stream(answer.bodyBytes);
   }
 
-  /** The client broke the framing of its body, or the answer was not what its head said: nobody may take it for complete. */
+  /** The client broke the framing of its body once the answer had begun, or the answer was not what its head said: nobody may take it for complete. */
   cut(): void {
     if (this.phase === 'done') {
       this.req.socket.destroy();
@@ -140,7 +145,8 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     this.receiver?.onClientGone();
   }
 
-  private onClosed(): void {
+  /** Nobody waits for what the proxy would answer. */
+  giveUp(): void {
     if (this.phase === 'done') return;
     this.phase = 'done';
     this.heldBody = [];

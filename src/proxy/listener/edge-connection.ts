@@ -19,6 +19,11 @@ interface ReadRequest {
   readonly expectsContinue: boolean;
 }
 
+export const otherVersion = new RefusedHead(
+  failures['version-not-supported'],
+  'The request line says another version.',
+);
+
 export class EdgeConnection {
   private active: EdgeAnswer | null = null;
   /** Bounded by limits.pipelinedRequestsMax. */
@@ -48,14 +53,29 @@ export class EdgeConnection {
 
   /** The parser cannot go on: with the body of the request under way, or with the head of the next. */
   onBroken(refused: RefusedHead): void {
-    if (this.active === null) this.refuse(refused);
-    else if (this.active.isReceiving) this.active.cut();
-    else this.brokenHead = refused;
+    const { active } = this;
+    if (active === null) {
+      this.refuse(refused, false);
+    } else if (!active.isReceiving) {
+      this.brokenHead = refused;
+    } else if (active.isBegun || active.isDone) {
+      active.cut();
+    } else {
+      active.giveUp();
+      this.refuse(refused, active.isToHead);
+    }
   }
 
   private begin(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
     const readAtMs = performance.now();
     const { acceptor, loopDelay } = this.options;
+    const isToHead = req.method === 'HEAD';
+    // Node's parser reads 0.9 and 2.0 in a request line too.
+    if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0') {
+      req.resume();
+      this.refuse(otherVersion, isToHead);
+      return;
+    }
     const head = checkHead({
       method: req.method ?? '',
       target: req.url ?? '',
@@ -67,7 +87,7 @@ export class EdgeConnection {
     });
     if (head instanceof RefusedHead) {
       req.resume();
-      this.refuse(head);
+      this.refuse(head, isToHead);
       return;
     }
     const hasBody = head.bodyBytes !== 0;
@@ -91,12 +111,12 @@ export class EdgeConnection {
     }
     const following = this.waiting.shift();
     if (following !== undefined) this.begin(following.req, following.res, following.expectsContinue);
-    else if (this.brokenHead !== null) this.refuse(this.brokenHead);
+    else if (this.brokenHead !== null) this.refuse(this.brokenHead, false);
     else if (this.turn.isDraining) this.socket.end();
   }
 
   /** The framing of what follows cannot be trusted: the connection closes, after the client has had time to read why. */
-  private refuse({ failure, detail }: RefusedHead): void {
+  private refuse({ failure, detail }: RefusedHead, isToHead: boolean): void {
     const { socket, options } = this;
     if (this.isRefused) return;
     this.isRefused = true;
@@ -108,16 +128,17 @@ export class EdgeConnection {
     const requestId = options.newRequestId === undefined ? randomBytes(16).toString('hex') : options.newRequestId();
     // What still arrives is read and dropped: unread bytes would reset the connection, and the answer with it.
     socket.resume();
-    socket.end(rawReply(localReply(failure, detail, requestId)));
+    socket.end(rawReply(localReply(failure, detail, requestId), isToHead));
     setTimeout(() => socket.destroy(), limits.lingerMs).unref();
   }
 }
 
-function rawReply({ status, reason, headers, body }: LocalReply): Buffer {
+function rawReply({ status, reason, headers, body }: LocalReply, isToHead: boolean): Buffer {
   let head = `HTTP/1.1 ${status} ${reason}\r\n`;
   for (let i = 0; i < headers.length; i += 2) head += `${headers[i]!}: ${headers[i + 1]!}\r\n`;
   head += `Content-Length: ${body.byteLength}\r\nConnection: close\r\n\r\n`;
-  return Buffer.concat([Buffer.from(head, 'latin1'), body]);
+  const block = Buffer.from(head, 'latin1');
+  return isToHead ? block : Buffer.concat([block, body]);
 }
 
 /** Without the prefix by which an IPv6 socket shows an IPv4 peer. */

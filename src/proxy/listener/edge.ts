@@ -10,7 +10,7 @@ import { failures } from '../failure.ts';
 import { RefusedHead } from '../head-check.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
 import type { EdgeTurn } from './edge-answer.ts';
-import { EdgeConnection } from './edge-connection.ts';
+import { EdgeConnection, otherVersion } from './edge-connection.ts';
 import { HeldAnswers } from './held-answers.ts';
 import { formatAddress, listenErrorFrom } from './listen-error.ts';
 
@@ -18,6 +18,13 @@ import { formatAddress, listenErrorFrom } from './listen-error.ts';
 const headTimeoutCheckMs = 2_000;
 
 const noTunnel = new RefusedHead(failures['method-not-supported'], 'The method is not one of those that pass.');
+const unreadable = new RefusedHead(failures['bad-request'], 'The request cannot be parsed.');
+
+/** What Node says of a request that its parser could not read. */
+interface ParserError extends Error {
+  readonly code?: string;
+  readonly reason?: string;
+}
 
 /** Opens the listener. Port 0 takes any free port. Rejects with ListenError, which says what to do. */
 export async function createEdgeListener(options: ListenerOptions): Promise<Listener> {
@@ -110,25 +117,30 @@ class EdgeListener implements Listener {
     this.byConnection.get(req.socket)!.onRequest(req, res, expectsContinue);
   }
 
-  private onClientError(error: Error & { code?: string }, socket: Duplex): void {
+  private onClientError(error: ParserError, socket: Duplex): void {
     const connection = this.byConnection.get(socket);
-    const refused = refusalOf(error.code);
+    const refused = refusalOf(error);
     if (connection === undefined || refused === null) socket.destroy();
     else connection.onBroken(refused);
   }
 }
 
 /** Null: the connection is broken, and nobody reads an answer. */
-function refusalOf(code: string | undefined): RefusedHead | null {
+function refusalOf({ code, reason }: ParserError): RefusedHead | null {
   switch (code) {
     case 'ECONNRESET':
     case 'EPIPE':
       return null;
+    case 'HPE_PAUSED_H2_UPGRADE':
+      return otherVersion;
+    case 'HPE_INVALID_VERSION':
+      // The same code stands for a bare LF behind the version.
+      return reason === 'Invalid HTTP version' ? otherVersion : unreadable;
     case 'HPE_HEADER_OVERFLOW':
       return new RefusedHead(failures['headers-too-large'], `The limit is ${limits.headBytesMax} bytes.`);
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return new RefusedHead(failures['request-head-timeout'], `The limit is ${limits.headTimeoutMs} ms.`);
     default:
-      return new RefusedHead(failures['bad-request'], 'The request cannot be parsed.');
+      return unreadable;
   }
 }

@@ -117,6 +117,7 @@ describe('checkHead refuses', () => {
   it.each<[string, string, Partial<RawHead>]>([
     ['CONNECT', 'method-not-supported', { method: 'CONNECT', target: 'a:1' }],
     ['an unknown method', 'method-not-supported', { method: 'BREW' }],
+    ['TRACE', 'method-not-supported', { method: 'TRACE' }],
     ['a method in lower case', 'method-not-supported', { method: 'get' }],
     ['OPTIONS *', 'method-not-supported', { method: 'OPTIONS', target: '*' }],
     ['another expectation', 'expectation-failed', { headers: [...host, 'Expect', '200-ok'] }],

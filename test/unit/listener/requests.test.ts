@@ -465,6 +465,47 @@ describe('what only the edge knows', () => {
     expect(client.received.match(/HTTP\/1.1 (\d+)/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 200', 'HTTP/1.1 400']);
   });
 
+  it.each([
+    'GET / HTTP/2.0\r\nHost: a\r\n\r\n',
+    'GET / HTTP/3.7\r\nHost: a\r\n\r\n',
+    'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+    'GET / HTTP/0.9\r\nHost: a\r\n\r\n',
+    'GET /\r\nHost: a\r\n\r\n',
+  ])('speaks no other version: %j', async (request) => {
+    client.send(request);
+    await client.untilClosed();
+    const { status, headers } = parseAnswer(client.received);
+    expect(status).toBe(505);
+    expect(headers.get('weft-failure')).toEqual(['version-not-supported']);
+    expect(bench.proxy.calls).toHaveLength(0);
+  });
+
+  it('answers 400 to a body that breaks before its answer has begun, and cuts one that has', async () => {
+    const chunked = 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n';
+    const first = bench.proxy.nextCall();
+    client.send(chunked);
+    const unanswered = await first;
+    client.send('zz\r\n');
+    await client.untilClosed();
+    const { status, headers } = parseAnswer(client.received);
+    expect(status).toBe(400);
+    expect(headers.get('weft-failure')).toEqual(['bad-request']);
+    expect(client.isReset).toBe(false);
+    expect(unanswered).toMatchObject({ gone: 1, ends: 0 });
+
+    client = await RawClient.open(bench);
+    const second = bench.proxy.nextCall();
+    client.send(chunked);
+    const begun = await second;
+    begun.downstream.head({ ...plain, bodyBytes: 10 });
+    begun.downstream.body(Buffer.from('part'));
+    await client.untilText('part');
+    client.send('zz\r\n');
+    await client.untilClosed();
+    expect(client.isReset).toBe(true);
+    expect(begun).toMatchObject({ gone: 1, ends: 0 });
+  });
+
   it('treats an upgrade like any other request', async () => {
     const next = bench.proxy.nextCall();
     client.send('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
