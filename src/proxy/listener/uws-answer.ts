@@ -100,8 +100,9 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     this.beginFinish();
     if (this.writer !== null) {
       if (!this.isBlocked) this.finish();
-    } else if (this.request.bodyBytes === -1 && !this.isRequestComplete) {
-      // The connection closes after this answer, more cleanly when the request has arrived: it may be in the bytes just read.
+    } else if (this.request.bodyBytes === -1) {
+      // The connection closes after this answer, more cleanly when the request has arrived: it may be in the bytes just read. And until
+      // all of those are parsed uWS must not have the response back, or it would serve what stands behind a body that it may have misread.
       setImmediate(() => this.writeHeld());
     } else {
       this.writeHeld();

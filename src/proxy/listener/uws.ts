@@ -7,10 +7,11 @@
 import type { HttpRequest, HttpResponse, us_listen_socket } from 'uWebSockets.js';
 import { randomBytes } from 'node:crypto';
 import { limits } from '../../model/limits.ts';
+import { isToken } from '../char-classes.ts';
 import { failures } from '../failure.ts';
 import { type CheckedHead, checkHead, RefusedHead } from '../head-check.ts';
 import type { HeaderList } from '../headers.ts';
-import { localReply } from '../local-reply.ts';
+import { type LocalReply, localReply } from '../local-reply.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
 import { answerBlock } from './answer-block.ts';
 import { findFreePort, probePort } from './free-port.ts';
@@ -106,14 +107,22 @@ class UwsListener implements Listener {
     const { options } = this;
     const headers: HeaderList = [];
     let coreCloses: boolean | null = null;
+    let changedName: string | null = null;
     req.forEach((name, value) => {
-      headers.push(name, restoreBytes(value));
+      const bytes = restoreBytes(value);
+      if (bytes === null) changedName ??= name;
+      headers.push(name, bytes ?? '');
       // uWS looks at the length of the first Connection field and at nothing else.
       if (coreCloses === null && name === 'connection') coreCloses = value.length === 5;
     });
+    const method = req.getCaseSensitiveMethod();
+    if (changedName !== null) {
+      this.refuse(res, changedField(changedName), method === 'HEAD');
+      return;
+    }
     const query: string | undefined = req.getQuery();
     const head = checkHead({
-      method: req.getCaseSensitiveMethod(),
+      method,
       target: query === undefined ? req.getUrl() : `${req.getUrl()}?${query}`,
       headers,
       isHttp10: false,
@@ -122,7 +131,7 @@ class UwsListener implements Listener {
       loopMs: options.loopDelay === undefined ? 0 : options.loopDelay(readAtMs),
     });
     if (head instanceof RefusedHead) {
-      this.refuse(res, head);
+      this.refuse(res, head, method === 'HEAD');
       return;
     }
     answer = this.openAnswer(res, head, coreCloses === true);
@@ -137,29 +146,63 @@ class UwsListener implements Listener {
     return answer;
   }
 
-  /** The framing of what follows cannot be trusted: the connection closes. */
-  private refuse(res: HttpResponse, { failure, detail }: RefusedHead): void {
+  /** The framing of what follows cannot be trusted: the connection closes, and nothing more of it is read as a request. */
+  private refuse(res: HttpResponse, { failure, detail }: RefusedHead, isHead: boolean): void {
     const { onRefused, newRequestId } = this.options;
     onRefused(failure);
-    const { status, reason, headers, body } = localReply(
-      failure,
-      detail,
-      newRequestId === undefined ? randomBytes(16).toString('hex') : newRequestId(),
-    );
-    const block = answerBlock({ status, reason, headers, bodyBytes: body.byteLength, hasBody: true }, '', false);
-    res.cork(() => {
-      res.writeStatus(block!);
-      res.end(body, true);
+    const requestId = newRequestId === undefined ? randomBytes(16).toString('hex') : newRequestId();
+    const reply = closingReply(localReply(failure, detail, requestId), isHead);
+    if (!isHead) {
+      res.writeStatus(reply);
+      res.close();
+      return;
+    }
+    // Too short to leave before the core has read all that it holds; a further request in that ends the connection without an answer.
+    let isGone = false;
+    res.onAborted(() => {
+      isGone = true;
+    });
+    setImmediate(() => {
+      if (isGone) return;
+      res.cork(() => {
+        res.writeStatus(reply);
+      });
+      res.close();
     });
   }
 }
 
-/** uWS decodes values as UTF-8, and a proxy passes bytes on. What was not valid UTF-8 is lost in uWS already, and stays harmless. */
-function restoreBytes(value: string): string {
+/**
+ * While the core reads, it holds what is written back in a buffer of this size, and goes on to dispatch what it reads: after `end`, with a
+ * close flag too, a request behind the refused one is served, and a `close` drops the buffer. Only a write that does not fit in it leaves at once.
+ */
+const corkBytes = 16 * 1024;
+
+/** The whole answer from the status code on; `writeStatus` adds CRLF, which is the end of the body, or of the head to HEAD. */
+function closingReply({ status, reason, headers, body }: LocalReply, isHead: boolean): Buffer {
+  // White space to JSON, and invisible in a terminal.
+  const padding = isHead ? '' : '\r'.repeat(corkBytes);
+  const bodyBytes = isHead ? body.byteLength : body.byteLength + padding.length + 2;
+  const length = `\r\nContent-Length: ${bodyBytes}\r\nConnection: close\r\n`;
+  const block = answerBlock({ status, reason, headers, bodyBytes, hasBody: !isHead }, length, false);
+  return isHead ? block! : Buffer.concat([block!, Buffer.from('\r\n'), body, Buffer.from(padding)]);
+}
+
+/** uWS decodes values as UTF-8, and a proxy passes bytes on. Null: it was not UTF-8, and uWS has replaced bytes by U+FFFD. */
+function restoreBytes(value: string): string | null {
   for (let i = 0; i < value.length; i++) {
-    if (value.charCodeAt(i) > 0x7f) return Buffer.from(value, 'utf8').toString('latin1');
+    if (value.charCodeAt(i) > 0x7f)
+      return value.includes('\ufffd') ? null : Buffer.from(value, 'utf8').toString('latin1');
   }
   return value;
+}
+
+function changedField(name: string): RefusedHead {
+  const field = isToken(name) ? `The field ${name}` : 'A field';
+  return new RefusedHead(
+    failures['bad-request'],
+    `${field} holds bytes that are not UTF-8, which uWebSockets.js cannot pass on; --outbound-http node does.`,
+  );
 }
 
 function peerAddress(res: HttpResponse): string {
