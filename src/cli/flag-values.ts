@@ -14,7 +14,7 @@ export function parseListenAddress(text: string): HostPort {
   const found = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(text);
   const host = found?.[1] ?? found?.[2];
   const port = Number(found?.[3]);
-  if (host === undefined || (found?.[2] !== undefined && !hostName.test(host)) || !(port <= 65_535))
+  if (host === undefined || !isHost(host) || !(port <= 65_535))
     throw new InvalidArgumentError('Expected HOST:PORT, for instance 127.0.0.1:15001 (port 0: any free port).');
   return { host, port };
 }

@@ -12,6 +12,8 @@ describe('the command line', () => {
     [['sidecar'], /--service <name>/],
     [['sidecar', '--service', 'Cart'], /lower-case/],
     [['sidecar', '--service', 'cart', '--outbound', '15001'], /Expected HOST:PORT/],
+    [['sidecar', '--service', 'cart', '--outbound', '[:::::]:0'], /Expected HOST:PORT/],
+    [['sidecar', '--service', 'cart', '--inbound', '1.2.3:0'], /Expected HOST:PORT/],
     [['sidecar', '--service', 'cart', '--outbound', '0.0.0.0:15001'], /open to other machines/],
     [['sidecar', '--service', 'cart', '--outbound', '127.0.0.1:15000'], /--outbound and --admin cannot both/],
     [['sidecar', '--service', 'cart', '--inbound', '127.0.0.1:0'], /--app/],
