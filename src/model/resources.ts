@@ -51,6 +51,7 @@ const address = Type.String({
 const labels = Type.Record(
   Type.String({ pattern: labelNamePattern }),
   Type.String({ maxLength: limits.labelValueCharsMax }),
+  { ...closed, description: 'a label name: letters, digits and - . / _ between them, at most 128' },
 );
 
 export const Metadata = Type.Object(

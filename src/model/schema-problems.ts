@@ -62,6 +62,8 @@ function toProblem(error: ErrorObject): SchemaProblem | null {
     case 'additionalProperties': {
       const name = String(error.params.additionalProperty);
       const known = Object.keys(schema.properties ?? {});
+      if (known.length === 0 && schema.description !== undefined)
+        return { keys: [...keys, name], isKey: true, message: `must be ${schema.description}` };
       const near = nearest(name, known);
       return {
         keys: [...keys, name],

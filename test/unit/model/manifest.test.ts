@@ -75,6 +75,16 @@ describe('every mistake is named with path, line and column', () => {
       /spec\.endpoints\[0\]\.wieght: unknown field, did you mean weight\?/,
     ],
     [
+      'label name',
+      service("{ endpoints: [{ address: 'a:1', labels: { 'bad key!': x } }] }"),
+      /labels\.bad key!: must be a label name/,
+    ],
+    [
+      'label that is an inherited name',
+      service("{ endpoints: [{ address: 'a:1', labels: { __proto__: x } }] }"),
+      /must be a label name/,
+    ],
+    [
       'endpoint weight',
       service("{ endpoints: [{ address: 'a:1', weight: -2 }] }"),
       /spec\.endpoints\[0\]\.weight: must be >= 0/,
