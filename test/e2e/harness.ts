@@ -68,6 +68,12 @@ export class Bench {
     const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) =>
       child.once('exit', (code, signal) => resolve({ code, signal })),
     );
+    const kill = async (signal: NodeJS.Signals) => {
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+      await exited;
+    };
+    // From the start on: one that never gets ready must not be left behind either.
+    this.closers.push(() => kill('SIGKILL'));
     const ready = await new Promise<ReadyLine>((resolve, reject) => {
       const timer = setTimeout(
         () => reject(new Error(`no ready line within ${readyTimeoutMs} ms: ${logs}`)),
@@ -97,12 +103,8 @@ export class Bench {
       readyMs: performance.now() - startedAtMs,
       logs: () => logs,
       exited,
-      kill: async (signal) => {
-        if (child.exitCode === null && child.signalCode === null) child.kill(signal);
-        await exited;
-      },
+      kill,
     };
-    this.closers.push(() => running.kill('SIGKILL'));
     return running;
   }
 
@@ -120,7 +122,8 @@ export class Bench {
       });
       child.stdin.on('error', () => {});
       child.stdin.end(input);
-      child.once('exit', (code) => resolve({ code, stdout, stderr }));
+      // Not `exit`: output may still be on its way then.
+      child.once('close', (code) => resolve({ code, stdout, stderr }));
     });
   }
 
