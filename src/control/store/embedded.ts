@@ -1,7 +1,9 @@
 /** The embedded store: all state of one control plane in memory, and in one directory on disk before anybody is answered. */
+import { strict as assert } from 'node:assert';
 import { limits } from '../../model/limits.ts';
 import { EmbeddedFile, type StoredState } from './embedded-file.ts';
-import { LeaseBook } from './lease-book.ts';
+import { LeaseBatch, type LeaseChange } from './lease-batch.ts';
+import { type BookedLease, LeaseBook } from './lease-book.ts';
 import { type LoggedRevision, RevisionLog } from './revision-log.ts';
 import type {
   Commit,
@@ -42,9 +44,13 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
   }
 }
 
+/** lmdb's keys have 1978 bytes, and a character at most 3. */
+const leaseIdCharsMax = 256;
+
 /**
  * A write is one synchronous step: check, write to the file, change the memory, tell the subscribers. That is what puts writes in
- * an order, and why readers always see a whole revision.
+ * an order, and why readers always see a whole revision. A commit takes that step when it is asked for; lease changes take it
+ * together, once per turn of the event loop.
  */
 class EmbeddedStore implements Store {
   private readonly file: EmbeddedFile;
@@ -55,6 +61,8 @@ class EmbeddedStore implements Store {
   private readonly book: LeaseBook;
   private readonly events: StoreEvents;
   private head: number;
+  /** Null while no lease change waits for the end of this turn. */
+  private gathering: LeaseBatch | null = null;
   /** Ids whose renewal or end is not in the file yet. */
   private readonly unwrittenLeaseIds = new Set<string>();
   private cancelLeaseWrite: (() => void) | null = null;
@@ -89,6 +97,8 @@ class EmbeddedStore implements Store {
 
   async commit(commit: Commit): Promise<CommitResult> {
     this.assertOpen();
+    // What was asked for before is told before; and first of all, because whoever hears of it may write what this commit expects.
+    this.writeGathered();
     const made = this.log.revisionOf(commit.requestId);
     if (made !== null) return { tag: 'committed', revision: made };
     for (const [key, expected] of commit.expect) {
@@ -119,32 +129,29 @@ class EmbeddedStore implements Store {
   /** A renewal is heard by no subscriber: nothing but the end of the lease changes. */
   async putLease(id: string, value: string, ttlMs: number): Promise<void> {
     this.assertOpen();
-    const known = this.book.get(id);
+    assert(id !== '' && id.length <= leaseIdCharsMax, 'whoever takes an id from outside has checked its length');
+    const gathered = this.gathering?.get(id);
+    const known = gathered === undefined ? this.book.get(id) : gathered;
     const lease = this.book.drawUp(id, value, ttlMs);
-    if (known?.value === value) {
+    if (gathered === undefined && known?.value === value) {
       this.book.set(lease);
       this.writeLater(id);
       return;
     }
-    if (known === null && this.book.size >= limits.leasesMax) {
+    if (known === null && this.isFullOfLeases()) {
       throw new StoreError(
         'store-full',
         `The store keeps at most ${limits.leasesMax} leases. Withdraw some, then try again.`,
       );
     }
-    this.file.writeLeases([lease], []);
-    this.unwrittenLeaseIds.delete(id);
-    this.book.set(lease);
-    this.events.emit({ tag: 'lease', id, lease: publicLease(lease) });
+    await this.gather(id, lease);
   }
 
   async deleteLease(id: string): Promise<void> {
     this.assertOpen();
-    if (this.book.get(id) === null) return;
-    this.file.writeLeases([], [id]);
-    this.unwrittenLeaseIds.delete(id);
-    this.book.delete(id);
-    this.events.emit({ tag: 'lease', id, lease: null });
+    const gathered = this.gathering?.get(id);
+    if (gathered === undefined && this.book.get(id) === null) return;
+    await this.gather(id, null);
   }
 
   *leases(): Iterable<StoredLease> {
@@ -163,6 +170,7 @@ class EmbeddedStore implements Store {
 
   private async closeOnce(): Promise<void> {
     this.book.stop();
+    this.writeGathered();
     this.writeUnwrittenLeases();
     // After the write: one that fails asks for another.
     this.cancelLeaseWrite?.();
@@ -214,6 +222,58 @@ class EmbeddedStore implements Store {
     for (const id of ids) this.unwrittenLeaseIds.add(id);
     this.writeUnwrittenLeases();
     for (const id of ids) this.events.emit({ tag: 'lease', id, lease: null });
+  }
+
+  private gather(id: string, lease: BookedLease | null): Promise<void> {
+    if (this.gathering === null) {
+      this.gathering = new LeaseBatch();
+      // After the frames of all sockets that are ready now have been read.
+      setImmediate(() => this.writeGathered());
+    }
+    this.gathering.add({ id, lease });
+    return this.gathering.written;
+  }
+
+  /** All or none: a disk that refuses one of them refuses the others too. */
+  private writeGathered(): void {
+    const batch = this.gathering;
+    if (batch === null) return;
+    this.gathering = null;
+    const put: BookedLease[] = [];
+    const deletedIds: string[] = [];
+    for (const [id, lease] of batch.outcome()) {
+      if (lease === null) deletedIds.push(id);
+      else put.push(lease);
+    }
+    try {
+      this.file.writeLeases(put, deletedIds);
+    } catch (thrown) {
+      batch.reject(thrown);
+      return;
+    }
+    for (const change of batch.changes) this.takeLease(change);
+    batch.resolve();
+  }
+
+  /** Makes a lease change that is in the file true in memory, and tells the subscribers what is new about it. */
+  private takeLease({ id, lease }: LeaseChange): void {
+    const known = this.book.get(id);
+    this.unwrittenLeaseIds.delete(id);
+    if (lease === null) this.book.delete(id);
+    else this.book.set(lease);
+    if (lease?.value !== known?.value) {
+      this.events.emit({ tag: 'lease', id, lease: lease === null ? null : publicLease(lease) });
+    }
+  }
+
+  private isFullOfLeases(): boolean {
+    const gathered = this.gathering;
+    if (gathered === null) return this.book.size >= limits.leasesMax;
+    // Most of what is gathered is new only when a fleet arrives, so that the exact count is seldom needed.
+    if (this.book.size + gathered.changes.length < limits.leasesMax) return false;
+    let size = this.book.size;
+    for (const [id, lease] of gathered.outcome()) size += Number(lease !== null) - Number(this.book.get(id) !== null);
+    return size >= limits.leasesMax;
   }
 
   private writeLater(id: string): void {

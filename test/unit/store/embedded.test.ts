@@ -1,12 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { cp, mkdtemp, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { open } from 'lmdb';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openEmbeddedStore } from '../../../src/control/store/embedded.ts';
-import type { Store } from '../../../src/control/store/store.ts';
+import { EmbeddedFile } from '../../../src/control/store/embedded-file.ts';
+import type { Store, StoreEvent } from '../../../src/control/store/store.ts';
+import { StoreError } from '../../../src/control/store/store-error.ts';
 import { thisProcess } from '../../../src/control/store/store-holder.ts';
 import { limits } from '../../../src/model/limits.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -52,6 +55,12 @@ describe('embedded store', () => {
     const store = await openEmbeddedStore({ directory, clock, onBackgroundError });
     opened.push(store);
     return store;
+  };
+
+  /** How many transactions were written, by the newest meta page (liblmdb/mdb.c, `MDB_meta.mm_txnid`). */
+  const transactionsOf = (): number => {
+    const file = readFileSync(join(directory, 'store.mdb'));
+    return Math.max(...[0, 4096].map((page) => Number(file.readBigUInt64LE(page + 152))));
   };
 
   /** Writes to one of the databases of a closed store, as a damaged disk or another Weft would. */
@@ -200,6 +209,32 @@ describe('embedded store', () => {
     expect(clock.waiting).toBe(before + 1);
     clock.advance(limits.leaseWriteMs);
     expect(clock.waiting).toBe(before);
+  });
+
+  it('writes the leases of a fleet that comes at once in a few transactions, not one each', async () => {
+    const store = await openStore();
+    const before = transactionsOf();
+    await Promise.all(Array.from({ length: 1_000 }, (_, i) => store.putLease(`sidecar-${i}`, 'here', 15_000)));
+    expect([...store.leases()]).toHaveLength(1_000);
+    expect(transactionsOf() - before).toBeLessThanOrEqual(2);
+  });
+
+  it('rejects each lease that was to be written, when the disk refuses them, and takes the next ones', async () => {
+    const store = await openStore();
+    const events: StoreEvent[] = [];
+    store.subscribe((event) => events.push(event));
+    const refuse = vi.spyOn(EmbeddedFile.prototype, 'writeLeases').mockImplementationOnce(() => {
+      throw new StoreError('store-write-failed', 'no room');
+    });
+    try {
+      const asked = await Promise.allSettled([store.putLease('a', '1', 15_000), store.putLease('b', '1', 15_000)]);
+      expect(asked.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+      expect([[...store.leases()], events]).toEqual([[], []]);
+      await store.putLease('a', '1', 15_000);
+      expect([...store.leases()]).toMatchObject([{ id: 'a' }]);
+    } finally {
+      refuse.mockRestore();
+    }
   });
 
   it('rejects a write that lmdb refuses, and goes on with the next', async () => {

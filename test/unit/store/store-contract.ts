@@ -246,6 +246,64 @@ export function storeContract(name: string, makeStore: (clock: ManualClock) => P
         expect([...store.leases()]).toEqual([]);
       });
 
+      it('that change several times at once are told in order, and the last one stays', async () => {
+        const events = listen();
+        await Promise.all([
+          store.putLease('a', '1', 60_000),
+          store.putLease('b', '1', 60_000),
+          store.putLease('a', '2', 60_000),
+          store.putLease('a', '2', 60_000),
+          store.deleteLease('b'),
+          store.deleteLease('b'),
+          store.putLease('gone', '1', 60_000),
+          store.deleteLease('gone'),
+          store.putLease('gone', '1', 60_000),
+          store.deleteLease('gone'),
+          store.putLease('b', '3', 60_000),
+        ]);
+        expect(events.map((event) => event.tag === 'lease' && `${event.id} ${event.lease?.value ?? null}`)).toEqual([
+          'a 1',
+          'b 1',
+          'a 2',
+          'b null',
+          'gone 1',
+          'gone null',
+          'gone 1',
+          'gone null',
+          'b 3',
+        ]);
+        const kept = () => [...store.leases()].map(({ id, value }) => `${id} ${value}`).sort();
+        expect(kept()).toEqual(['a 2', 'b 3']);
+        store = await subject.reopen();
+        expect(kept()).toEqual(['a 2', 'b 3']);
+      });
+
+      it('survive a withdrawal that is followed by the same value', async () => {
+        await store.putLease('a', '1', 60_000);
+        await Promise.all([store.deleteLease('a'), store.putLease('a', '1', 60_000)]);
+        store = await subject.reopen();
+        expect([...store.leases()]).toMatchObject([{ id: 'a', value: '1' }]);
+      });
+
+      it('whose listener writes an object do not let a commit in between that expected it absent', async () => {
+        store.subscribe((event) => {
+          if (event.tag === 'lease') void store.commit(commitOf({ a: 'listener' }, { expect: new Map([['a', 0]]) }));
+        });
+        const [, late] = await Promise.all([
+          store.putLease('sidecar', '1', 60_000),
+          store.commit(commitOf({ a: 'late' }, { expect: new Map([['a', 0]]) })),
+        ]);
+        expect(late).toMatchObject({ tag: 'conflict', actual: 1 });
+        expect(store.get('a')?.value).toBe('listener');
+      });
+
+      it('that were asked for are in the store before it is closed', async () => {
+        const asked = Promise.all([store.putLease('a', '1', 60_000), store.putLease('b', '1', 60_000)]);
+        store = await subject.reopen();
+        await asked;
+        expect([...store.leases()].map(({ id }) => id).sort()).toEqual(['a', 'b']);
+      });
+
       it('are there again when it is opened again, for the grace at least, and make no revision', async () => {
         clock.advance(limits.leaseGraceMs);
         await store.putLease('a', 'v', 15_000);
