@@ -83,6 +83,7 @@ export async function startControlPlane({
       storeName: storeUrl,
       push: push.address,
       startedAtMs: clock.nowMs(),
+      clock,
       logger,
     });
     open.server = server;

@@ -149,9 +149,9 @@ export class EventReader {
     this.#abort = abort;
   }
 
-  static async open(url: string): Promise<EventReader> {
+  static async open(url: string, headers: Readonly<Record<string, string>> = {}): Promise<EventReader> {
     const abort = new AbortController();
-    const response = await fetch(url, { signal: abort.signal });
+    const response = await fetch(url, { signal: abort.signal, headers });
     if (response.headers.get('content-type') !== 'text/event-stream') throw new Error(await response.text());
     return new EventReader(response, abort);
   }

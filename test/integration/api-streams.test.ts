@@ -29,12 +29,29 @@ async function start(options: Parameters<typeof ApiUnderTest.start>[0] = {}): Pr
   cleanups.push(() => api.stop());
   return api;
 }
-async function watch(api: ApiUnderTest, path: string): Promise<EventReader> {
-  const reader = await EventReader.open(api.url(path));
+async function watch(api: ApiUnderTest, path: string, headers: Record<string, string> = {}): Promise<EventReader> {
+  const reader = await EventReader.open(api.url(path), headers);
   cleanups.push(() => reader.close());
   return reader;
 }
 const cart = '/v1/services/default/cart';
+/** A PUT whose head the API has and whose body it waits for. */
+async function halfPut(api: ApiUnderTest, body: string): Promise<{ socket: Socket; text: () => string }> {
+  const [host, port] = api.plane.api.split(':') as [string, string];
+  const socket = connect(Number(port), host);
+  cleanups.push(() => socket.destroy());
+  socket.on('error', () => undefined);
+  socket.write(
+    `PUT ${cart} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nexpect: 100-continue\r\n\r\n`,
+  );
+  let text = '';
+  socket.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  while (!text.includes('100 Continue')) await once(socket, 'data');
+  text = '';
+  return { socket, text: () => text };
+}
 const elapsedMs = async (work: Promise<unknown>): Promise<number> => {
   const startedMs = performance.now();
   await work;
@@ -114,6 +131,29 @@ describe('watching', () => {
     expect(brief(await resumed.take(3))).toEqual(['revision 2', 'delete r', 'revision 3']);
     const put = await (await watch(api, '/v1/services?watch=1&from=1')).take(2);
     expect(put[1]?.data).toEqual({ revision: 2, object: (await api.get('/v1/services/default/next')).body });
+  });
+
+  it('goes on where the header of a reconnecting EventSource says, whatever its address says', async () => {
+    const api = await start();
+    for (const port of [1, 2, 3, 4]) await api.put(cart, service('cart', { port }));
+    const paths = ['/v1/watch?from=0', '/v1/services?watch=1&from=0', '/v1/services?watch=1'];
+    for (const path of paths) {
+      const resumed = await watch(api, path, { 'last-event-id': '3' });
+      expect((await resumed.take(3)).map((event) => `${event?.event} ${event?.id}`)).toEqual([
+        'revision 3',
+        'put null',
+        'revision 4',
+      ]);
+    }
+    for (const [path, id] of [
+      ['/v1/watch', 'x'],
+      ['/v1/services?watch=1', '3, 4'],
+    ] as const)
+      expect((await api.get(path, { 'last-event-id': id })).body).toMatchObject({
+        status: 400,
+        code: 'bad-request',
+        detail: expect.stringMatching(/last-event-id/),
+      });
   });
 
   it('ends when the control plane does', async () => {
@@ -278,7 +318,10 @@ describe('a control plane', () => {
     const taken = await start();
     const directory = await mkdtemp(join(tmpdir(), 'weft-api-'));
     cleanups.push(() => rm(directory, { recursive: true }));
-    await expect(open(directory, { listen: taken.plane.api })).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    await expect(open(directory, { listen: taken.plane.api })).rejects.toMatchObject({
+      code: 'port-taken',
+      message: expect.stringContaining(taken.plane.api),
+    });
     await expect(open(directory, { push: taken.plane.push })).rejects.toMatchObject({ code: 'port-taken' });
     await expect(open(directory, { storeUrl: `embedded:${taken.directory}` })).rejects.toMatchObject({
       code: 'store-in-use',
@@ -289,6 +332,27 @@ describe('a control plane', () => {
     const again = await open(directory, { listen: api, push });
     expect([again.api, again.push]).toEqual([api, push]);
     await again.close();
+  });
+
+  it('answers what it is being told when it ends, and then lets go of the connection', async () => {
+    const api = await start();
+    const body = JSON.stringify(service('cart'));
+    const { socket, text } = await halfPut(api, body);
+    const closing = api.plane.close();
+    socket.write(body);
+    await closing;
+    if (!socket.closed) await once(socket, 'close');
+    expect(text()).toMatch(/HTTP\/1\.1 201 Created\r\n(.+\r\n)*connection: close\r\n/i);
+    await api.restart();
+    expect((await api.get(cart)).body.metadata.resourceVersion).toBe('1');
+  });
+
+  it('does not wait for ever for who never ends a request', async () => {
+    const api = await start();
+    const { socket, text } = await halfPut(api, JSON.stringify(service('cart')));
+    expect(await elapsedMs(api.plane.close())).toBeLessThan(4_000);
+    if (!socket.closed) await once(socket, 'close');
+    expect(text()).not.toContain('HTTP/1.1 2');
   });
 
   it('keeps what it was told when it ends', async () => {

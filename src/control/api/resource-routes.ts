@@ -42,13 +42,13 @@ export function addResourceRoutes(app: FastifyInstance, rooms: ResourceRooms): v
     {
       schema: {
         summary: 'Watch all kinds: server-sent events',
+        headers: schemas.WatchHeaders,
         querystring: schemas.WatchQuery,
         response: { 200: schemas.Events, ...schemas.refused(400, 410, 503) },
         tags: ['watch'],
       },
     },
-    (request, reply) =>
-      rooms.watchers.watch(reply, { kind: null, namespace: null, from: revisionOf(request.query.from) }),
+    (request, reply) => rooms.watchers.watch(reply, { kind: null, namespace: null, from: resumeFrom(request) }),
   );
 }
 
@@ -62,6 +62,7 @@ function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet
     {
       schema: {
         summary: `List or (watch=1) watch every ${kind}`,
+        headers: schemas.WatchHeaders,
         querystring: schemas.NamespaceQuery,
         response: {
           200: { content: { 'application/json': { schema: list }, ...schemas.Events.content } },
@@ -71,8 +72,8 @@ function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet
       },
     },
     (request, reply) => {
-      const { namespace = null, watch, from } = request.query;
-      if (watch !== undefined) return watchers.watch(reply, { kind, namespace, from: revisionOf(from) });
+      const { namespace = null, watch } = request.query;
+      if (watch !== undefined) return watchers.watch(reply, { kind, namespace, from: resumeFrom(request) });
       return reply.send({
         items: world.list(kind, namespace).map((resource) => asShown(resource, world.revisionOf(keyOf(resource)))),
         revision: world.revision,
@@ -215,4 +216,9 @@ async function waitIfAsked(
   );
 }
 
-const revisionOf = (text: string | undefined): number | null => (text === undefined ? null : Number(text));
+/** An EventSource comes back to the same address, with the last id that it has had in a header (WHATWG HTML, section 9.2.3). */
+function resumeFrom({ headers, query }: FastifyRequest<{ Querystring: ListQuery }>): number | null {
+  const lastEventId = headers['last-event-id'];
+  const revision = typeof lastEventId === 'string' ? lastEventId : query.from;
+  return revision === undefined ? null : Number(revision);
+}

@@ -130,6 +130,14 @@ export const NamespaceQuery = Type.Object(
   },
   closed,
 );
+export const WatchHeaders = Type.Object({
+  'last-event-id': Type.Optional(
+    Type.String({
+      pattern: '^[0-9]{1,15}$',
+      description: 'the newest revision that a reader has had: where to go on, whatever `from` says',
+    }),
+  ),
+});
 export const WatchQuery = Type.Object({ from: Type.Optional(revision) }, closed);
 export const WriteQuery = Type.Object(
   {

@@ -12,7 +12,9 @@ import {
 } from 'fastify';
 import { kinds } from '../../model/resources.ts';
 import { version } from '../../model/version.ts';
+import { formatAddress, listenErrorFrom } from '../../proxy/listener/listen-error.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { StoreClock } from '../store/store.ts';
 import { StoreError } from '../store/store-error.ts';
 import { ApiError } from './api-error.ts';
 import { parseJsonBody } from './json-body.ts';
@@ -24,38 +26,53 @@ export type ApiRooms = ResourceRooms & StatusRooms & { readonly logger: Logger }
 const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 60_000;
 const connectionsMax = 10_000;
+/** How long an end waits for what is being answered. The process as a whole takes 5 s to stop. */
+const closeMs = 2_000;
 
 export interface ApiOptions extends ApiRooms {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
+  readonly clock: StoreClock;
 }
 
 export interface RunningApi {
   /** `HOST:PORT` as bound. */
   readonly address: string;
-  /** Cuts what is open. */
+  /** Answers what it is being told, takes no more, and cuts what is still open after 2 s. */
   close(): Promise<void>;
 }
 
-/** Rejects with the system's error when the port cannot be bound. */
+/** Rejects with ListenError when the port cannot be bound. */
 export async function startApi(options: ApiOptions): Promise<RunningApi> {
+  const { host, clock } = options;
   const app = await buildApi(options);
   try {
-    await app.listen({ host: options.host, port: options.port });
+    await app.listen({ host, port: options.port });
   } catch (error) {
     await app.close();
-    throw error;
+    throw listenErrorFrom(error, formatAddress(host, options.port));
   }
   const { address, port } = app.server.address() as AddressInfo;
-  return { address: `${address.includes(':') ? `[${address}]` : address}:${port}`, close: () => app.close() };
+  return { address: formatAddress(address, port), close: () => closeWithin(closeMs, app, clock) };
+}
+
+async function closeWithin(deadlineMs: number, app: FastifyInstance, clock: StoreClock): Promise<void> {
+  const cancel = clock.after(deadlineMs, () => app.server.closeAllConnections());
+  try {
+    await app.close();
+  } finally {
+    cancel();
+  }
 }
 
 async function buildApi(rooms: ApiRooms): Promise<FastifyInstance> {
   // A write that waits for sidecars may take minutes to answer; what is bounded is how long a request may take to arrive.
   const app = fastify({
     logger: false,
-    forceCloseConnections: true,
+    // Node's close() ends idle connections; what comes on the others meanwhile is served, and is the last on its connection.
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
     requestTimeout: requestTimeoutMs,
     routerOptions: { maxParamLength: 300 },
     http: { headersTimeout: headersTimeoutMs },
@@ -72,6 +89,16 @@ async function buildApi(rooms: ApiRooms): Promise<FastifyInstance> {
           'The API has no access control yet, so it answers to loopback names only: use 127.0.0.1.',
         ),
       );
+  });
+  let isClosing = false;
+  app.addHook('preClose', (done) => {
+    isClosing = true;
+    done();
+  });
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    // Fastify says so only to requests that come after the close began: the others' connections would stay open, idle.
+    if (isClosing) void reply.header('connection', 'close');
+    done(null, payload);
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, parsed) => {
@@ -156,7 +183,7 @@ function toApiError(error: FastifyError | ApiError | StoreError): ApiError {
   if (error.validation !== undefined)
     return new ApiError(
       'bad-request',
-      `${error.validationContext === 'querystring' ? 'The query' : 'The address'}: ${error.validation.map(explain).join('; ')}.`,
+      `${places[error.validationContext ?? ''] ?? 'The address'}: ${error.validation.map(explain).join('; ')}.`,
     );
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
@@ -177,6 +204,8 @@ function toApiError(error: FastifyError | ApiError | StoreError): ApiError {
   if (error.statusCode === 413) return new ApiError('too-large', error.message);
   return new ApiError('internal-error', 'Its log says more.');
 }
+
+const places: Readonly<Record<string, string>> = { querystring: 'The query', headers: 'The headers' };
 
 function explain({ instancePath, keyword, params, message }: FastifySchemaValidationError): string {
   const field = instancePath.slice(1);
