@@ -1,5 +1,6 @@
 /** What must not hurt traffic: changes, restarts and kills of the control plane, its absence at a sidecar's start. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Bench, call, load, type Running, until } from './harness.ts';
 
@@ -18,6 +19,11 @@ const summary = (failed: readonly string[]): Record<string, number> => {
   }
   return counts;
 };
+
+/** Whether a state directory holds this text by now. */
+const isSaved = (directory: string, text: string): boolean =>
+  existsSync(directory) &&
+  readdirSync(directory).some((name) => readFileSync(join(directory, name), 'utf8').includes(text));
 
 const loopback = ['--outbound', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
 
@@ -107,11 +113,7 @@ spec:
     expect((await call(web.ready.outbound, 'cart')).body).toBe('here');
     await control.kill('SIGKILL');
     expect((await load(web.ready.outbound, 'cart', 2, 200).done).failed).toEqual([]);
-    await until('the configuration is on disk', () =>
-      readdirSync(bench.path('state')).some((name) =>
-        readFileSync(bench.path(`state/${name}`), 'utf8').includes(app.address),
-      ),
-    );
+    await until('the configuration is on disk', () => isSaved(bench.path('state'), app.address));
     await web.kill('SIGKILL');
     const again = await bench.weft(args);
     expect((await call(again.ready.outbound, 'cart')).body).toBe('here');
