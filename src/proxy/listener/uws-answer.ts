@@ -8,10 +8,13 @@ import type { HeaderList } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
 import { answerBlock } from './answer-block.ts';
 import type { PendingAnswer, PendingAnswers } from './pending-answers.ts';
-import { ChunkedBody, FixedLengthBody, type UwsBody } from './uws-body.ts';
+import { ChunkedBody, corkBytes, FixedLengthBody, type UwsBody } from './uws-body.ts';
 
 const noTrailers: HeaderList = [];
 const noBytes = new Uint8Array(0);
+const nothing = () => {};
+/** What uWS adds to a head by itself: status line, Date, framing. */
+const coreHeadBytes = 256;
 const closeField = '\r\nConnection: close';
 
 /**
@@ -192,12 +195,10 @@ export class UwsAnswer implements Downstream, PendingAnswer {
       this.closeWhenSent();
       return;
     }
-    if (writer === null || this.phase === 'done' || !this.isBlocked) return;
-    let hasRoom = false;
-    this.res.cork(() => {
-      hasRoom = writer.drain();
-    });
-    if (!this.noteWrite(hasRoom)) return;
+    if (writer === null || this.phase === 'done') return;
+    // Leaving a cork sends uWS's backlog; uWS leaves that to whoever watches for room.
+    this.res.cork(nothing);
+    if (!this.isBlocked || !this.noteWrite(writer.drain())) return;
     this.isBlocked = false;
     this.pending.unwatchStuck(this);
     if (this.phase === 'finishing') this.finish();
@@ -286,18 +287,14 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     let hasRoom = true;
     res.cork(() => {
       res.writeStatus(block);
-      hasRoom = writer.write(first);
+      hasRoom = writer.begin(first, corkBytes - block.byteLength - coreHeadBytes);
     });
+    if (!hasRoom && !writer.isReturned) hasRoom = writer.drain();
     if (this.noteWrite(hasRoom) && this.phase === 'finishing') this.finish();
   }
 
   private write(chunk: Uint8Array): void {
-    const writer = this.writer!;
-    let hasRoom = true;
-    this.res.cork(() => {
-      hasRoom = writer.write(chunk);
-    });
-    if (this.noteWrite(hasRoom) && this.phase === 'finishing') this.finish();
+    if (this.noteWrite(this.writer!.write(chunk)) && this.phase === 'finishing') this.finish();
   }
 
   /** What a write came to. True: there is room, and uWS has not taken the response back. */
@@ -353,11 +350,8 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   private closeWhenSent(): void {
     const { writer } = this;
     if (this.phase !== 'lingering') return;
-    let isSent = false;
-    this.res.cork(() => {
-      isSent = writer?.isSent() === true;
-    });
-    if (isSent && this.isRequestComplete) this.abort();
+    this.res.cork(nothing);
+    if (writer?.isSent() === true && this.isRequestComplete) this.abort();
   }
 
   private block(more: string, isWholeHead: boolean): Buffer | null {

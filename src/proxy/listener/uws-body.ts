@@ -1,5 +1,5 @@
 /**
- * How the body of a streamed answer is given to uWS, in the two ways that this core has. All of it runs inside `res.cork`, and in
+ * How the body of a streamed answer is given to uWS, in the two ways that this core has, and in
  * constant memory: what neither the kernel nor uWS's one backlog takes is kept here, is at most what was given in one call, and
  * makes `write` return false.
  *
@@ -12,7 +12,9 @@ import type { HttpResponse } from 'uWebSockets.js';
 export interface UwsBody {
   /** True once uWS has taken the response back: it must not be touched any more. */
   readonly isReturned: boolean;
-  /** Begins with the head's last fields. The chunk is given or copied. False: wait until the connection is writable. */
+  /** The first bytes, inside the cork in which the head was written, whose buffer has `roomBytes` left. Like `write` otherwise. */
+  begin(chunk: Uint8Array, roomBytes: number): boolean;
+  /** Outside of any cork. The chunk is given or copied. False: wait until the connection is writable. */
   write(chunk: Uint8Array): boolean;
   /** Sends what was kept, as far as the connection takes it. True when there is room again. */
   drain(): boolean;
@@ -37,6 +39,10 @@ export class FixedLengthBody implements UwsBody {
     private readonly totalBytes: number,
     private readonly isClosing: boolean,
   ) {}
+
+  begin(chunk: Uint8Array): boolean {
+    return this.write(chunk);
+  }
 
   write(chunk: Uint8Array): boolean {
     if (this.kept.length > 0) {
@@ -72,7 +78,11 @@ export class FixedLengthBody implements UwsBody {
     // A total beyond the true one, which was said by the first call, is never reached: the response stays unfinished.
     const total = this.isClosing && this.isStarted ? this.totalBytes + 1 : this.totalBytes;
     this.isStarted = true;
-    const [isTaken, isFinished] = res.tryEnd(chunk, total);
+    let isTaken = false;
+    let isFinished = false;
+    res.cork(() => {
+      [isTaken, isFinished] = res.tryEnd(chunk, total);
+    });
     if (isFinished) {
       this.isReturned = true;
       return true;
@@ -90,10 +100,12 @@ export class FixedLengthBody implements UwsBody {
 }
 
 /**
- * Given first after a short write: `write` adds what the kernel does not take to uWS's backlog, and only the result of another one
- * tells whether the backlog is gone. So a stalled reader costs this much more for every time that its connection was writable.
+ * uWS's cork buffer, which is as large in every build. What does not fit into it is written behind it, and when this core cannot send
+ * all of the buffer it drops the rest and says that it kept it: so a chunk and its framing must always fit.
  */
-const probeBytes = 256;
+export const corkBytes = 16 * 1024;
+const framingBytes = 32;
+const pieceBytes = corkBytes - framingBytes;
 
 /**
  * The last chunk as `writeHeader` writes it, the only call that does not frame: it puts `: ` between its arguments and CRLF behind
@@ -104,7 +116,6 @@ const lastChunk = ['\r\n0;weft=":', '"\r\n'] as const;
 /** The length is not known: `write`, which frames chunks. It cannot send a head before the first byte of the body. */
 export class ChunkedBody implements UwsBody {
   isReturned = false;
-  private mayHaveBacklog = false;
   private kept: Uint8Array[] = [];
 
   constructor(
@@ -112,23 +123,31 @@ export class ChunkedBody implements UwsBody {
     private readonly isClosing: boolean,
   ) {}
 
+  begin(chunk: Uint8Array, roomBytes: number): boolean {
+    const fitting = Math.min(chunk.byteLength, Math.max(1, roomBytes - framingBytes));
+    this.res.write(chunk.subarray(0, fitting));
+    if (fitting < chunk.byteLength) this.kept.push(copyFrom(chunk, fitting));
+    return this.kept.length === 0;
+  }
+
   write(chunk: Uint8Array): boolean {
     if (this.kept.length > 0) {
       this.kept.push(copyFrom(chunk, 0));
       return false;
     }
-    if (chunk.byteLength === 0) return !this.mayHaveBacklog;
-    if (!this.mayHaveBacklog || chunk.byteLength <= probeBytes) {
-      this.mayHaveBacklog = !this.res.write(chunk);
-      return !this.mayHaveBacklog;
+    // A piece that fits is always taken; what the kernel did not take of it is uWS's backlog, and only the next piece is told so.
+    for (let at = 0; at < chunk.byteLength; at += pieceBytes) {
+      let hasRoom = false;
+      this.res.cork(() => {
+        hasRoom = this.res.write(chunk.subarray(at, at + pieceBytes));
+      });
+      if (hasRoom) continue;
+      if (at + pieceBytes < chunk.byteLength) this.kept.push(copyFrom(chunk, at + pieceBytes));
+      return false;
     }
-    this.mayHaveBacklog = !this.res.write(chunk.subarray(0, probeBytes));
-    if (!this.mayHaveBacklog) return this.write(chunk.subarray(probeBytes));
-    this.kept.push(copyFrom(chunk, probeBytes));
-    return false;
+    return true;
   }
 
-  /** With nothing kept, leaving the cork sends the backlog, and the next write probes whether it sent all of it. */
   drain(): boolean {
     const { kept } = this;
     this.kept = [];
