@@ -218,7 +218,11 @@ class Sidecar {
       loopDelay: this.instruments.loopWaitMs,
     };
     const listener = await (core === 'uws' ? createUwsListener(options) : createEdgeListener(options)).catch(
-      (error: Error) => Promise.reject(new Error(`--${name.split(':')[0]}: ${error.message}`, { cause: error })),
+      (error: Error) => {
+        // Of several addresses, which flag names the one.
+        error.message = `--${name.split(':')[0]}: ${error.message}`;
+        throw error;
+      },
     );
     this.listeners.push({ name, listener });
     return listener;
