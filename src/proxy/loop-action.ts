@@ -32,7 +32,6 @@ export class OpenAction implements LoopAction {
   readonly rewritePath: PathChange | null;
   readonly mirrors: readonly LoopMirror[];
   readonly timeouts: Timeouts;
-  readonly backendCount: number;
   private readonly backends: readonly LoopBackend[];
   private readonly live: SharedLiveState;
   private readonly split: Split;
@@ -46,7 +45,6 @@ export class OpenAction implements LoopAction {
     this.rewritePath = facts.rewritePath;
     this.mirrors = facts.mirrors;
     this.timeouts = facts.timeouts;
-    this.backendCount = facts.backends.length;
     this.backends = facts.backends;
     this.live = live;
     this.split = split;

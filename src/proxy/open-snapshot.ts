@@ -135,7 +135,6 @@ class OpenService implements LoopService {
   readonly endpoints: readonly OpenEndpoint[];
   readonly directAction: LoopAction;
   readonly routes: RouteTable | null;
-  readonly patternCount: number;
   private readonly balancer: Balancer | null;
 
   constructor(unit: CompiledUnit, before: OpenService | null, live: SharedLiveState, random: () => number) {
@@ -151,7 +150,6 @@ class OpenService implements LoopService {
     this.endpoints = openEndpoints(unit, slots, before);
     this.directAction = openDirectAction(unit.name, facts.timeouts, live);
     this.routes = facts.hasRoutes ? openRoutes(unit, facts, slots, this.endpoints.length, live) : null;
-    this.patternCount = facts.patterns.length;
     this.balancer = openBalancer(unit, facts, this.endpoints, slots[1]!, live, random);
   }
 

@@ -78,15 +78,19 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   // --- Route ---------------------------------------------------------------------------------------------------------------------
 
   private route(exchange: Exchange): void {
+    if (!this.routeIfKnown(exchange))
+      this.parts.discovery.discover(exchange.head.host, (answer) => this.discovered(exchange, answer));
+  }
+
+  /** False when the configuration in force does not hold the host. */
+  private routeIfKnown(exchange: Exchange): boolean {
     const snapshot = this.parts.configuration.current;
     const service = snapshot === null ? null : snapshot.findByHost(exchange.head.host);
-    if (service === null) {
-      this.parts.discovery.discover(exchange.head.host, (answer) => this.discovered(exchange, answer));
-      return;
-    }
+    if (service === null) return false;
     exchange.snapshot = snapshot;
     exchange.service = service;
     this.match(exchange, service, null);
+    return true;
   }
 
   private discovered(
@@ -94,19 +98,8 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     answer: 'ready' | 'unknown-service' | 'no-configuration' | 'discovery-timeout' | 'discovery-full',
   ): void {
     if (exchange.phase === 'done') return;
-    if (answer !== 'ready') {
-      this.failLocally(exchange, failures[answer], exchange.head.host);
-      return;
-    }
-    const snapshot = this.parts.configuration.current;
-    const service = snapshot === null ? null : snapshot.findByHost(exchange.head.host);
-    if (service === null) {
-      this.failLocally(exchange, failures['unknown-service'], exchange.head.host);
-      return;
-    }
-    exchange.snapshot = snapshot;
-    exchange.service = service;
-    this.match(exchange, service, null);
+    if (answer === 'ready' && this.routeIfKnown(exchange)) return;
+    this.failLocally(exchange, failures[answer === 'ready' ? 'unknown-service' : answer], exchange.head.host);
   }
 
   private match(exchange: Exchange, service: LoopService, verdicts: Uint8Array | null): void {

@@ -40,7 +40,6 @@ export interface LoopAction {
   readonly rewritePath: PathChange | null;
   readonly mirrors: readonly LoopMirror[];
   readonly timeouts: Timeouts;
-  readonly backendCount: number;
   /** Takes the next ticket of the split: exact over all loops. Null: every weight is 0, or there is no backend. */
   pickBackend(): LoopBackend | null;
 }
@@ -69,8 +68,6 @@ export interface LoopService {
   readonly directAction: LoopAction;
   /** What `route` looks up. Null when no route is attached. */
   readonly routes: RouteLookup | null;
-  /** How many regular expressions its matches hold. */
-  readonly patternCount: number;
   /** Null when there is no endpoint with weight. Prefers endpoints that were not tried. */
   pick(facts: PickFacts): LoopEndpoint | null;
 }

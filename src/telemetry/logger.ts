@@ -36,11 +36,6 @@ export function createLogger(component: string, options: LoggerOptions = {}): Lo
   );
 }
 
-/** For what speaks for no part in particular. */
-export function openLogger(level: LogLevel): Logger {
-  return createLogger('weft', { level });
-}
-
 /**
  * A file descriptor that lines are written to before the call returns. Not `pino.destination`: where standard error is a full
  * non-blocking pipe, that one sleeps on the event loop until there is room. A process that serves requests must go on when nobody

@@ -122,7 +122,6 @@ export function fakeAction(changes: Partial<LoopAction> = {}, backendUnit: strin
     rewritePath: null,
     mirrors: [],
     timeouts: noTimeouts,
-    backendCount: 1,
     pickBackend: () => backend,
     ...changes,
   };
@@ -162,7 +161,6 @@ export function fakeMesh(
     endpoints,
     directAction: action,
     routes: null,
-    patternCount: 0,
     pick: (facts) => endpoints.find((endpoint) => !facts.tried.includes(endpoint.slot)) ?? endpoints[0] ?? null,
   };
   const snapshot: LoopSnapshot = {
