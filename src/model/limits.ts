@@ -144,6 +144,20 @@ export const limits = {
   adminConnectionsMax: 64,
   adminRequestMs: 10_000,
 
+  /** Identities. A certificate is renewed at half of its life, and backdated by this much for clocks that disagree. */
+  certificateTtlMs: 3600_000,
+  certificateTtlMsMin: 10_000,
+  certificateTtlMsMax: 7 * 24 * 3600_000,
+  certificateBackdateMs: 60_000,
+  rootTtlMs: 10 * 365 * 24 * 3600_000,
+  /** Roots that a mesh believes at a time, those that are leaving included. */
+  trustRootsMax: 16,
+  joinTokenTtlMs: 3600_000,
+  joinTokenTtlMsMax: 30 * 24 * 3600_000,
+  /** Of a token or a certificate request that comes over the network. */
+  tokenCharsMax: 4_096,
+  csrCharsMax: 8_192,
+
   drainMs: 30_000,
   /** An app that does not accept connections this long after its sidecar was ready is worth a line in the log. */
   appLateMs: 5_000,
