@@ -7,17 +7,18 @@ import { describe, expect, it } from 'vitest';
 const sourceRoot = fileURLToPath(new URL('../../../src', import.meta.url));
 const linesMax = 500;
 
-/** bin -> cli, sidecar, control -> decisions -> proxy -> telemetry -> model; wire imports only model. */
+/** bin -> cli, sidecar, control -> decisions -> proxy -> telemetry -> model; wire and identity import only model. */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   model: [],
   wire: ['model'],
+  identity: ['model'],
   telemetry: ['model'],
   proxy: ['telemetry', 'model'],
   decisions: ['proxy', 'telemetry', 'model'],
-  sidecar: ['decisions', 'proxy', 'telemetry', 'wire', 'model'],
-  control: ['decisions', 'proxy', 'telemetry', 'wire', 'model'],
+  sidecar: ['decisions', 'proxy', 'telemetry', 'wire', 'identity', 'model'],
+  control: ['decisions', 'proxy', 'telemetry', 'wire', 'identity', 'model'],
   // The command line starts what runs and speaks to it; it is the only one that knows both planes.
-  cli: ['sidecar', 'control', 'decisions', 'proxy', 'telemetry', 'wire', 'model'],
+  cli: ['sidecar', 'control', 'decisions', 'proxy', 'telemetry', 'wire', 'identity', 'model'],
   bin: ['cli', 'sidecar', 'control', 'decisions', 'proxy', 'telemetry', 'model'],
 };
 
@@ -32,6 +33,9 @@ const packageHomes: Readonly<Record<string, readonly string[]>> = {
   'cli-table3': ['cli/'],
   pino: ['telemetry/logger.ts'],
   ws: ['sidecar/'],
+  '@peculiar/x509': ['identity/'],
+  'reflect-metadata': ['identity/'],
+  jose: ['identity/'],
 };
 const bannedNames = ['index', 'util', 'utils', 'helper', 'helpers', 'common', 'types', 'misc'];
 
