@@ -118,7 +118,7 @@ export class PushSession {
       this.#state = { tag: 'greeting', hello };
       return;
     }
-    const { sidecar, service, namespace, registration, hosts } = hello;
+    const { sidecar, service, namespace, registration, hosts, insecureLink } = hello;
     const { fleet } = this.#rooms;
     if (!fleet.has(sidecar) && fleet.size >= limits.sidecarsMax) {
       this.#refuse('too-many-sidecars', `this control plane takes ${limits.sidecarsMax} sidecars`);
@@ -126,7 +126,8 @@ export class PushSession {
     }
     const isNew = registration !== null && !fleet.isRegistered(sidecar, service, namespace);
     this.#state = { tag: 'joining' };
-    this.#setLease({ sidecar, service, namespace, subscriptions: [...new Set(hosts)], registration });
+    const subscriptions = [...new Set(hosts)];
+    this.#setLease({ sidecar, service, namespace, subscriptions, registration, isLinkInsecure: insecureLink });
     void this.#join(hello, isNew);
   }
 

@@ -81,8 +81,8 @@ function endpointsOf(byLease: ReadonlyMap<string, Registration>): readonly Regis
 }
 
 /** Fields and labels in one order: the content hash must not depend on who wrote the lease. */
-function canonical({ address, zone, labels, weight }: Registration): Registration {
-  return { address, zone, labels: Object.fromEntries(Object.entries(labels).sort(byName)), weight };
+function canonical({ address, zone, labels, weight, link }: Registration): Registration {
+  return { address, zone, labels: Object.fromEntries(Object.entries(labels).sort(byName)), weight, link };
 }
 
 const byName = ([a]: [string, string], [b]: [string, string]): number => (a < b ? -1 : 1);

@@ -4,6 +4,7 @@
  * (references.ts).
  */
 import { parseDuration } from './duration.ts';
+import { identityPath } from './identity.ts';
 import { limits } from './limits.ts';
 import { normalMatchPath } from './match-path.ts';
 import type { EndpointSet } from './registration.ts';
@@ -98,6 +99,8 @@ class World {
           for (const { kind, name } of object.spec.targetRefs)
             addTo(this.policies, `${kind}/${namespaceOf(object)}/${name}`, object);
           break;
+        case 'TrustBundle':
+          break;
         default:
           object satisfies never;
       }
@@ -149,7 +152,7 @@ function buildUnit({ name, namespace, service, registered, routes, parts }: Unit
     namespace,
     port: spec.port ?? 80,
     hosts: hostsOf(metadata.name, namespace, parts[2] === true, routes),
-    endpoints: joinEndpoints(spec.endpoints ?? [], registered),
+    endpoints: joinEndpoints(spec.endpoints ?? [], registered, identityPath(namespace, metadata.name)),
     balancer: balancerOf(spec.loadBalancer),
     timeouts: timeoutsOf({}, null, service, world),
     // Stable: routes, rules and matches were added in their own order of precedence, which decides between equals.
@@ -169,10 +172,14 @@ function hostsOf(name: string, namespace: string, isOwnNamespace: boolean, route
   return [...hosts];
 }
 
-/** Written and registered endpoints, one for each address: the registration adds what the sidecar knows of itself. */
+/**
+ * Written and registered endpoints, one for each address: the registration adds what the sidecar knows of itself. Who registers is the
+ * Service (its lease is for it), so only a written endpoint can have another identity than the Service's own.
+ */
 function joinEndpoints(
   written: NonNullable<R.Service['spec']['endpoints']>,
   registered: EndpointSet | undefined,
+  ownIdentity: string,
 ): UnitEndpoint[] {
   const byAddress = new Map<string, UnitEndpoint>();
   for (const endpoint of written) {
@@ -181,10 +188,14 @@ function joinEndpoints(
       weight = 1,
       zone = '',
       labels = {},
-    } = typeof endpoint === 'string' ? { address: endpoint } : endpoint;
-    byAddress.set(address, { address, ...splitAddress(address), weight, zone, labels, hasSidecar: false });
+      link = [],
+      identity = ownIdentity,
+    }: R.EndpointObject = typeof endpoint === 'string' ? { address: endpoint } : endpoint;
+    const links = typeof link === 'string' ? [link] : link;
+    const facts = { weight, zone, labels, hasSidecar: links.length > 0, link: links, identity };
+    byAddress.set(address, { address, ...splitAddress(address), ...facts });
   }
-  for (const { address, weight, zone, labels } of registered?.endpoints ?? []) {
+  for (const { address, weight, zone, labels, link } of registered?.endpoints ?? []) {
     const before = byAddress.get(address);
     byAddress.set(address, {
       address,
@@ -193,6 +204,8 @@ function joinEndpoints(
       zone: zone === '' ? (before?.zone ?? '') : zone,
       labels: { ...before?.labels, ...labels },
       hasSidecar: true,
+      link: before === undefined ? link : [...new Set([...before.link, ...link])],
+      identity: before?.identity ?? ownIdentity,
     });
   }
   return [...byAddress.values()];

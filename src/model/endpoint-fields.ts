@@ -1,4 +1,4 @@
-/** What may be said of an endpoint, wherever it is said (a resource, a flag, a sidecar's registration): its host, zone and labels. */
+/** What may be said of an endpoint, wherever it is said (a resource, a flag, a sidecar's registration): its host, zone, labels and link. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { limits } from './limits.ts';
 

@@ -10,8 +10,9 @@ export interface ServiceIdentity {
   readonly service: string;
 }
 
-const namePattern = '[a-z0-9]([-a-z0-9]*[a-z0-9])?';
-const serviceIdPattern = new RegExp(`^spiffe://([a-z0-9._-]{1,255})/ns/(${namePattern})/sa/(${namePattern})$`);
+const namePattern = `[a-z0-9]([-a-z0-9]{0,${limits.nameCharsMax - 2}}[a-z0-9])?`;
+/** SPIFFE ID of a Service, of any trust domain. */
+export const serviceIdPattern = new RegExp(`^spiffe://([a-z0-9._-]{1,255})/ns/(${namePattern})/sa/(${namePattern})$`);
 const trustDomainPattern = /^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$/;
 
 export const isTrustDomain = (text: string): boolean => trustDomainPattern.test(text);
@@ -28,7 +29,6 @@ export function parseSpiffeId(text: string): ServiceIdentity | null {
   const found = serviceIdPattern.exec(text);
   if (found === null) return null;
   const [, trustDomain, namespace, , service] = found as unknown as [string, string, string, string, string];
-  if (namespace.length > limits.nameCharsMax || service.length > limits.nameCharsMax) return null;
   return { trustDomain, namespace, service };
 }
 

@@ -84,6 +84,8 @@ export const limits = {
   labelValueCharsMax: 128,
   /** Of one registered endpoint. */
   labelsMax: 64,
+  /** Link listeners of one endpoint: each event loop of its sidecar has one. */
+  linkAddressesMax: 64,
   scheduleEntriesMax: 65_536,
   weightMax: 1_000_000,
   ringEntriesMin: 1_024,

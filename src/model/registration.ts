@@ -5,6 +5,8 @@ export interface Registration {
   readonly zone: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly weight: number;
+  /** `HOST:PORT` of the sidecar's link listeners, at most `limits.linkAddressesMax`; empty: it has none, or does not say. */
+  readonly link: readonly string[];
 }
 
 /** What the mesh keeps of one living sidecar for `limits.leaseMs` after it was last heard. */
@@ -16,6 +18,8 @@ export interface SidecarLease {
   readonly subscriptions: readonly string[];
   /** Null while its app does not accept connections, and for a sidecar without an app. */
   readonly registration: Registration | null;
+  /** It runs with --insecure-link: it dials and accepts links without knowing who is at the other end. */
+  readonly isLinkInsecure: boolean;
 }
 
 /** The registered endpoints of one Service, as pushed to sidecars. Sorted by address. */

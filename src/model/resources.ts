@@ -4,6 +4,7 @@
  */
 import Type, { type Static, type TSchema } from 'typebox';
 import { labelNamePattern } from './endpoint-fields.ts';
+import { serviceIdPattern } from './identity.ts';
 import { limits } from './limits.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -48,6 +49,10 @@ const address = Type.String({
   maxLength: 261,
   description: 'HOST:PORT',
 });
+const spiffeId = Type.String({
+  pattern: serviceIdPattern.source,
+  description: 'a SPIFFE ID, spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE',
+});
 const labels = Type.Record(
   Type.String({ pattern: labelNamePattern }),
   Type.String({ maxLength: limits.labelValueCharsMax }),
@@ -76,6 +81,14 @@ export const EndpointObject = Type.Object(
     weight: optional(Type.Integer({ minimum: 0, maximum: limits.weightMax })),
     zone: optional(Type.String({ maxLength: 63 })),
     labels: optional(labels),
+    /** Where its sidecar listens for links. Without it, and without a registration, the endpoint is spoken to in HTTP/1.1. */
+    link: optional(
+      Type.Union([address, Type.Array(address, { minItems: 1, maxItems: limits.linkAddressesMax })], {
+        description: `HOST:PORT or a list of 1 to ${limits.linkAddressesMax} of them`,
+      }),
+    ),
+    /** Who must answer on the link. Default: the Service itself, in the own trust domain. */
+    identity: optional(spiffeId),
   },
   closed,
 );
@@ -116,7 +129,11 @@ export const ServiceSpec = Type.Object(
     protocol: optional(oneOf('http')),
     /** What refs to this Service must say when they give a port. Default 80. */
     port: optional(port),
-    endpoints: optional(Type.Array(Type.Union([address, EndpointObject]), { maxItems: limits.endpointsPerServiceMax })),
+    endpoints: optional(
+      Type.Array(Type.Union([address, EndpointObject], { description: 'HOST:PORT or an object with an address' }), {
+        maxItems: limits.endpointsPerServiceMax,
+      }),
+    ),
     loadBalancer: optional(LoadBalancer),
   },
   closed,

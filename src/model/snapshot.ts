@@ -3,6 +3,7 @@
  * defaults filled in, durations in milliseconds, references resolved to unit names, matches in order of precedence. Pure: the
  * control plane builds it before it commits, the sidecar after every push, `--config FILE` at start, with this one function.
  */
+import type { TrustBundle } from './identity.ts';
 import type { EndpointSet } from './registration.ts';
 import type { Resource } from './resources.ts';
 
@@ -26,8 +27,12 @@ export interface UnitEndpoint {
   readonly weight: number;
   readonly zone: string;
   readonly labels: Readonly<Record<string, string>>;
-  /** True when a sidecar registered it: it understands Weft's own headers. */
+  /** True when a sidecar registered it, or it has a link: it understands Weft's own headers. */
   readonly hasSidecar: boolean;
+  /** `HOST:PORT` of its sidecar's link listeners, without duplicates; empty: it is spoken to in HTTP/1.1. */
+  readonly link: readonly string[];
+  /** What the peer on the link must be: a SPIFFE ID, or a path (`/ns/default/sa/cart`) within the own trust domain. */
+  readonly identity: string;
 }
 
 export type HashSource =
@@ -144,7 +149,8 @@ export interface Snapshot {
   readonly units: ReadonlyMap<UnitName, ServiceUnit>;
 }
 
-export type ConfigObject = Resource | EndpointSet;
+/** What is pushed. The trust bundle says nothing of requests: no unit is made from it. */
+export type ConfigObject = Resource | EndpointSet | TrustBundle;
 
-/** `EndpointSet/default/cart`, or a resource's key. */
+/** `EndpointSet/default/cart`, `TrustBundle/mesh`, or a resource's key. */
 export type ConfigKey = string;

@@ -17,7 +17,7 @@ export const sections = {
   /** Int32: where each text ends in `textBytes`. */
   textEnds: 1,
   textBytes: 2,
-  /** Int32 x 3: port, weight, 1 when a sidecar registered it. */
+  /** Int32 x 3: port, weight, 1 when it has a sidecar. */
   endpoints: 3,
   /** JSON of `EndpointNames`. */
   endpointNames: 4,
@@ -81,6 +81,8 @@ export interface EndpointNames {
   readonly addresses: readonly string[];
   readonly hosts: readonly string[];
   readonly zones: readonly string[];
+  readonly links: readonly (readonly string[])[];
+  readonly identities: readonly string[];
 }
 
 export const slotsHeader = 2;

@@ -1,6 +1,6 @@
 /**
  * Opens compiled units on one loop: a version of the configuration that requests look up. What did not change is taken over from the
- * version before: whole Services, and within a changed one the endpoints whose address stays, with their upstream.
+ * version before: whole Services, and within a changed one the endpoints whose address and link stay, with their upstream.
  */
 import assert from 'node:assert';
 import type { Timeouts, UnitName } from '../model/snapshot.ts';
@@ -109,19 +109,33 @@ class OpenEndpoint implements LoopEndpoint {
   readonly host: string;
   readonly port: number;
   readonly slot: number;
+  readonly link: readonly string[];
+  readonly identity: string;
   // These two may change while the address stays. The object is kept then, because its upstream is: a request under the old version
   // sees the newer facts, which only say how to speak to the same process.
   zone: string;
   hasSidecar: boolean;
   upstream: Upstream | null = null;
 
-  constructor(address: string, host: string, port: number, slot: number, zone: string, hasSidecar: boolean) {
+  constructor({ address, host, port, slot, link, identity, zone, hasSidecar }: Omit<LoopEndpoint, 'upstream'>) {
     this.address = address;
     this.host = host;
     this.port = port;
     this.slot = slot;
+    this.link = link;
+    this.identity = identity;
     this.zone = zone;
     this.hasSidecar = hasSidecar;
+  }
+
+  /** Whether its upstream leads where the new version says. It does not when the link differs, or who must answer there. */
+  isSameWayAs({ slot, link, identity }: OpenEndpoint): boolean {
+    return (
+      this.slot === slot &&
+      this.identity === identity &&
+      this.link.length === link.length &&
+      this.link.every((address, i) => address === link[i])
+    );
   }
 }
 
@@ -160,19 +174,25 @@ class OpenService implements LoopService {
 
 function openEndpoints(unit: CompiledUnit, slots: Int32Array, before: OpenService | null): OpenEndpoint[] {
   const records = int32Of(unit, sections.endpoints);
-  const { addresses, hosts, zones } = endpointNamesOf(unit);
+  const { addresses, hosts, zones, links, identities } = endpointNamesOf(unit);
   const known = new Map<string, OpenEndpoint>();
   for (const endpoint of before?.endpoints ?? []) known.set(endpoint.address, endpoint);
   return addresses.map((address, i) => {
-    const slot = slots[slotsHeader + i]!;
-    const hasSidecar = records[3 * i + 2] === 1;
-    const zone = zones[i]!;
-    const kept = known.get(address);
-    if (kept === undefined || kept.slot !== slot)
-      return new OpenEndpoint(address, hosts[i]!, records[3 * i]!, slot, zone, hasSidecar);
-    kept.zone = zone;
-    kept.hasSidecar = hasSidecar;
-    return kept;
+    const now = new OpenEndpoint({
+      address,
+      host: hosts[i]!,
+      port: records[3 * i]!,
+      slot: slots[slotsHeader + i]!,
+      link: links[i]!,
+      identity: identities[i]!,
+      zone: zones[i]!,
+      hasSidecar: records[3 * i + 2] === 1,
+    });
+    const before = known.get(address);
+    if (before === undefined || !before.isSameWayAs(now)) return now;
+    before.zone = now.zone;
+    before.hasSidecar = now.hasSidecar;
+    return before;
   });
 }
 

@@ -13,6 +13,10 @@ export interface LoopEndpoint {
   readonly port: number;
   readonly zone: string;
   readonly hasSidecar: boolean;
+  /** `HOST:PORT` of its sidecar's link listeners; empty: it is spoken to in HTTP/1.1. Another list, or another identity, is another object. */
+  readonly link: readonly string[];
+  /** Who answers on the link: a SPIFFE ID, or a path (`/ns/default/sa/cart`) within the own trust domain. Empty: the own app, which has no link. */
+  readonly identity: string;
   /** Slot in the live state: the same for as long as any version in use holds this address of this unit. */
   readonly slot: number;
   /** This loop's way there; opened by the proxy at first use, kept over versions, retired when no version holds the endpoint. */

@@ -151,5 +151,5 @@ function registrationOf(
   const host = advertise ?? (isWildcard ? localAddress : bound);
   // Not connected: the connection will say which address it is.
   if (host === null) return null;
-  return { address: `${host.includes(':') ? `[${host}]` : host}:${port}`, zone, labels, weight: 1 };
+  return { address: `${host.includes(':') ? `[${host}]` : host}:${port}`, zone, labels, weight: 1, link: [] };
 }

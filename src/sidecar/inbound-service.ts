@@ -62,6 +62,8 @@ export class InboundService implements ConfigurationInForce {
           zone,
           labels,
           hasSidecar: false,
+          link: [],
+          identity: '',
         },
       ],
       balancer: { policy: 'RoundRobin', hashOn: [], boundedLoadPercent: 0, ringEntries: 0, decayMs: 0 },

@@ -22,7 +22,7 @@ export interface SidecarState {
 
 const fileName = 'sidecar-state.jsonl';
 const format = 'weft-sidecar-state';
-const formatVersion = 1;
+const formatVersion = 2;
 /** Text that is written at a time: the loop serves requests in between. */
 const chunkChars = 64 * 1024;
 

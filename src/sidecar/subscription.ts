@@ -258,6 +258,7 @@ export class Subscription implements Discovery {
       held: this.#applier.held?.versions() ?? new Map(),
       hosts: this.#hosts.allForHello(),
       registration: this.#registration,
+      insecureLink: false,
     });
     for (const frame of frames) link.send(encodeSidecarFrame(frame));
   }

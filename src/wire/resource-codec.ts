@@ -1,8 +1,10 @@
 /**
- * One changed object on the wire: a resource or an endpoint set under its key and version. The messages have the fields of the
- * YAML, so a resource is handed over almost as it is; what differs is here and nowhere else: kind and apiVersion are said by the
- * field that carries the message, and an endpoint is always a message (`a:80` and `{ address: a:80 }` are the same endpoint).
+ * One changed object on the wire: a resource, an endpoint set or the trust bundle under its key and version. The messages have the
+ * fields of the YAML, so a resource is handed over almost as it is; what differs is here and nowhere else: kind and apiVersion are
+ * said by the field that carries the message, an endpoint is always a message (`a:80` and `{ address: a:80 }` are the same endpoint),
+ * and its link always a list.
  */
+import type { TrustBundle } from '../model/identity.ts';
 import type { EndpointSet, Registration } from '../model/registration.ts';
 import { type HTTPRoute, type Kind, kinds, type Service, type TrafficPolicy } from '../model/resources.ts';
 import type { ConfigKey, ConfigObject } from '../model/snapshot.ts';
@@ -33,6 +35,7 @@ export function decodeChange(bytes: Uint8Array): ObjectChange {
   const { key, version } = message;
   if (message.removed === true) return { key, version: '', object: null };
   if (message.endpointSet) return { key, version, object: endpointSetFrom(message.endpointSet) };
+  if (message.trustBundle) return { key, version, object: trustBundleFrom(message.trustBundle) };
   const plain: PlainChange = Change.toObject(message);
   if (plain.service) return { key, version, object: serviceFrom(plain.service) };
   if (plain.httpRoute) return { key, version, object: { ...header('HTTPRoute'), ...plain.httpRoute } };
@@ -46,11 +49,12 @@ export function registrationFrom(message: weft.v1.Registration.$Properties): Reg
     zone: message.zone ?? '',
     labels: { ...message.labels },
     weight: message.weight ?? 0,
+    link: message.link ?? [],
   };
 }
 
 export function registrationMessage(registration: Registration): weft.v1.Registration.$Properties {
-  return { ...registration, labels: { ...registration.labels } };
+  return { ...registration, labels: { ...registration.labels }, link: [...registration.link] };
 }
 
 /** What `toObject` makes of a Change: plain objects that hold the fields that were set, under the names of the YAML. */
@@ -71,15 +75,19 @@ function contentOf(object: ConfigObject | null): weft.v1.Change.$Properties {
       return { trafficPolicy: { metadata: object.metadata, spec: object.spec } };
     case 'EndpointSet':
       return { endpointSet: { ...object, endpoints: object.endpoints.map(registrationMessage) } };
+    case 'TrustBundle':
+      return { trustBundle: { ...object, roots: [...object.roots] } };
     default:
       return object satisfies never;
   }
 }
 
 function endpointMessages(service: Service): weft.v1.Endpoint.$Properties[] {
-  return (service.spec.endpoints ?? []).map((endpoint) =>
-    typeof endpoint === 'string' ? { address: endpoint } : endpoint,
-  );
+  return (service.spec.endpoints ?? []).map((endpoint) => {
+    if (typeof endpoint === 'string') return { address: endpoint };
+    const { link = [], ...rest } = endpoint;
+    return { ...rest, link: typeof link === 'string' ? [link] : link };
+  });
 }
 
 function serviceFrom({ metadata, spec }: Pick<Service, 'metadata' | 'spec'>): Service {
@@ -96,6 +104,20 @@ function endpointSetFrom(message: weft.v1.EndpointSet.$Properties): EndpointSet 
     namespace: message.namespace ?? '',
     service: message.service ?? '',
     endpoints: (message.endpoints ?? []).map(registrationFrom),
+  };
+}
+
+function trustBundleFrom(message: weft.v1.TrustBundle.$Properties): TrustBundle {
+  return {
+    kind: 'TrustBundle',
+    trustDomain: message.trustDomain ?? '',
+    roots: (message.roots ?? []).map(({ sha256, pem, addedAt, retiresAt }) => ({
+      sha256: sha256 ?? '',
+      pem: pem ?? '',
+      addedAt: addedAt ?? '',
+      retiresAt: retiresAt ?? null,
+    })),
+    requiresJoinToken: message.requiresJoinToken ?? false,
   };
 }
 

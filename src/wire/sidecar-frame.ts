@@ -20,6 +20,8 @@ export interface Hello {
   readonly registration: Registration | null;
   /** Another Hello follows, with more of `held` and `hosts`. */
   readonly more: boolean;
+  /** It runs with --insecure-link. */
+  readonly insecureLink: boolean;
 }
 
 export type SidecarFrame =
@@ -64,6 +66,7 @@ function messageOf(frame: SidecarFrame): weft.v1.SidecarFrame.$Properties {
           hosts: [...frame.hosts],
           registration: frame.registration && registrationMessage(frame.registration),
           more: frame.more,
+          insecureLink: frame.insecureLink,
         },
       };
     case 'subscribe':
@@ -96,6 +99,7 @@ function helloFrom(hello: weft.v1.Hello.$Properties): Hello {
     hosts: hello.hosts ?? [],
     registration: optionalRegistration(hello.registration),
     more: hello.more ?? false,
+    insecureLink: hello.insecureLink ?? false,
   };
 }
 

@@ -48,6 +48,8 @@ function compileEndpoints({ endpoints, actions }: ServiceUnit, writer: UnitWrite
     addresses: endpoints.map(({ address }) => address),
     hosts: endpoints.map(({ host }) => host),
     zones: endpoints.map(({ zone }) => zone),
+    links: endpoints.map(({ link }) => link),
+    identities: endpoints.map(({ identity }) => identity),
   };
   writer.set(sections.endpoints, records);
   writer.setJson(sections.endpointNames, names);

@@ -114,8 +114,8 @@ describe('a snapshot', () => {
         namespace: 'default',
         service: 'cart',
         endpoints: [
-          { address: 'a:1', zone: 'z', labels: { v: '2' }, weight: 1 },
-          { address: 'c:3', zone: '', labels: {}, weight: 1 },
+          { address: 'a:1', zone: 'z', labels: { v: '2' }, weight: 1, link: [] },
+          { address: 'c:3', zone: '', labels: {}, weight: 1, link: [] },
         ],
       },
     ]).units.get('cart.default')?.endpoints;
@@ -123,6 +123,46 @@ describe('a snapshot', () => {
       { address: 'a:1', host: 'a', port: 1, zone: 'z', labels: { v: '2' }, hasSidecar: true },
       { address: '[::1]:2', host: '::1', port: 2, weight: 3, zone: 'b', hasSidecar: false },
       { address: 'c:3', hasSidecar: true },
+    ]);
+  });
+
+  it('knows where each endpoint has its link and who must answer there', () => {
+    const [service] = resourcesOf(
+      `apiVersion: weft.mesh/v1
+kind: Service
+metadata: { name: cart, namespace: shop }
+spec:
+  endpoints:
+    - plain:1
+    - { address: a:1, link: a:15008 }
+    - { address: b:1, link: [b:15008, b:15009], identity: spiffe://other.example/ns/x/sa/y }
+    - { address: c:1, identity: spiffe://other.example/ns/x/sa/y }
+`,
+    );
+    const registered = (address: string, ...link: string[]) => ({ address, zone: '', labels: {}, weight: 1, link });
+    const endpoints = build([
+      service!,
+      {
+        kind: 'EndpointSet',
+        namespace: 'shop',
+        service: 'cart',
+        endpoints: [
+          registered('b:1', 'b:15009', 'b:15010'),
+          registered('c:1', 'c:15008'),
+          registered('d:1', 'd:15008'),
+          registered('e:1'),
+        ],
+      },
+    ]).units.get('cart.shop')?.endpoints;
+    const own = '/ns/shop/sa/cart';
+    const other = 'spiffe://other.example/ns/x/sa/y';
+    expect(endpoints).toMatchObject([
+      { address: 'plain:1', link: [], identity: own, hasSidecar: false },
+      { address: 'a:1', link: ['a:15008'], identity: own, hasSidecar: true },
+      { address: 'b:1', link: ['b:15008', 'b:15009', 'b:15010'], identity: other, hasSidecar: true },
+      { address: 'c:1', link: ['c:15008'], identity: other, hasSidecar: true },
+      { address: 'd:1', link: ['d:15008'], identity: own, hasSidecar: true },
+      { address: 'e:1', link: [], identity: own, hasSidecar: true },
     ]);
   });
 

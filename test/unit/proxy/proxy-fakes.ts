@@ -87,12 +87,14 @@ export class FakeEndpoint implements LoopEndpoint {
   readonly host = '127.0.0.1';
   readonly port = 1;
   readonly zone = '';
+  readonly identity = '/ns/default/sa/cart';
   readonly streams: FakeStream[] = [];
   readonly upstream: Upstream;
   constructor(
     readonly address: string,
     readonly slot: number,
     readonly hasSidecar = false,
+    readonly link: readonly string[] = [],
   ) {
     this.upstream = {
       open: (request, handler) => {

@@ -52,6 +52,37 @@ describe('opening', () => {
   });
 });
 
+describe('the way to an endpoint', () => {
+  const linked = { ...b, hasSidecar: true, link: ['10.0.0.2:15008', '10.0.0.2:15009'] };
+  const applied = (...endpoints: (typeof a)[]) => {
+    const sidecar = new Sidecar();
+    sidecar.apply(unitOf({ endpoints: [a, b] }));
+    sidecar.apply(unitOf({ endpoints: [a, linked] }));
+    const before = sidecar.service().endpoints;
+    return { before, ...sidecar.apply(unitOf({ endpoints })), after: sidecar.service().endpoints };
+  };
+
+  it.each<[what: string, changes: Partial<typeof a>]>([
+    ['loses its link', { link: [] }],
+    ['gets another link', { link: ['10.0.0.2:15008', '10.0.0.2:15010'] }],
+    ['gets one link less', { link: ['10.0.0.2:15008'] }],
+    ['is to be somebody else', { identity: 'spiffe://other.example/ns/default/sa/cart' }],
+  ])('is another object in the same slot when it %s', (_what, changes) => {
+    const { before, after, left } = applied(a, { ...linked, ...changes });
+    expect(after[1]).not.toBe(before[1]);
+    expect(after[1]).toMatchObject({ ...changes, slot: before[1]!.slot, upstream: null });
+    expect(after[0]).toBe(before[0]);
+    expect(left).toEqual([before[1]]);
+  });
+
+  it('is the same object when only what it says of itself changed, or its place in the list', () => {
+    const { before, after, left } = applied({ ...linked, zone: 'z', link: [...linked.link] }, a);
+    expect(after[0]).toBe(before[1]);
+    expect(after[0]).toMatchObject({ zone: 'z', link: linked.link, identity: '/ns/default/sa/cart' });
+    expect(left).toEqual([]);
+  });
+});
+
 describe('hosts', () => {
   const sidecar = new Sidecar();
   sidecar.apply(
