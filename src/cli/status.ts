@@ -17,7 +17,8 @@ Examples:
   weft status -o json
 
 States: synced (has all that concerns it), pending (a change is on its way), refused (it kept the last good
-version; the reason is shown), lost (not connected, its lease still runs).`,
+version; the reason is shown), lost (not connected, its lease still runs). Link: where it accepts links from other
+sidecars (+N: further ones, one for each of its loops), or insecure: links without TLS, for benchmarks only.`,
     )
     .action(async (flags: ClientFlags & { readonly output: 'table' | 'json' }) => {
       const client = new ControlPlaneClient(flags);
@@ -28,6 +29,9 @@ version; the reason is shown), lost (not connected, its lease still runs).`,
         `control plane ${client.server}, weft ${status.version}, up ${formatAge(upMs)}, store ${status.store}`,
       );
       terminal.out(`revision ${status.revision}, ${summaryOf(sidecars)}`);
+      const insecure = sidecars.filter(({ isLinkInsecure }) => isLinkInsecure).length;
+      if (insecure > 0)
+        terminal.out(`WARNING: ${countOf(insecure, 'sidecar')} with --insecure-link: no encryption, no identity`);
       if (sidecars.length > 0) terminal.out(`\n${sidecarTable(sidecars)}`);
     });
   return addClientFlags(command);
@@ -42,7 +46,7 @@ function summaryOf(sidecars: readonly SidecarStatus[]): string {
 export function sidecarTable(sidecars: readonly SidecarStatus[]): string {
   const hasReason = sidecars.some(({ reason }) => reason !== null);
   return formatTable(
-    ['SERVICE', 'SIDECAR', 'STATE', 'REVISION', 'LEASE', 'ENDPOINT', 'CALLS', ...(hasReason ? ['REASON'] : [])],
+    ['SERVICE', 'SIDECAR', 'STATE', 'REVISION', 'LEASE', 'ENDPOINT', 'LINK', 'CALLS', ...(hasReason ? ['REASON'] : [])],
     sidecars.map((sidecar) => [
       `${sidecar.service}.${sidecar.namespace}`,
       sidecar.sidecar,
@@ -50,8 +54,16 @@ export function sidecarTable(sidecars: readonly SidecarStatus[]): string {
       sidecar.revision,
       `${Math.max(0, Math.round(sidecar.leaseEndsInMs / 1000))}s`,
       sidecar.registration?.address ?? '-',
+      linkOf(sidecar),
       sidecar.subscriptions.join(',') || '-',
       ...(hasReason ? [sidecar.reason ?? '-'] : []),
     ]),
   );
+}
+
+function linkOf({ registration, isLinkInsecure }: SidecarStatus): string {
+  if (isLinkInsecure) return 'insecure';
+  const [first, ...others] = registration?.link ?? [];
+  if (first === undefined) return '-';
+  return others.length === 0 ? first : `${first} +${others.length}`;
 }

@@ -1,8 +1,9 @@
 /**
- * The stored resources with who refers to whom, kept up to date change by change: which unit a host leads to, and which objects a
+ * The stored objects with who refers to whom, kept up to date change by change: which unit a host leads to, and which objects a
  * request for a unit can need. The cost of a change is what it refers to, never the size of the mesh.
  */
 import { createHash } from 'node:crypto';
+import { type TrustBundle, trustBundleKey } from '../model/identity.ts';
 import { namespaceOf, type ObjectKey, type Resource } from '../model/resources.ts';
 import { qualifiedSuffixes } from '../model/service-names.ts';
 import type { ConfigKey, UnitName } from '../model/snapshot.ts';
@@ -11,8 +12,8 @@ import { MultiMap } from './multi-map.ts';
 import { endpointSetKey } from './registered-endpoints.ts';
 import type { PublishedObject, Touched } from './scope.ts';
 
-/** A stored resource as it is now; null: deleted. `text` is what the store holds. */
-export interface ResourceChange {
+/** A stored object as it is now; null: deleted. `text` is what the store holds. */
+export interface StoredChange {
   readonly key: ConfigKey;
   readonly text: string | null;
   readonly revision: number;
@@ -22,7 +23,7 @@ interface Entry extends PublishedObject {
   readonly references: References;
 }
 
-/** What a resource says about others. */
+/** What an object says about others. */
 interface References {
   /** Units that it belongs to: the Service itself, a route's parents, a policy's targets. */
   readonly units: readonly UnitName[];
@@ -42,11 +43,13 @@ export class ConfigIndex {
   /** Routes by the hostname that they claim. */
   readonly #claims = new MultiMap<string, ConfigKey>();
 
-  /** Takes the resources as they are now. Answers what that may concern. */
-  apply(changes: Iterable<ResourceChange>): Touched {
+  /** Takes the objects as they are now. Answers what that may concern. */
+  apply(changes: Iterable<StoredChange>): Touched {
     const units = new Set<UnitName>();
     const hosts = new Set<string>();
+    let isForAll = false;
     for (const { key, text, revision } of changes) {
+      if (key === trustBundleKey) isForAll = true;
       const before = this.#entries.get(key);
       if (before !== undefined) {
         this.#touch(before.references, units, hosts);
@@ -57,7 +60,7 @@ export class ConfigIndex {
       this.#add(key, after);
       this.#touch(after.references, units, hosts);
     }
-    return { units, hosts };
+    return { units, hosts, isForAll };
   }
 
   published(key: ConfigKey): PublishedObject | null {
@@ -160,7 +163,7 @@ function wildcardsAbove(host: string): readonly string[] {
 }
 
 function entryOf(key: ConfigKey, text: string, revision: number): Entry {
-  const object = JSON.parse(text) as Resource;
+  const object = JSON.parse(text) as Resource | TrustBundle;
   // The hash tells apart two stores that both came to this revision, such as one before and one after its directory was emptied.
   const version = `${revision}.${createHash('sha256').update(text).digest('base64url').slice(0, 11)}`;
   let encoded: Uint8Array | null = null;
@@ -174,7 +177,10 @@ function entryOf(key: ConfigKey, text: string, revision: number): Entry {
   };
 }
 
-function referencesOf(object: Resource): References {
+const noReferences: References = { units: [], routes: [], hosts: [], backends: [] };
+
+function referencesOf(object: Resource | TrustBundle): References {
+  if (object.kind === 'TrustBundle') return noReferences;
   const namespace = namespaceOf(object);
   const { name } = object.metadata;
   const unitOf = (ref: { readonly name: string; readonly namespace?: string }): UnitName =>

@@ -14,6 +14,8 @@ export interface SidecarStatus {
   readonly reason: string | null;
   readonly subscriptions: readonly string[];
   readonly registration: Registration | null;
+  /** It runs with --insecure-link: its links have no identity. */
+  readonly isLinkInsecure: boolean;
   readonly softwareVersion: string;
   readonly leaseEndsInMs: number;
 }

@@ -42,12 +42,16 @@ export function faultOfHosts(hosts: Iterable<string>): HelloFault | null {
 }
 
 /** Null: nothing is wrong with it. */
-export function faultOfRegistration({ address, zone, labels, weight }: Registration): HelloFault | null {
+export function faultOfRegistration({ address, zone, labels, weight, link }: Registration): HelloFault | null {
   if (!isEndpointAddress(address)) return badRegistration('its address must be HOST:PORT, with a port of 1 to 65535');
   if (!isZone(zone))
     return badRegistration(`its zone has at most ${limits.nameCharsMax} characters, and no control characters`);
   if (!Number.isInteger(weight) || weight < 0 || weight > limits.weightMax)
     return badRegistration(`its weight is a whole number of 0 to ${limits.weightMax}`);
+  if (link.length > limits.linkAddressesMax)
+    return badRegistration(`it has at most ${limits.linkAddressesMax} link addresses`);
+  if (!link.every(isEndpointAddress))
+    return badRegistration('each of its link addresses must be HOST:PORT, with a port of 1 to 65535');
   const entries = Object.entries(labels);
   if (entries.length > limits.labelsMax) return badRegistration(`it has at most ${limits.labelsMax} labels`);
   for (const [name, value] of entries) {

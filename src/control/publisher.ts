@@ -78,7 +78,7 @@ export class Publisher implements ScopeSource {
 
   /** A lease was made, replaced or renewed, or ended (null): the endpoint that it registers comes, changes or goes. */
   takeLease(id: string, lease: SidecarLease | null): void {
-    this.#touch({ units: this.#endpoints.put(id, lease), hosts: [] }, null);
+    this.#touch({ units: this.#endpoints.put(id, lease), hosts: [], isForAll: false }, null);
   }
 
   /** A sidecar that was not known. */

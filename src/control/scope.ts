@@ -1,8 +1,9 @@
 /**
  * The scopes: what the sidecars of one Service with the same subscriptions are to have. A scope is computed once for all of them,
  * and computed again only when something that it reaches has changed: the indexes here lead from a changed unit or host to the
- * scopes concerned, so that a change costs nothing to the others.
+ * scopes concerned, so that a change costs nothing to the others. The trust bundle is in every scope.
  */
+import { trustBundleKey } from '../model/identity.ts';
 import type { ConfigKey, UnitName } from '../model/snapshot.ts';
 import { encodeChangeSet } from '../wire/control-frame.ts';
 import { encodeChange } from '../wire/resource-codec.ts';
@@ -56,6 +57,8 @@ export interface Touched {
   readonly units: Iterable<UnitName>;
   /** Host names, `*.` in front for all below. */
   readonly hosts: Iterable<string>;
+  /** It concerns every sidecar, whatever it calls: the trust bundle. */
+  readonly isForAll: boolean;
 }
 
 export interface Scope<Member> {
@@ -71,6 +74,8 @@ export interface Scope<Member> {
   staleSince: number | null;
 }
 
+/** What every sidecar is to have. */
+const keysForAll: readonly ConfigKey[] = [trustBundleKey];
 const nothing: Held = { objects: new Map(), hosts: new Map(), isShared: true };
 
 export class Scopes<Member> {
@@ -103,8 +108,8 @@ export class Scopes<Member> {
   }
 
   /** Marks the scopes that the change may concern, and answers them. `revision` is null when only endpoints changed. */
-  touch({ units, hosts }: Touched, revision: number | null): ReadonlySet<Scope<Member>> {
-    const touched = new Set<Scope<Member>>();
+  touch({ units, hosts, isForAll }: Touched, revision: number | null): ReadonlySet<Scope<Member>> {
+    const touched = new Set<Scope<Member>>(isForAll ? this.#scopes.values() : []);
     for (const unit of units) addAll(touched, this.#byUnit.get(unit));
     for (const host of hosts) {
       if (host.startsWith('*.')) this.#addBelow(touched, host.slice(1));
@@ -158,7 +163,7 @@ export class Scopes<Member> {
 
   #compute({ ownUnit, namespace, hosts }: Pick<Scope<Member>, 'ownUnit' | 'namespace' | 'hosts'>) {
     const units = new Set<UnitName>();
-    const keys = new Set<ConfigKey>();
+    const keys = new Set<ConfigKey>(keysForAll);
     const answers = new Map<string, UnitName | ''>();
     this.#source.collectReach(ownUnit, units, keys);
     for (const host of hosts) {

@@ -78,6 +78,7 @@ export class SidecarFleet implements Fleet {
       reason: member.delivery.tag === 'refused' ? member.delivery.reason : null,
       subscriptions: member.lease.subscriptions,
       registration: member.lease.registration,
+      isLinkInsecure: member.lease.isLinkInsecure,
       softwareVersion: member.softwareVersion,
       leaseEndsInMs: Math.max(0, (endsAtMs.get(member.id) ?? nowMs) - nowMs),
     }));
@@ -182,10 +183,16 @@ export class SidecarFleet implements Fleet {
   /** Leases are written by control planes only; one that cannot be read is an older or newer version's. */
   #parse({ id, value }: StoredLease): SidecarLease | null {
     try {
-      return JSON.parse(value) as SidecarLease;
+      return withLink(JSON.parse(value) as SidecarLease);
     } catch (error) {
       this.#log.warn({ sidecar: id, err: error }, 'a lease in the store cannot be read');
       return null;
     }
   }
+}
+
+/** A lease that was written before there was a link says nothing of it. It must do until its sidecar has found this control plane. */
+function withLink(lease: SidecarLease): SidecarLease {
+  if (lease.isLinkInsecure !== undefined) return lease;
+  return { ...lease, isLinkInsecure: false, registration: lease.registration && { ...lease.registration, link: [] } };
 }

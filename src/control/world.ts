@@ -1,6 +1,9 @@
-/** All resources of the mesh in memory, as the store has them: what the API reads, and what a change is judged against. */
+/**
+ * All resources of the mesh in memory, as the store has them: what the API reads, and what a change is judged against. What the store
+ * holds beside them (the trust bundle) is not seen here.
+ */
 import { buildSnapshot } from '../model/build-snapshot.ts';
-import { defaultNamespace, type Kind, type ObjectKey, type Resource } from '../model/resources.ts';
+import { defaultNamespace, isObjectKey, type Kind, type ObjectKey, type Resource } from '../model/resources.ts';
 import type { ServiceUnit, Snapshot } from '../model/snapshot.ts';
 import type { Store, StoredObject } from './store/store.ts';
 
@@ -13,10 +16,11 @@ export class World {
 
   constructor(store: Store) {
     this.#store = store;
-    for (const object of store.list()) this.#resources.set(object.key, parse(object));
+    for (const object of store.list()) if (isObjectKey(object.key)) this.#resources.set(object.key, parse(object));
     this.#unsubscribe = store.subscribe((event) => {
       if (event.tag !== 'revision') return;
       for (const { key, after } of event.revision.changes) {
+        if (!isObjectKey(key)) continue;
         if (after === null) this.#resources.delete(key);
         else this.#resources.set(key, JSON.parse(after) as Resource);
       }

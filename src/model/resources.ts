@@ -368,6 +368,8 @@ export const defaultNamespace = 'default';
 
 /** Identity of an object within the mesh: `Service/default/cart`. */
 export type ObjectKey = `${Kind}/${string}/${string}`;
+/** False for what the control plane stores for itself, such as the trust bundle. */
+export const isObjectKey = (key: string): key is ObjectKey => Object.hasOwn(kinds, key.split('/', 1)[0]!);
 export const namespaceOf = (resource: { readonly metadata: Metadata }): string =>
   resource.metadata.namespace ?? defaultNamespace;
 export const keyOf = (resource: Resource): ObjectKey =>

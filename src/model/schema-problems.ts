@@ -9,9 +9,6 @@ export interface SchemaProblem {
   readonly message: string;
 }
 
-/** `spec`, `endpoints`, index: the only place where a schema has two forms. */
-const endpointDepth = 3;
-
 let ajv: Ajv | null = null;
 const compiled = new Map<Kind, ValidateFunction>();
 
@@ -27,7 +24,7 @@ export function schemaProblems(kind: Kind, value: unknown): SchemaProblem[] {
   const problems: SchemaProblem[] = [];
   const seen = new Set<string>();
   for (const error of validate.errors ?? []) {
-    const problem = toProblem(error);
+    const problem = isOfFormMeant(error, kinds[kind].schema, value) ? toProblem(error) : null;
     if (problem === null) continue;
     const mark = `${problem.keys.join('/')} ${problem.message}`;
     if (seen.has(mark)) continue;
@@ -46,19 +43,14 @@ function toProblem(error: ErrorObject): SchemaProblem | null {
   const keys = keysOf(error.instancePath);
   const { data } = error;
   const schema = error.parentSchema as { readonly description?: string; readonly properties?: Record<string, unknown> };
-  const branch = /\/anyOf\/(\d)\//.exec(error.schemaPath)?.[1];
-  if (branch !== undefined) {
-    // An endpoint is a string or an object: only the errors of the form that was meant are of use.
-    const isForm = keys.length === endpointDepth;
-    const isMeant = branch === '0' ? isForm && typeof data === 'string' : !isForm || isPlainObject(data);
-    if (!isMeant) return null;
-  }
   const at = (message: string): SchemaProblem => ({ keys, isKey: false, message });
   switch (error.keyword) {
-    case 'anyOf':
-      return typeof data === 'string' || isPlainObject(data)
-        ? null
-        : at(`must be HOST:PORT or an object with an address, not ${show(data)}`);
+    case 'anyOf': {
+      const forms = error.schema as readonly { readonly type: string }[];
+      // In a form that exists, what is wrong with it has an error of its own.
+      if (forms.some(({ type }) => isOfType(data, type))) return null;
+      return at(`must be ${schema.description}, not ${show(data)}`);
+    }
     case 'additionalProperties': {
       const name = String(error.params.additionalProperty);
       const known = Object.keys(schema.properties ?? {});
@@ -88,7 +80,36 @@ function toProblem(error: ErrorObject): SchemaProblem | null {
   }
 }
 
-const isPlainObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
+/**
+ * Where a value can have several forms (an endpoint is a string or an object, its link a string or a list), only the errors of the form
+ * that was meant are of use: at each `anyOf` on the way to the error, the form that was tried must be of the value's own type.
+ */
+function isOfFormMeant({ schemaPath, instancePath }: ErrorObject, root: unknown, value: unknown): boolean {
+  const steps = schemaPath.split('/').slice(1);
+  const keys = keysOf(instancePath);
+  const lastChoice = steps.lastIndexOf('anyOf');
+  let schema = root;
+  let here = value;
+  for (let i = 0; i <= lastChoice && i < steps.length - 1; i++) {
+    const step = steps[i]!;
+    schema = memberOf(schema, step);
+    if (step === 'items') here = memberOf(here, keys.shift());
+    if (step !== 'properties' && step !== 'anyOf') continue;
+    const name = steps[++i]!;
+    schema = memberOf(schema, name);
+    if (step === 'properties') here = memberOf(here, keys.shift());
+    else if (!isOfType(here, (schema as { readonly type: string }).type)) return false;
+  }
+  return true;
+}
+
+const memberOf = (value: unknown, key: string | number | undefined): unknown =>
+  (value as Readonly<Record<string, unknown>>)[key ?? ''];
+
+function isOfType(value: unknown, type: string): boolean {
+  if (type === 'array') return Array.isArray(value);
+  return typeof value === type && value !== null && !Array.isArray(value);
+}
 
 function keysOf(pointer: string): (string | number)[] {
   return pointer

@@ -4,6 +4,7 @@ import { limits } from './limits.ts';
 import { isMatchPath, normalMatchPath } from './match-path.ts';
 import type { Problem } from './problem.ts';
 import {
+  type EndpointObject,
   type HTTPRoute,
   type Kind,
   kinds,
@@ -106,11 +107,11 @@ function judgeService({ spec }: Service, report: Report): void {
   spec.endpoints?.forEach((endpoint, i) => {
     const address = typeof endpoint === 'string' ? endpoint : endpoint.address;
     const keys: Keys = typeof endpoint === 'string' ? ['spec', 'endpoints', i] : ['spec', 'endpoints', i, 'address'];
-    const port = Number(address.slice(address.lastIndexOf(':') + 1));
-    if (port < 1 || port > 65_535) report(keys, `the port of ${address} must be 1 to 65535`);
+    judgePort(address, keys, report);
     const first = seen.get(address);
     if (first !== undefined) report(keys, `${address} is also endpoint ${first}; give an address once, with a weight`);
     else seen.set(address, i);
+    if (typeof endpoint === 'object') judgeLink(endpoint.link, ['spec', 'endpoints', i, 'link'], report);
   });
   const balancer = spec.loadBalancer;
   if (balancer === undefined) return;
@@ -129,6 +130,20 @@ function judgeService({ spec }: Service, report: Report): void {
     if (policy !== 'PeakEwma') report([...keys, 'decay'], `has no meaning for ${policy}; it is for PeakEwma`);
     else if (parseDuration(balancer.decay) === 0) report([...keys, 'decay'], 'must be longer than 0s');
   }
+}
+
+function judgePort(address: string, keys: Keys, report: Report): void {
+  const port = Number(address.slice(address.lastIndexOf(':') + 1));
+  if (port < 1 || port > 65_535) report(keys, `the port of ${address} must be 1 to 65535`);
+}
+
+function judgeLink(link: EndpointObject['link'], keys: Keys, report: Report): void {
+  if (typeof link === 'string') judgePort(link, keys, report);
+  else
+    link?.forEach((address, i) => {
+      judgePort(address, [...keys, i], report);
+      if (link.indexOf(address) !== i) report([...keys, i], `${address} is in this list already`);
+    });
 }
 
 // --- HTTPRoute -------------------------------------------------------------------------------------------------------------------

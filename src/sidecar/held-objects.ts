@@ -1,4 +1,5 @@
 /** The configuration that a sidecar holds, as it was pushed: every object under its version, and what each subscribed host leads to. */
+import { type TrustBundle, trustBundleKey } from '../model/identity.ts';
 import type { ConfigKey, ConfigObject, UnitName } from '../model/snapshot.ts';
 import type { ObjectChange } from '../wire/resource-codec.ts';
 
@@ -45,6 +46,12 @@ export class HeldObjects {
     const left = new Map(this.hosts);
     for (const host of hosts) left.delete(host);
     return new HeldObjects(this.revision, this.objects, left);
+  }
+
+  /** The roots that this sidecar believes; null: the control plane has none, or has not sent them yet. */
+  get trustBundle(): TrustBundle | null {
+    const object = this.objects.get(trustBundleKey)?.object;
+    return object?.kind === 'TrustBundle' ? object : null;
   }
 
   /** What a snapshot is built from. */

@@ -116,7 +116,9 @@ export async function muteSidecar(api: ApiUnderTest, id: string, hosts: readonly
   socket.on('error', () => {});
   await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
   const hello = { tag: 'hello', service: 'app', namespace: 'default', softwareVersion: '0.1.0', more: false } as const;
-  socket.send(encodeSidecarFrame({ ...hello, sidecar: id, hosts, held: new Map(), registration: null }));
+  socket.send(
+    encodeSidecarFrame({ ...hello, sidecar: id, hosts, held: new Map(), registration: null, insecureLink: false }),
+  );
   let taken = 0;
   /** The next ChangeSet's sequence. */
   const next = async (): Promise<number> => {

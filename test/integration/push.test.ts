@@ -101,7 +101,7 @@ function sidecar(plane: Plane, options: Partial<SubscriptionOptions> = {}) {
   };
 }
 
-const at = (address: string) => ({ address, zone: '', labels: {}, weight: 1 });
+const at = (address: string) => ({ address, zone: '', labels: {}, weight: 1, link: [] });
 
 describe('the push port', () => {
   const options = { host: '127.0.0.1', clock: systemClock, logger: silentLogger };
@@ -196,6 +196,7 @@ describe('the push port', () => {
       hosts: ['big'],
       registration: null,
       more: false,
+      insecureLink: false,
     } as const;
     socket.pause();
     socket.send(encodeSidecarFrame(hello));
@@ -216,6 +217,7 @@ describe('a connection', () => {
     hosts: Array.from({ length: 32 }, (_, n) => `s${n}`),
     registration: null,
     more: false,
+    insecureLink: false,
   } as const;
 
   /** With a clock of its own, so that time passes at once. */

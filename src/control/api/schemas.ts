@@ -71,9 +71,11 @@ export const Sidecar = Type.Object({
       zone: Type.String(),
       labels: Type.Record(Type.String(), Type.String()),
       weight: Type.Integer(),
+      link: Type.Array(Type.String()),
     }),
     Type.Null(),
   ]),
+  isLinkInsecure: Type.Boolean(),
   softwareVersion: Type.String(),
   leaseEndsInMs: Type.Number(),
 });

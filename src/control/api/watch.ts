@@ -6,7 +6,7 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply } from 'fastify';
 import { limits } from '../../model/limits.ts';
-import type { Kind, Resource } from '../../model/resources.ts';
+import { isObjectKey, type Kind, type Resource } from '../../model/resources.ts';
 import type { Revision, Store, StoreClock } from '../store/store.ts';
 import { ApiError } from './api-error.ts';
 
@@ -140,6 +140,7 @@ export class Watchers {
 function eventsOf({ revision, changes }: Revision, { kind, namespace }: WatchRequest): string {
   let text = '';
   for (const { key, after } of changes) {
+    if (!isObjectKey(key)) continue;
     const [keyKind, keyNamespace, name] = key.split('/') as [Kind, string, string];
     if ((kind !== null && kind !== keyKind) || (namespace !== null && namespace !== keyNamespace)) continue;
     const data =

@@ -25,7 +25,8 @@ const webSidecar = {
   revision: 7,
   reason: null,
   subscriptions: ['cart'],
-  registration: { address: '127.0.0.1:4000', zone: '', labels: {}, weight: 1 },
+  registration: { address: '127.0.0.1:4000', zone: '', labels: {}, weight: 1, link: ['127.0.0.1:15008'] },
+  isLinkInsecure: false,
   softwareVersion: '0.1.0',
   leaseEndsInMs: 12_000,
 };
@@ -233,12 +234,39 @@ describe('client commands', () => {
           }
         : { status: 200, body: { items: [webSidecar] } },
     );
-    const row = /web\.default +web-1 +synced +7 +12s +127\.0\.0\.1:4000 +cart/;
+    const row = /web\.default +web-1 +synced +7 +12s +127\.0\.0\.1:4000 +127\.0\.0\.1:15008 +cart/;
     expect((await weft(['get', 'sidecars', '--server', url])).out).toMatch(row);
     expect(JSON.parse((await weft(['get', 'sidecars', '-o', 'json', '--server', url])).out)).toEqual([webSidecar]);
     const status = await weft(['status', '--server', url]);
     expect(status.out).toMatch(row);
     expect(status.out).toContain('weft 0.1.0, up 60m, store embedded:s\nrevision 7, 1 sidecar, all synced');
+    expect(status.out).not.toContain('insecure');
+  });
+
+  it('status says where each sidecar has its links, and which have no identity', async () => {
+    const withLink = (...link: string[]) => ({ ...webSidecar, registration: { ...webSidecar.registration, link } });
+    const items = [
+      { ...webSidecar, sidecar: 'caller-1', registration: null },
+      { ...withLink(), sidecar: 'none-1' },
+      { ...withLink('h:1', 'h:2', 'h:3'), sidecar: 'loops-1' },
+      { ...withLink('h:1'), sidecar: 'open-1', isLinkInsecure: true },
+    ];
+    const { url } = await fakeControlPlane(({ url }) => ({
+      status: 200,
+      body:
+        url === '/v1/status'
+          ? { revision: 7, version: '0.1.0', store: 'embedded:s', startedAt: '2025-01-01T23:00:00Z' }
+          : { items },
+    }));
+    const { out } = await weft(['status', '--server', url]);
+    expect(out).toContain('\nWARNING: 1 sidecar with --insecure-link: no encryption, no identity\n');
+    for (const row of [
+      /caller-1 .* - +- +cart/,
+      /none-1 .* 127\.0\.0\.1:4000 +- +cart/,
+      /loops-1 .* h:1 \+2 +cart/,
+      /open-1 .* insecure +cart/,
+    ])
+      expect(out).toMatch(row);
   });
 
   it('stat shows each hop with its parts', async () => {

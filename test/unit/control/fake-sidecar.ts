@@ -73,6 +73,7 @@ export class FakeSidecar implements PushConnection {
       hosts: [],
       registration: null,
       more: false,
+      insecureLink: false,
       ...hello,
     };
   }
@@ -141,4 +142,10 @@ export async function settle(): Promise<void> {
   for (let turn = 0; turn < 20; turn++) await Promise.resolve();
 }
 
-export const at = (address: string): Registration => ({ address, zone: '', labels: {}, weight: 1 });
+export const at = (address: string, ...link: string[]): Registration => ({
+  address,
+  zone: '',
+  labels: {},
+  weight: 1,
+  link,
+});

@@ -26,6 +26,9 @@ describe('what is refused', () => {
     ['a zone with a line break', { registration: { ...at('a:1'), zone: 'a\nb' } }, 'bad-registration'],
     ['a zone that is too long', { registration: { ...at('a:1'), zone: 'z'.repeat(64) } }, 'bad-registration'],
     ['a weight that is too large', { registration: { ...at('a:1'), weight: 1_000_001 } }, 'bad-registration'],
+    ['a link without a port', { registration: at('a:1', 'a') }, 'bad-registration'],
+    ['port 0 of a link', { registration: at('a:1', 'a:15008', 'a:0') }, 'bad-registration'],
+    ['too many links', { registration: at('a:1', ...new Array(65).fill('a:2')) }, 'bad-registration'],
     ['a label name of underscores', { registration: { ...at('a:1'), labels: { _proto_: '' } } }, 'bad-registration'],
     ['a label with a NUL', { registration: { ...at('a:1'), labels: { a: '\0' } } }, 'bad-registration'],
     [
@@ -45,6 +48,7 @@ describe('what is refused', () => {
     ['zone', { ...at('a:1'), zone: '\t' }],
     ['weight', { ...at('a:1'), weight: 2_000_000 }],
     ['label', { ...at('a:1'), labels: { '': 'x' } }],
+    ['link', at('a:1', 'a:15008', 'a')],
   ])('a registration with a nonsensical %s, by that name', (field, registration) => {
     expect(faultOfRegistration(registration)?.message).toContain(field);
   });
@@ -171,7 +175,8 @@ describe('the first ChangeSet', () => {
     const [one, two] = [...whole.held];
     const sidecar = plane.sidecar('s2', { hosts: ['b'], held: new Map([two!]) });
     const part = { tag: 'hello', sidecar: 's2', service: 'app', namespace: 'default', softwareVersion: '' } as const;
-    sidecar.say({ ...part, held: new Map([one!]), hosts: ['a'], registration: null, more: true });
+    const rest = { registration: null, insecureLink: false };
+    sidecar.say({ ...part, ...rest, held: new Map([one!]), hosts: ['a'], more: true });
     expect(sidecar.received).toEqual([]);
     await sidecar.hello();
     expect(sidecar.last).toMatchObject({ keys: [], hosts: { a: 'a.default', b: 'b.default' } });
@@ -441,6 +446,31 @@ describe('registrations', () => {
     expect(plane.fleet.list().map(({ sidecar }) => sidecar)).toEqual(['caller']);
     plane.clock.advance(60_000);
     expect([...plane.store.leases()].map(({ id }) => id)).not.toContain('callee');
+  });
+
+  it('are pushed again when their link changes', async () => {
+    const plane = new Plane();
+    await plane.store.put(service('cart'));
+    const callee = await plane.sidecar('callee', { service: 'cart', registration: at('127.0.0.1:9', 'a:1') }).hello();
+    const caller = await plane.sidecar('caller', { hosts: ['cart'] }).hello();
+    expect(caller.ack().objects.get(key)?.object).toMatchObject({ endpoints: [at('127.0.0.1:9', 'a:1')] });
+    const before = caller.received.length;
+    callee.say({ tag: 'register', registration: at('127.0.0.1:9', 'a:1', 'a:2') });
+    await settle();
+    plane.clock.advance(500);
+    expect(caller.received).toHaveLength(before + 1);
+    expect(caller.last.objects.get(key)?.object).toMatchObject({ endpoints: [at('127.0.0.1:9', 'a:1', 'a:2')] });
+  });
+
+  it('of a lease that says nothing of links have none', async () => {
+    const plane = new Plane();
+    await plane.store.put(service('cart'));
+    const registration = { address: '127.0.0.1:9', zone: '', labels: {}, weight: 1 };
+    const lease = { sidecar: 'old', service: 'cart', namespace: 'default', subscriptions: [], registration };
+    await plane.store.putLease('old', JSON.stringify(lease), 15_000);
+    const caller = await plane.sidecar('caller', { hosts: ['cart'] }).hello();
+    expect(caller.last.objects.get(key)?.object).toMatchObject({ endpoints: [at('127.0.0.1:9')] });
+    expect(plane.fleet.list()[0]).toMatchObject({ sidecar: 'old', isLinkInsecure: false });
   });
 
   it('of one address count once', async () => {

@@ -89,6 +89,51 @@ describe('every mistake is named with path, line and column', () => {
       service("{ endpoints: [{ address: 'a:1', weight: -2 }] }"),
       /spec\.endpoints\[0\]\.weight: must be >= 0/,
     ],
+    [
+      'link that is no address',
+      service("{ endpoints: [{ address: 'a:1', link: a }] }"),
+      /4:45: .*spec\.endpoints\[0\]\.link: must be HOST:PORT, not "a"$/,
+    ],
+    [
+      'link that is neither form',
+      service("{ endpoints: [{ address: 'a:1', link: 15008 }] }"),
+      /4:45: .*spec\.endpoints\[0\]\.link: must be HOST:PORT or a list of 1 to 64 of them, not 15008$/,
+    ],
+    [
+      'link in a list that is no address',
+      service("{ endpoints: [{ address: 'a:1', link: ['a:2', '?'] }] }"),
+      /4:53: .*spec\.endpoints\[0\]\.link\[1\]: must be HOST:PORT, not "\?"$/,
+    ],
+    [
+      'link list that is empty',
+      service("{ endpoints: [{ address: 'a:1', link: [] }] }"),
+      /4:45: .*spec\.endpoints\[0\]\.link: must NOT have fewer than 1 items$/,
+    ],
+    [
+      'link list that is too long',
+      service(`{ endpoints: [{ address: 'a:1', link: [${Array.from({ length: 65 }, (_, i) => `'a:${i + 1}'`)}] }] }`),
+      /4:45: .*spec\.endpoints\[0\]\.link: must NOT have more than 64 items$/,
+    ],
+    [
+      'link port',
+      service("{ endpoints: [{ address: 'a:1', link: a:0 }] }"),
+      /4:45: .*spec\.endpoints\[0\]\.link: the port of a:0 must be 1 to 65535$/,
+    ],
+    [
+      'link twice',
+      service("{ endpoints: [{ address: 'a:1', link: ['a:2', 'a:2'] }] }"),
+      /4:53: .*spec\.endpoints\[0\]\.link\[1\]: a:2 is in this list already$/,
+    ],
+    [
+      'identity that is a name',
+      service("{ endpoints: [{ address: 'a:1', identity: cart }] }"),
+      /4:49: .*spec\.endpoints\[0\]\.identity: must be a SPIFFE ID, spiffe:\/\/TRUST-DOMAIN\/ns\/NAMESPACE\/sa\/SERVICE, not "cart"$/,
+    ],
+    [
+      'identity with a name that is too long',
+      service(`{ endpoints: [{ address: 'a:1', identity: spiffe://a/ns/b/sa/${'c'.repeat(64)} }] }`),
+      /4:49: .*spec\.endpoints\[0\]\.identity: must be a SPIFFE ID/,
+    ],
     ['endpoint port', service("{ endpoints: ['a:0'] }"), /the port of a:0 must be 1 to 65535/],
     [
       'endpoint twice',

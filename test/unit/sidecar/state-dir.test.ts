@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type TrustBundle, trustBundleKey } from '../../../src/model/identity.ts';
 import { HeldObjects } from '../../../src/sidecar/held-objects.ts';
 import { type SidecarState, StateDir } from '../../../src/sidecar/state-dir.ts';
 import { service } from '../control/memory-store.ts';
@@ -47,6 +48,26 @@ beforeEach(async () => {
   warnings.length = 0;
 });
 afterEach(() => rm(path, { recursive: true, force: true }));
+
+const bundle: TrustBundle = {
+  kind: 'TrustBundle',
+  trustDomain: 'weft.local',
+  roots: [{ sha256: 'ab', pem: 'root', addedAt: '2026-01-01T00:00:00Z', retiresAt: null }],
+  requiresJoinToken: true,
+};
+
+it('keeps the roots that the sidecar believes', async () => {
+  const held = HeldObjects.none.with({
+    revision: 3,
+    changes: [{ key: trustBundleKey, version: '3.x', object: bundle }],
+    hosts: new Map(),
+  });
+  await new StateDir(path, logger).save({ ...stateOf(1), held });
+  const loaded = await new StateDir(path, logger).load();
+  expect(loaded?.held?.trustBundle).toEqual(bundle);
+  expect(loaded?.held?.versions()).toEqual(new Map([[trustBundleKey, '3.x']]));
+  expect(stateOf(1).held?.trustBundle).toBeNull();
+});
 
 describe('a state that cannot be used is logged and ignored', () => {
   it.each([

@@ -400,7 +400,7 @@ describe('leases', () => {
 
   it('carry the registration: said when it is set, and in each Hello', async () => {
     const plane = await controlPlane();
-    const registration = { address: '127.0.0.1:80', zone: '', labels: {}, weight: 1 };
+    const registration = { address: '127.0.0.1:80', zone: '', labels: {}, weight: 1, link: [] };
     const locals: string[] = [];
     const { subscription } = subscribe(plane.url, { onConnected: (local) => locals.push(local) });
     subscription.start();

@@ -9,7 +9,13 @@ import {
 import { decodeSidecarFrame, encodeSidecarFrame, type SidecarFrame } from '../../../src/wire/sidecar-frame.ts';
 import { WireError } from '../../../src/wire/wire-error.ts';
 
-const registration = { address: '127.0.0.1:80', zone: 'a', labels: { version: 'v2' }, weight: 3 };
+const registration = {
+  address: '127.0.0.1:80',
+  zone: 'a',
+  labels: { version: 'v2' },
+  weight: 3,
+  link: ['127.0.0.1:15008', '127.0.0.1:15009'],
+};
 const series = {
   direction: 'outbound',
   source: 'a',
@@ -36,6 +42,7 @@ const sidecarFrames: SidecarFrame[] = [
     hosts: ['a', 'b.example.com'],
     registration,
     more: true,
+    insecureLink: true,
   },
   {
     tag: 'hello',
@@ -47,6 +54,7 @@ const sidecarFrames: SidecarFrame[] = [
     hosts: [],
     registration: null,
     more: false,
+    insecureLink: false,
   },
   { tag: 'subscribe', add: ['a'], remove: ['b', 'c'] },
   { tag: 'subscribe', add: [], remove: [] },

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { TrustBundle } from '../../../src/model/identity.ts';
 import { kinds, type Resource } from '../../../src/model/resources.ts';
 import { decodeChange, encodeChange } from '../../../src/wire/resource-codec.ts';
 import { WireError } from '../../../src/wire/wire-error.ts';
@@ -67,9 +68,38 @@ describe('resource codec', () => {
       kind: 'EndpointSet' as const,
       namespace: 'default',
       service: 'cart',
-      endpoints: [{ address: '127.0.0.1:1', zone: '', labels: { version: '' }, weight: 0 }],
+      endpoints: [
+        { address: '127.0.0.1:1', zone: '', labels: { version: '' }, weight: 0, link: [] },
+        { address: '127.0.0.1:2', zone: 'z', labels: {}, weight: 1, link: ['127.0.0.1:15008', '[::1]:15009'] },
+      ],
     };
     expect(trip(object).object).toEqual(object);
+  });
+
+  it('makes a list of a link that is one address', () => {
+    const resource = (link: string | string[]) =>
+      ({
+        apiVersion: 'weft.mesh/v1',
+        kind: 'Service',
+        metadata: { name: 'a' },
+        spec: { endpoints: [{ address: '127.0.0.1:1', link }] },
+      }) as Resource;
+    expect(trip(resource('127.0.0.1:15008')).object).toEqual(resource(['127.0.0.1:15008']));
+  });
+
+  it.each<TrustBundle>([
+    { kind: 'TrustBundle', trustDomain: '', roots: [], requiresJoinToken: false },
+    {
+      kind: 'TrustBundle',
+      trustDomain: 'weft.local',
+      roots: [
+        { sha256: 'ab', pem: 'first\nroot', addedAt: '2026-01-01T00:00:00Z', retiresAt: '2026-01-02T00:00:00Z' },
+        { sha256: 'cd', pem: 'second', addedAt: '2026-01-01T12:00:00Z', retiresAt: null },
+      ],
+      requiresJoinToken: true,
+    },
+  ])('carries the trust bundle (%#)', (bundle) => {
+    expect(trip(bundle)).toEqual({ key: 'k', version: '7.abc', object: bundle });
   });
 
   it('carries a removal', () => {
