@@ -17,7 +17,7 @@ export const sections = {
   /** Int32: where each text ends in `textBytes`. */
   textEnds: 1,
   textBytes: 2,
-  /** Int32 x 3: port, weight, 1 when it has a sidecar. */
+  /** Int32 x 4: port, weight, 1 when it has a sidecar, index into `identities`. */
   endpoints: 3,
   /** JSON of `EndpointNames`. */
   endpointNames: 4,
@@ -76,12 +76,14 @@ export interface UnitFacts {
   readonly prefixSlashesMax: number;
 }
 
-/** Parallel to the section `endpoints`. */
+/** Parallel to the section `endpoints`, but for the identities. */
 export interface EndpointNames {
   readonly addresses: readonly string[];
   readonly hosts: readonly string[];
   readonly zones: readonly string[];
+  /** Empty when no endpoint has a link. */
   readonly links: readonly (readonly string[])[];
+  /** Each once: nearly all endpoints of a Service have the Service's own. */
   readonly identities: readonly string[];
 }
 

@@ -129,7 +129,7 @@ class OpenEndpoint implements LoopEndpoint {
   }
 
   /** Whether its upstream leads where the new version says. It does not when the link differs, or who must answer there. */
-  isSameWayAs({ slot, link, identity }: OpenEndpoint): boolean {
+  leadsTo(slot: number, link: readonly string[], identity: string): boolean {
     return (
       this.slot === slot &&
       this.identity === identity &&
@@ -172,27 +172,27 @@ class OpenService implements LoopService {
   }
 }
 
+const noLink: readonly string[] = [];
+
 function openEndpoints(unit: CompiledUnit, slots: Int32Array, before: OpenService | null): OpenEndpoint[] {
   const records = int32Of(unit, sections.endpoints);
   const { addresses, hosts, zones, links, identities } = endpointNamesOf(unit);
   const known = new Map<string, OpenEndpoint>();
   for (const endpoint of before?.endpoints ?? []) known.set(endpoint.address, endpoint);
   return addresses.map((address, i) => {
-    const now = new OpenEndpoint({
-      address,
-      host: hosts[i]!,
-      port: records[3 * i]!,
-      slot: slots[slotsHeader + i]!,
-      link: links[i]!,
-      identity: identities[i]!,
-      zone: zones[i]!,
-      hasSidecar: records[3 * i + 2] === 1,
-    });
-    const before = known.get(address);
-    if (before === undefined || !before.isSameWayAs(now)) return now;
-    before.zone = now.zone;
-    before.hasSidecar = now.hasSidecar;
-    return before;
+    const slot = slots[slotsHeader + i]!;
+    const hasSidecar = records[4 * i + 2] === 1;
+    const zone = zones[i]!;
+    const link = links[i] ?? noLink;
+    const identity = identities[records[4 * i + 3]!]!;
+    const kept = known.get(address);
+    if (kept === undefined || !kept.leadsTo(slot, link, identity)) {
+      const [host, port] = [hosts[i]!, records[4 * i]!];
+      return new OpenEndpoint({ address, host, port, slot, link, identity, zone, hasSidecar });
+    }
+    kept.zone = zone;
+    kept.hasSidecar = hasSidecar;
+    return kept;
   });
 }
 
@@ -256,7 +256,7 @@ function candidatesOf(unit: CompiledUnit, endpoints: readonly LoopEndpoint[]): C
   const weights: number[] = [];
   let sum = 0;
   for (let i = 0; i < endpoints.length; i++) {
-    const weight = records[3 * i + 1]!;
+    const weight = records[4 * i + 1]!;
     if (weight === 0) continue;
     weighted.push(endpoints[i]!);
     weights.push(weight);

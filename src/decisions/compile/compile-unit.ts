@@ -39,17 +39,19 @@ export function compileUnit(unit: ServiceUnit): CompiledUnit {
 }
 
 function compileEndpoints({ endpoints, actions }: ServiceUnit, writer: UnitWriter): void {
-  const records = new Int32Array(3 * endpoints.length);
+  const records = new Int32Array(4 * endpoints.length);
+  const identities = new Map<string, number>();
   for (let i = 0; i < endpoints.length; i++) {
-    const { port, weight, hasSidecar } = endpoints[i]!;
-    records.set([port, weight, hasSidecar ? 1 : 0], 3 * i);
+    const { port, weight, hasSidecar, identity } = endpoints[i]!;
+    if (!identities.has(identity)) identities.set(identity, identities.size);
+    records.set([port, weight, hasSidecar ? 1 : 0, identities.get(identity)!], 4 * i);
   }
   const names: EndpointNames = {
     addresses: endpoints.map(({ address }) => address),
     hosts: endpoints.map(({ host }) => host),
     zones: endpoints.map(({ zone }) => zone),
-    links: endpoints.map(({ link }) => link),
-    identities: endpoints.map(({ identity }) => identity),
+    links: endpoints.some(({ link }) => link.length > 0) ? endpoints.map(({ link }) => link) : [],
+    identities: [...identities.keys()],
   };
   writer.set(sections.endpoints, records);
   writer.setJson(sections.endpointNames, names);

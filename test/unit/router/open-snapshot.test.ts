@@ -17,7 +17,9 @@ describe('opening', () => {
 
   it('gives back what was compiled', () => {
     const sidecar = new Sidecar();
-    sidecar.apply(unitOf({ endpoints: [a, { ...c, zone: 'z', hasSidecar: true, host: '::1' }] }));
+    const link = ['[::1]:15008'];
+    const identity = 'spiffe://a/ns/b/sa/c';
+    sidecar.apply(unitOf({ endpoints: [a, { ...c, zone: 'z', hasSidecar: true, host: '::1', link, identity }, b] }));
     const service = sidecar.service();
     expect(service).toMatchObject({ name: 'cart.default', service: 'cart', namespace: 'default', routes: null });
     expect(service.endpoints[1]).toMatchObject({
@@ -26,7 +28,11 @@ describe('opening', () => {
       port: 80,
       zone: 'z',
       hasSidecar: true,
+      link,
+      identity,
     });
+    for (const i of [0, 2])
+      expect(service.endpoints[i]).toMatchObject({ hasSidecar: false, link: [], identity: '/ns/default/sa/cart' });
     expect(sidecar.current!.revision).toBe(1);
     expect(sidecar.current!.find('none.default')).toBeNull();
   });
