@@ -53,6 +53,32 @@ export const limits = {
   subscriptionsMax: 10_000,
   subscriptionUnusedMs: 24 * 3600 * 1000,
 
+  /** Links between sidecars; docs/link.md has what follows from these for a link's memory. */
+  linkStreamsMax: 2_048,
+  /** DATA that may be under way on a link in one direction, once bandwidth and round trip were measured. */
+  linkWindowBytesMax: 4 * 1024 * 1024,
+  /** Credit of all streams of a link beyond their first 64 KiB. */
+  linkWidenedBytesMax: 8 * 1024 * 1024,
+  /** DATA that is given to a socket ahead of the kernel. */
+  linkAheadBytesMax: 64 * 1024,
+  /** A peer that leaves more than this unread is cut off. */
+  linkUnsentBytesMax: 64 * 1024 * 1024,
+  /** A link on which nothing was heard for the first (with streams; without: the second) is asked, and lost after the third without an answer. */
+  linkQuietMs: 2_000,
+  linkIdleQuietMs: 10_000,
+  linkPingMs: 3_000,
+  /** A sweep that comes this late says that our own loop was held up. */
+  linkLateSweepMs: 1_000,
+  /** A link that nobody used for this long is closed; one of this age is replaced, or earlier, before its certificates expire. */
+  linkIdleMs: 300_000,
+  linkAgeMs: 3600_000,
+  /** After a link could not be made: the first pause, doubling up to the last, jittered. Up to the third, requests wait for the next try. */
+  linkRetryFirstMs: 50,
+  linkRetryMsMax: 5_000,
+  linkRetryWaitMs: 250,
+  /** Endpoints that drain or cannot be reached, passed over in one choice. */
+  endpointsPassedOverMax: 16,
+
   /** Regular expressions from users: see decisions/. */
   regexBytesMax: 1_024,
   regexSubjectBytesMax: 16 * 1024,

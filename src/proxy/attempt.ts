@@ -1,6 +1,7 @@
 /**
  * One try of one request at one endpoint: its stream, its clocks, its slot in the live state. It ends exactly once, in `settle`.
  */
+import { type FarTiming, splitNetwork } from '../telemetry/ledger.ts';
 import { partIndex } from '../telemetry/recorder.ts';
 import type { CurrentAttempt, Exchange } from './exchange.ts';
 import type { Failure } from './failure.ts';
@@ -70,8 +71,14 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
   onHead(head: UpstreamHead): void {
     const nowMs = this.now();
     this.headAtMs = nowMs;
+    const { exchange } = this;
+    const waitedBeforeMs = exchange.partsMs[partIndex.wait]!;
     this.addSendAndWait(nowMs);
-    this.exchange.steps.answer(this.exchange, this, head, nowMs);
+    if (head.far !== null) {
+      exchange.far = head.far;
+      splitNetwork(exchange.partsMs, head.far, waitedBeforeMs);
+    }
+    exchange.steps.answer(exchange, this, head, nowMs);
   }
 
   onBody(chunk: Buffer): void {
@@ -83,13 +90,15 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
     this.stream!.pauseReading();
   }
 
-  onEnd(trailers: HeaderList): void {
+  onEnd(trailers: HeaderList, far: FarTiming | null): void {
     const nowMs = this.now();
+    const { exchange } = this;
+    if (far !== null) exchange.far = far;
     this.stopClocks(nowMs);
-    const isOverloaded = this.exchange.status === 429 || this.exchange.status === 503;
+    const isOverloaded = exchange.status === 429 || exchange.status === 503;
     this.settle(isOverloaded ? 'overloaded' : 'ok', nowMs);
-    this.exchange.downstream.end(trailers);
-    this.exchange.steps.complete(this.exchange, nowMs);
+    exchange.downstream.end(trailers, exchange.steps.timingOf(exchange, nowMs));
+    exchange.steps.complete(exchange, nowMs);
   }
 
   onFailure(failure: Failure, isReusedConnection: boolean): void {

@@ -3,6 +3,7 @@
  * applies back-pressure; what happens next is decided in proxy.ts.
  */
 import { limits } from '../model/limits.ts';
+import type { FarTiming, HopTiming } from '../telemetry/ledger.ts';
 import { parts } from '../telemetry/recorder.ts';
 import type { Trace } from '../telemetry/trace-context.ts';
 import type { Deadlined, Deadlines } from './deadlines.ts';
@@ -31,13 +32,15 @@ export interface CurrentAttempt {
 export interface ExchangeSteps {
   readonly deadlines: Deadlines;
   answer(exchange: Exchange, attempt: CurrentAttempt, head: UpstreamHead, nowMs: number): void;
+  /** What this hop took until now, for a caller who wants to know it; else null. */
+  timingOf(exchange: Exchange, nowMs: number): HopTiming | null;
   attemptFailed(exchange: Exchange, failure: Failure, isReusedConnection: boolean): void;
   complete(exchange: Exchange, nowMs: number): void;
   clientGone(exchange: Exchange): void;
   checkDeadlines(exchange: Exchange, nowMs: number): void;
 }
 
-export class Exchange implements RequestReceiver, Deadlined, PickFacts {
+export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTiming {
   phase: ExchangePhase = 'deciding';
   /** The configuration it sees from start to end. */
   snapshot: LoopSnapshot | null = null;
@@ -67,6 +70,10 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts {
   answerBytes = 0;
 
   readonly partsMs = new Float64Array(parts.length);
+  /** Until now, ms; brought up to date together with `partsMs` (outcome.ts). */
+  totalMs = 0;
+  /** What the far sidecar said of its own hop. */
+  far: FarTiming | null = null;
   requestDeadlineMs = 0;
   perTryDeadlineMs = 0;
   idleMs: number = limits.idleTimeoutMs;

@@ -19,6 +19,10 @@ export interface RawHead {
   /** Flat, order kept. The check takes it over: it is compacted in place and becomes `headers` of the checked head. */
   readonly headers: HeaderList;
   readonly isHttp10: boolean;
+  /** Length of the body where something else than the fields says it (the link): then no field may. Absent: the fields do. */
+  readonly bodyBytes?: number;
+  /** See RequestHead. Absent: the caller has no identity. */
+  readonly source?: string;
   readonly sourceAddress: string;
   readonly readAtMs: number;
   readonly loopMs: number;
@@ -120,7 +124,9 @@ export function checkHead(raw: RawHead): CheckedHead | RefusedHead {
   }
   headers.length = kept;
 
-  const bodyBytes = bodyLength(contentLength, transferEncoding, isHttp10);
+  const bodyBytes = raw.bodyBytes ?? bodyLength(contentLength, transferEncoding, isHttp10);
+  if (raw.bodyBytes !== undefined && (contentLength !== null || transferEncoding !== null))
+    return badRequest('The length of the body is said twice.');
   if (typeof bodyBytes === 'string') return badRequest(bodyBytes);
   let isLastOfConnection = false;
   if (connection !== null) {
@@ -252,6 +258,7 @@ function checkTarget(
     authority: authority ?? '',
     headers: raw.headers,
     bodyBytes,
+    source: raw.source ?? '',
     sourceAddress: raw.sourceAddress,
     readAtMs: raw.readAtMs,
     loopMs: raw.loopMs,

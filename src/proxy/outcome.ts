@@ -31,6 +31,7 @@ export function closeParts(exchange: Exchange, nowMs: number): number {
   let explainedMs = 0;
   for (let i = 0; i < partsMs.length; i++) explainedMs += partsMs[i]!;
   partsMs[partIndex.own] = Math.max(0, totalMs - explainedMs);
+  exchange.totalMs = totalMs;
   return totalMs;
 }
 
@@ -40,7 +41,7 @@ export function recordOutcome(exchange: Exchange, failure: Failure | null, nowMs
   sinks.recorder
     .series(
       sinks.direction,
-      sinks.source,
+      exchange.head.source === '' ? sinks.source : exchange.head.source,
       destination === null ? 'unknown' : destination.name,
       exchange.action === null ? '' : exchange.action.route,
       exchange.status,
@@ -60,6 +61,7 @@ export function recordOutcome(exchange: Exchange, failure: Failure | null, nowMs
     method: head.method,
     host: head.host,
     path: head.path,
+    source: head.source === '' ? sinks.source : head.source,
     sourceAddress: head.sourceAddress,
     destination: destination === null ? '' : destination.name,
     route,
@@ -71,5 +73,6 @@ export function recordOutcome(exchange: Exchange, failure: Failure | null, nowMs
     traceId: exchange.trace === null ? '' : exchange.trace.traceId,
     totalMs,
     partsMs: exchange.partsMs,
+    far: exchange.far,
   });
 }

@@ -10,8 +10,9 @@
  *
  * The outbound and the inbound side of a sidecar are two of these: the inbound one knows a single Service, its own app.
  */
+import { limits } from '../model/limits.ts';
 import type { HeaderChange } from '../model/snapshot.ts';
-import { formatServerTiming, parseFarTiming, splitNetwork } from '../telemetry/ledger.ts';
+import { formatServerTiming, type HopTiming, parseFarTiming, splitNetwork } from '../telemetry/ledger.ts';
 import { partIndex } from '../telemetry/recorder.ts';
 import { continueTrace, type Trace } from '../telemetry/trace-context.ts';
 import { Attempt } from './attempt.ts';
@@ -163,14 +164,16 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
       return;
     }
     exchange.destination = destination;
-    const endpoint = destination.pick(exchange);
+    const endpoint = pickEndpoint(destination, exchange);
     if (endpoint === null) {
       this.failLocally(exchange, failures['no-endpoint'], destination.name);
       return;
     }
     endpoint.upstream ??= this.parts.openUpstream(endpoint);
 
-    const request = this.shape(exchange, exchange.isTimingAsked && endpoint.hasSidecar, backend.requestHeaders);
+    // Over a link the far side says what it took without being asked.
+    const isTimingForwarded = exchange.isTimingAsked && endpoint.hasSidecar && endpoint.link.length === 0;
+    const request = this.shape(exchange, isTimingForwarded, backend.requestHeaders);
     if (exchange.attempts === 0) for (const mirror of action.mirrors) this.mirror(exchange, mirror, nowMs);
     const attempt = new Attempt(exchange, endpoint, this.parts.live, this.parts.now, nowMs);
     const { perTryMs } = action.timeouts;
@@ -252,14 +255,26 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     if (exchange.backend!.responseHeaders !== null) changeHeaders(headers, exchange.backend!.responseHeaders);
     if (farFailure !== null && isSidecar) headers.push('Weft-Failure', farFailure);
     if (exchange.isTimingAsked) this.addServerTiming(exchange, headers, isSidecar, nowMs);
-    exchange.downstream.head(head);
+    exchange.downstream.head(head, this.timingOf(exchange, nowMs));
   }
 
-  /** The far sidecar's parts, when there is one, split the wait into its own time and the network's. */
+  timingOf(exchange: Exchange, nowMs: number): HopTiming | null {
+    if (!exchange.downstream.wantsTiming) return null;
+    closeParts(exchange, nowMs);
+    return exchange;
+  }
+
+  /**
+   * The far sidecar's parts, when there is one, split the wait into its own time and the network's. A link has said them already; over
+   * HTTP/1.1 they come in a field.
+   */
   private addServerTiming(exchange: Exchange, headers: HeaderList, isSidecar: boolean, nowMs: number): void {
     const { partsMs } = exchange;
-    const far = isSidecar ? takeFarTiming(headers) : null;
-    if (far !== null) splitNetwork(partsMs, far);
+    let { far } = exchange;
+    if (far === null && isSidecar) {
+      far = takeFarTiming(headers);
+      if (far !== null) splitNetwork(partsMs, far);
+    }
     const totalMs = closeParts(exchange, nowMs);
     headers.push('Server-Timing', formatServerTiming(partsMs, totalMs, far));
   }
@@ -333,15 +348,17 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   private replyLocally(exchange: Exchange, status: number, headers: HeaderList, body: Buffer | null): void {
     exchange.status = status;
     const hasBody = body !== null && exchange.head.method !== 'HEAD';
-    exchange.downstream.head({
+    const timing = this.timingOf(exchange, this.parts.now());
+    const head = {
       status,
       reason: reasonOf(status),
       headers,
       bodyBytes: body === null ? 0 : body.byteLength,
       hasBody: hasBody || body === null,
-    });
+    };
+    exchange.downstream.head(head, timing);
     if (hasBody) exchange.downstream.body(body);
-    exchange.downstream.end([]);
+    exchange.downstream.end([], timing);
   }
 
   // --- Complete ------------------------------------------------------------------------------------------------------------------
@@ -356,6 +373,17 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     exchange.dropHeldBody();
     recordOutcome(exchange, failure, nowMs, this.parts);
   }
+}
+
+/** The balancer's choice, unless that endpoint says of itself that another is better and there is one. */
+function pickEndpoint(destination: LoopService, exchange: Exchange): LoopEndpoint | null {
+  let endpoint = destination.pick(exchange);
+  for (let passed = 0; endpoint?.upstream?.isAvoided === true && passed < limits.endpointsPassedOverMax; passed++) {
+    if (exchange.tried.includes(endpoint.slot)) break;
+    exchange.tried.push(endpoint.slot);
+    endpoint = destination.pick(exchange);
+  }
+  return endpoint;
 }
 
 /** Removes a field and returns its last value, or null. */

@@ -2,6 +2,7 @@
  * The two faces between a listener and the proxy. A listener checks a request head once (`head-check.ts`), hands it over with a
  * `Downstream` to answer through, and from then on reports what the client sends. It never routes and never retries.
  */
+import type { HopTiming } from '../telemetry/ledger.ts';
 import type { HeaderList } from './headers.ts';
 
 /** A request head that was checked: whatever is here is valid and framed unambiguously. */
@@ -20,6 +21,8 @@ export interface RequestHead {
   readonly headers: HeaderList;
   /** 0: none. -1: chunked. */
   readonly bodyBytes: number;
+  /** The calling Service as its certificate proves it, `web.default`; empty where the caller has none. */
+  readonly source: string;
   /** IP address of the peer, without port. */
   readonly sourceAddress: string;
   /** `performance.now()` when the listener's callback for this head began. */
@@ -41,11 +44,13 @@ export interface AnswerHead {
 
 /** How the proxy answers one request. Implemented by each listener; calls after `end` or `abort`, or after the client went, do nothing. */
 export interface Downstream {
-  /** At most once. The listener may hold it until the end of the turn to join it with the body in one write. */
-  head(head: AnswerHead): void;
+  /** The caller is a sidecar that is told what this hop took: `timing` is never null then, unless no proxy answers. */
+  readonly wantsTiming: boolean;
+  /** At most once. The listener may hold it until the end of the turn to join it with the body in one write. `timing`: until now. */
+  head(head: AnswerHead, timing: HopTiming | null): void;
   /** False: stop until `onDownstreamWritable`. The chunk is written or copied before it returns. */
   body(chunk: Uint8Array): boolean;
-  end(trailers: HeaderList): void;
+  end(trailers: HeaderList, timing: HopTiming | null): void;
   /** Cuts the connection, so that an incomplete answer can never be taken for a complete one. */
   abort(): void;
   /** Stops and starts the arrival of request body bytes. */

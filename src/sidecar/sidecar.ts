@@ -18,6 +18,7 @@ import type { Listener, ListenerOptions, RequestAcceptor } from '../proxy/reques
 import { SlotTable } from '../proxy/slot-table.ts';
 import type { LoopEndpoint } from '../proxy/tables.ts';
 import { Http1Pool } from '../proxy/upstream/http1-pool.ts';
+import type { Upstream } from '../proxy/upstream/upstream.ts';
 import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Direction } from '../telemetry/recorder.ts';
@@ -26,9 +27,11 @@ import { type Admin, createAdmin } from './admin.ts';
 import { whenAppAccepts } from './app-probe.ts';
 import { systemClock } from './clock.ts';
 import { type ConfigSource, openConfigSource } from './config-source.ts';
+import { type IdentityAgent, openIdentityAgent } from './identity/identity-agent.ts';
 import { InForce } from './in-force.ts';
 import { InboundService } from './inbound-service.ts';
 import { Instruments } from './instruments.ts';
+import { Links } from './links.ts';
 import type { HostPort, HttpCore, SidecarOptions, UpstreamListener } from './options.ts';
 import { startReporter } from './reporter.ts';
 
@@ -72,7 +75,7 @@ class Sidecar {
   private readonly live = new SharedLiveState(monotonicMs);
   private readonly inForce: InForce;
   private readonly inboundService: InboundService | null;
-  private readonly pools = new Map<LoopEndpoint, Http1Pool>();
+  private readonly upstreams = new Map<LoopEndpoint, Upstream>();
   private readonly poolTimer = new CoarseTimer(() => performance.now(), limits.poolSweepMs);
   private readonly deadlineTimer = new CoarseTimer(() => performance.now(), limits.deadlineSweepMs);
   private readonly listeners: { readonly name: string; readonly listener: Listener }[] = [];
@@ -81,6 +84,8 @@ class Sidecar {
   /** Hosts called since the subscriptions were last told. */
   private readonly usedHosts = new Set<string>();
   private readonly limitedLog: LimitedLog;
+  private identity: IdentityAgent | null = null;
+  private links: Links | null = null;
   private source: ConfigSource | null = null;
   private admin: Admin | null = null;
   private draining: Promise<void> | null = null;
@@ -112,7 +117,16 @@ class Sidecar {
 
   async start(): Promise<RunningSidecar> {
     const { options } = this;
-    const source = await openConfigSource(options, this.inForce, this.logger);
+    const identity = await openIdentityAgent(options, this.logger);
+    this.identity = identity;
+    this.links = new Links({
+      isInsecure: options.isLinkInsecure,
+      identity,
+      timer: this.poolTimer,
+      instruments: this.instruments,
+      log: this.limitedLog,
+    });
+    const source = await openConfigSource(options, this.inForce, identity, this.logger);
     this.source = source;
     const outboundProxy = this.openProxy('outbound');
     const outbound = await this.listen('outbound', options.outboundHttp, options.outbound, {
@@ -122,10 +136,7 @@ class Sidecar {
       },
     });
     for (const upstream of options.upstreams) await this.listenForUpstream(upstream, outboundProxy);
-    const inbound =
-      options.inbound === null || this.inboundService === null
-        ? null
-        : await this.listen('inbound', options.inboundHttp, options.inbound, this.openProxy('inbound'));
+    const { inbound, link } = await this.listenForCallers();
     this.admin = await createAdmin({
       ...options.admin,
       readiness: () => this.readiness(),
@@ -143,7 +154,7 @@ class Sidecar {
 
     const ready = source.first.then(() => {
       this.isServing = true;
-      if (inbound !== null) this.registerOnceAppAccepts(inbound.address);
+      void identity.first.then(() => this.registerOnceAppAccepts(inbound, link));
     });
     const reporter = startReporter({
       tables: () => [this.instruments.recorder.table()],
@@ -152,11 +163,13 @@ class Sidecar {
       every: (ms, run) => this.every(ms, run),
     });
     this.stops.push(() => reporter.stop());
+    identity.start();
     source.start();
     return {
       service: options.namespace === 'default' ? options.service : `${options.service}.${options.namespace}`,
       outbound: outbound.address,
       ...(inbound === null ? {} : { inbound: inbound.address }),
+      ...(link === null ? {} : { link: link.address }),
       admin: this.admin.address,
       ready,
       drain: () => this.drain(),
@@ -187,7 +200,7 @@ class Sidecar {
       discovery: this.source!.discovery,
       slowDecisions: this.decisions,
       live: isInbound ? inboundService!.live : this.live,
-      openUpstream: (endpoint) => this.openPool(endpoint),
+      openUpstream: (endpoint) => this.openUpstream(endpoint),
       deadlines: new Deadlines(this.deadlineTimer),
       now: () => performance.now(),
       random: Math.random,
@@ -197,10 +210,27 @@ class Sidecar {
     return proxy;
   }
 
-  private openPool(endpoint: LoopEndpoint): Http1Pool {
-    const pool = new Http1Pool({ host: endpoint.host, port: endpoint.port, timer: this.poolTimer });
-    this.pools.set(endpoint, pool);
-    return pool;
+  /** Over the link where the endpoint has one; never in plain HTTP instead, which would prove nothing. */
+  private openUpstream(endpoint: LoopEndpoint): Upstream {
+    const { host, port, link } = endpoint;
+    const upstream =
+      link.length > 0 ? this.links!.openUpstream(endpoint) : new Http1Pool({ host, port, timer: this.poolTimer });
+    this.upstreams.set(endpoint, upstream);
+    return upstream;
+  }
+
+  /** The ways to the app: one proxy behind both. */
+  private async listenForCallers(): Promise<{ inbound: Listener | null; link: Listener | null }> {
+    const { options } = this;
+    if (this.inboundService === null || (options.inbound === null && options.link === null))
+      return { inbound: null, link: null };
+    const proxy = this.openProxy('inbound');
+    const inbound =
+      options.inbound === null ? null : await this.listen('inbound', options.inboundHttp, options.inbound, proxy);
+    if (options.link === null) return { inbound, link: null };
+    const link = await this.links!.listen(options.link, proxy).catch(nameFlag('link'));
+    this.listeners.push({ name: 'link', listener: link });
+    return { inbound, link };
   }
 
   private async listen(
@@ -218,11 +248,7 @@ class Sidecar {
       loopDelay: this.instruments.loopWaitMs,
     };
     const listener = await (core === 'uws' ? createUwsListener(options) : createEdgeListener(options)).catch(
-      (error: Error) => {
-        // Of several addresses, which flag names the one.
-        error.message = `--${name.split(':')[0]}: ${error.message}`;
-        throw error;
-      },
+      nameFlag(name.split(':')[0]!),
     );
     this.listeners.push({ name, listener });
     return listener;
@@ -231,9 +257,12 @@ class Sidecar {
   /** A port that leads to one service whatever the Host says; the Host goes on to the endpoint as it came. */
   private async listenForUpstream({ name, address }: UpstreamListener, proxy: HttpProxy): Promise<void> {
     const acceptor: RequestAcceptor = {
-      accept: ({ method, path, query, authority, headers, bodyBytes, sourceAddress, readAtMs, loopMs }, downstream) =>
+      accept: (
+        { method, path, query, authority, headers, bodyBytes, source, sourceAddress, readAtMs, loopMs },
+        downstream,
+      ) =>
         proxy.accept(
-          { method, path, query, host: name, authority, headers, bodyBytes, sourceAddress, readAtMs, loopMs },
+          { method, path, query, host: name, authority, headers, bodyBytes, source, sourceAddress, readAtMs, loopMs },
           downstream,
         ),
     };
@@ -250,15 +279,16 @@ class Sidecar {
     const held = new Set<LoopEndpoint>();
     for (const { endpoints } of this.inForce.current?.services.values() ?? [])
       for (const endpoint of endpoints) held.add(endpoint);
-    // Pools that retired with their endpoint leave the gauges; their last connections close by themselves.
-    for (const [endpoint, pool] of this.pools)
-      if (!held.has(endpoint) && pool.stats.connections === 0) this.pools.delete(endpoint);
+    // Those that retired with their endpoint leave the gauges; their last connections close by themselves.
+    for (const [endpoint, upstream] of this.upstreams)
+      if (!held.has(endpoint) && upstream.stats.connections === 0) this.upstreams.delete(endpoint);
   }
 
-  private registerOnceAppAccepts(inbound: string): void {
+  private registerOnceAppAccepts(inbound: Listener | null, link: Listener | null): void {
     const { app, zone, labels, advertise } = this.options;
-    if (app === null || this.draining !== null) return;
-    const register = () => this.source!.register({ inbound, advertise, zone, labels });
+    if (app === null || this.draining !== null || (inbound === null && link === null)) return;
+    const facts = { inbound: inbound?.address ?? null, link: link === null ? [] : [link.address] };
+    const register = () => this.source!.register({ ...facts, advertise, zone, labels });
     const address = formatAddress(app.host, app.port);
     const onLate = () =>
       this.logger.warn(
@@ -280,7 +310,7 @@ class Sidecar {
     const byDestination = new Map<string, UpstreamReading>();
     for (const { name, endpoints } of this.inForce.current?.services.values() ?? []) {
       for (const endpoint of endpoints) {
-        const stats = this.pools.get(endpoint)?.stats;
+        const stats = this.upstreams.get(endpoint)?.stats;
         if (stats === undefined) continue;
         const sum = byDestination.get(name) ?? { destination: name, connections: 0, idle: 0, pending: 0 };
         byDestination.set(name, {
@@ -309,6 +339,7 @@ class Sidecar {
       service,
       namespace,
       source: this.source!.status(),
+      identity: this.identity!.status(),
       revision: this.inForce.snapshot?.revision ?? null,
       units: this.inForce.snapshot?.units ?? {},
     };
@@ -324,12 +355,15 @@ class Sidecar {
   private async drainOnce(): Promise<void> {
     this.drainEndsAtMs = performance.now() + this.options.drainMs;
     this.logger.info({ service: this.options.service }, 'draining');
+    const listener = (wanted: string) => this.listeners.find(({ name }) => name === wanted)?.listener;
+    const [inbound, link] = [listener('inbound'), listener('link')];
+    // In band and first: callers move away before the control plane has heard, and close their links when nothing is open on them.
+    link?.drain();
     await this.source?.withdraw();
-    const inbound = this.listeners.find(({ name }) => name === 'inbound')?.listener;
     inbound?.drain();
     const idleUntilMs = performance.now() + idleConnectionsMs;
-    const isExpected = () => inbound !== undefined && inbound.connections > 0 && performance.now() < idleUntilMs;
-    await this.settle(() => this.activeRequests('inbound') > 0 || isExpected());
+    const hasCallers = () => (inbound?.connections ?? 0) + (link?.connections ?? 0) > 0;
+    await this.settle(() => this.activeRequests('inbound') > 0 || (hasCallers() && performance.now() < idleUntilMs));
     const left = this.activeRequests('inbound');
     if (left > 0)
       this.logger.warn({ requests: left, drainMs: this.options.drainMs }, 'the drain ended before its requests did');
@@ -349,11 +383,20 @@ class Sidecar {
     await this.settle(() => this.activeRequests('outbound') > 0);
     for (const stop of this.stops.splice(0)) stop();
     await Promise.all(this.listeners.splice(0).map(({ listener }) => listener.close()));
-    for (const pool of this.pools.values()) pool.retire();
-    this.pools.clear();
+    for (const upstream of this.upstreams.values()) upstream.destroy();
+    this.upstreams.clear();
     await this.admin?.close();
     await this.source?.close();
+    await this.identity?.close();
     await this.decisions.close();
     this.instruments.close();
   }
+}
+
+/** Of several addresses that could not be listened on, which flag names the one. */
+function nameFlag(flag: string): (error: Error) => never {
+  return (error) => {
+    error.message = `--${flag}: ${error.message}`;
+    throw error;
+  };
 }

@@ -4,6 +4,7 @@
  */
 import { write } from 'node:fs';
 import { limits } from '../model/limits.ts';
+import type { FarTiming } from './ledger.ts';
 import { type Direction, parts } from './recorder.ts';
 
 /** What is logged of one request. No header and no query string is: both carry secrets. */
@@ -15,6 +16,8 @@ export interface AccessEntry {
   readonly host: string;
   /** Without query. */
   readonly path: string;
+  /** The calling Service, `web.default`; `unknown` where it cannot be proved. */
+  readonly source: string;
   readonly sourceAddress: string;
   readonly destination: string;
   readonly route: string;
@@ -29,6 +32,8 @@ export interface AccessEntry {
   readonly totalMs: number;
   /** By `partIndex`. */
   readonly partsMs: Float64Array;
+  /** The far sidecar's own hop, to its end; null where there is none, or it does not say. */
+  readonly far: FarTiming | null;
 }
 
 /** Writes bytes somewhere and calls back once, with an error or null. Never called again before it has. */
@@ -112,7 +117,7 @@ function writeRest(fd: number, bytes: Buffer, from: number, done: (error: Error 
 }
 
 function formatEntry(entry: AccessEntry): string {
-  const { atMs, totalMs, partsMs, failure, ...said } = entry;
+  const { atMs, totalMs, partsMs, failure, far, ...said } = entry;
   return `${JSON.stringify({
     time: new Date(atMs).toISOString(),
     ...said,
@@ -120,6 +125,7 @@ function formatEntry(entry: AccessEntry): string {
     failure: failure === '' ? undefined : failure,
     totalMs: roundMs(totalMs),
     partsMs: namedParts(partsMs),
+    far: far === null ? undefined : { totalMs: roundMs(far.totalMs), partsMs: namedParts(far.partsMs) },
   })}\n`;
 }
 

@@ -20,13 +20,16 @@
  */
 import { partIndex, parts } from './recorder.ts';
 
-/** What the far sidecar said of its hop. */
-export interface FarTiming {
+/** What one hop took so far, as it tells the hop before. */
+export interface HopTiming {
   /** By `partIndex`; parts that were not named are 0. */
   readonly partsMs: Float64Array;
-  /** From head read to head written, ms. */
+  /** From head read to now, ms. */
   readonly totalMs: number;
 }
+
+/** What the far sidecar said of its hop: until its answer's head was written, or at the end. */
+export type FarTiming = HopTiming;
 
 /** Room for every part and the total with its longest number, of two hops. A longer value is not from a sidecar. */
 const farBytesMax = 1024;
@@ -78,13 +81,13 @@ export function parseFarTiming(value: string): FarTiming | null {
 
 /**
  * Splits the caller's wait, in place, once the far side's total is known. A far side that claims more than the caller waited (two
- * clocks of different rate, rounding) leaves no network time rather than a negative one.
+ * clocks of different rate, rounding) leaves no network time rather than a negative one. `waitedBeforeMs`: in earlier attempts.
  */
-export function splitNetwork(partsMs: Float64Array, far: FarTiming): void {
-  const waitMs = partsMs[partIndex.wait]!;
+export function splitNetwork(partsMs: Float64Array, far: FarTiming, waitedBeforeMs = 0): void {
+  const waitMs = partsMs[partIndex.wait]! - waitedBeforeMs;
   const farMs = Math.min(waitMs, far.totalMs);
-  partsMs[partIndex.wait] = farMs;
-  partsMs[partIndex.network] = waitMs - farMs;
+  partsMs[partIndex.wait] = waitedBeforeMs + farMs;
+  partsMs[partIndex.network]! += waitMs - farMs;
 }
 
 function formatParts(prefix: string, partsMs: Float64Array): string {

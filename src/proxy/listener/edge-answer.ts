@@ -18,6 +18,7 @@ type Phase = 'held' | 'streaming' | 'done';
 const noTrailers: HeaderList = [];
 
 export class EdgeAnswer implements Downstream, HeldAnswer {
+  readonly wantsTiming = false;
   receiver: RequestReceiver | null = null;
 
   private phase: Phase = 'held';

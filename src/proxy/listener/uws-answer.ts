@@ -34,6 +34,7 @@ export interface UwsRequestFacts {
 }
 
 export class UwsAnswer implements Downstream, PendingAnswer {
+  readonly wantsTiming = false;
   receiver: RequestReceiver | null = null;
   isSlow = false;
   isStuck = false;

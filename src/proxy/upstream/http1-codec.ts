@@ -199,6 +199,7 @@ export class AnswerParser {
       headers: fields.headers,
       bodyBytes: status === 204 ? -1 : length,
       hasBody,
+      far: null,
     };
     this.sink.onHead(head);
   }

@@ -191,7 +191,7 @@ export class Http1Connection {
       this.dispose();
     }
     stream.outbox.clear();
-    stream.handler.onEnd(trailers);
+    stream.handler.onEnd(trailers, null);
   }
 
   private fail(failure: Failure): void {

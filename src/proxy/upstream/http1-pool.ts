@@ -30,6 +30,8 @@ export interface Http1PoolOptions {
 }
 
 export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept {
+  /** Whether the endpoint answers is seen request by request. */
+  readonly isAvoided = false;
   readonly stats: UpstreamStats = { connections: 0, idle: 0, pending: 0, opened: 0, connectFailures: 0 };
   private readonly host: string;
   private readonly port: number;
@@ -88,6 +90,11 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
   retire(): void {
     this.isRetired = true;
     this.dropIdle();
+  }
+
+  /** What runs is its owner's to end, by `destroy` of each stream: by now none does. */
+  destroy(): void {
+    this.retire();
   }
 
   private dropIdle(): void {

@@ -1,7 +1,8 @@
 /**
- * What the proxy asks of a way to an endpoint. The HTTP/1.1 pool implements it; the link will. It speaks of streams, not of
+ * What the proxy asks of a way to an endpoint. The HTTP/1.1 pool implements it, and the link. It speaks of streams, not of
  * request/response pairs: both directions flow on their own until each has ended.
  */
+import type { FarTiming } from '../../telemetry/ledger.ts';
 import type { Failure } from '../failure.ts';
 import type { HeaderList } from '../headers.ts';
 
@@ -25,6 +26,8 @@ export interface UpstreamHead {
   /** -1: unknown until the end. For HEAD and 304 what the origin said (or -1), with `hasBody` false. */
   readonly bodyBytes: number;
   readonly hasBody: boolean;
+  /** What the far sidecar took until here; null where there is none, or it does not say. */
+  readonly far: FarTiming | null;
 }
 
 /**
@@ -38,7 +41,7 @@ export interface UpstreamHandler {
   /** The chunk is only valid during the call: copy what must be kept. */
   onBody(chunk: Buffer): void;
   /** Trailers as a header list; empty when there were none. */
-  onEnd(trailers: HeaderList): void;
+  onEnd(trailers: HeaderList, far: FarTiming | null): void;
   onFailure(failure: Failure, isReusedConnection: boolean): void;
   /** After `write` returned false: there is room again. */
   onWritable(): void;
@@ -57,9 +60,13 @@ export interface UpstreamStream {
 
 /** One endpoint, seen from one event loop. */
 export interface Upstream {
+  /** Another endpoint is better chosen, if there is one: this one drains, or could not be reached a moment ago. */
+  readonly isAvoided: boolean;
   open(request: UpstreamRequest, handler: UpstreamHandler): UpstreamStream;
   /** The endpoint left the configuration: idle connections close now, the others after their request. */
   retire(): void;
+  /** Ends everything now; requests under way fail. */
+  destroy(): void;
   readonly stats: UpstreamStats;
 }
 

@@ -1,0 +1,77 @@
+/**
+ * Names of common header fields as numbers. Fixed for version 1 of the link: a name is only ever added with a new version. Case is kept:
+ * the spelling of HTTP libraries and the lower case of others are two entries.
+ */
+const titleCase = [
+  'Accept',
+  'Accept-Encoding',
+  'Accept-Language',
+  'Accept-Ranges',
+  'Access-Control-Allow-Origin',
+  'Age',
+  'Allow',
+  'Authorization',
+  'Cache-Control',
+  'Content-Disposition',
+  'Content-Encoding',
+  'Content-Language',
+  'Content-Location',
+  'Content-Range',
+  'Content-Security-Policy',
+  'Content-Type',
+  'Cookie',
+  'Date',
+  'ETag',
+  'Expires',
+  'Forwarded',
+  'From',
+  'Host',
+  'Idempotency-Key',
+  'If-Match',
+  'If-Modified-Since',
+  'If-None-Match',
+  'If-Range',
+  'If-Unmodified-Since',
+  'Last-Modified',
+  'Link',
+  'Location',
+  'Origin',
+  'Pragma',
+  'Range',
+  'Referer',
+  'Retry-After',
+  'Server',
+  'Server-Timing',
+  'Set-Cookie',
+  'Strict-Transport-Security',
+  'Tracestate',
+  'User-Agent',
+  'Vary',
+  'Via',
+  'WWW-Authenticate',
+  'Weft-Failure',
+  'Weft-Request-Id',
+  'X-Forwarded-For',
+  'X-Forwarded-Host',
+  'X-Forwarded-Proto',
+  'X-Powered-By',
+  'X-Request-Id',
+  'Traceparent',
+];
+
+/** Number n is `fieldNames[n]`; number 0 says that the name follows. */
+export const fieldNames: readonly string[] = [
+  '',
+  ...titleCase,
+  ...titleCase.map((name) => name.toLowerCase()).filter((name) => !titleCase.includes(name)),
+];
+
+export const fieldNumbers: ReadonlyMap<string, number> = new Map(
+  fieldNames.map((name, number) => [name, number] as const).slice(1),
+);
+
+/** Number 0 says that the method follows. */
+export const methodNames: readonly string[] = ['', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'];
+export const methodNumbers: ReadonlyMap<string, number> = new Map(
+  methodNames.map((name, number) => [name, number] as const).slice(1),
+);

@@ -1,0 +1,120 @@
+/**
+ * The frames of one turn of the loop, written to the socket together at its end: measured, flushing sooner costs more at every load
+ * (performance.md). Frames lie in blocks that all links of a loop share and reuse.
+ */
+import type { Socket } from 'node:net';
+import { type FrameType, frameHeaderBytes, frameType } from './frames.ts';
+
+const blockBytes = 64 * 1024;
+/** 4 MB: more than this comes from, and goes back to, the heap. */
+const freeBlocksMax = 64;
+const freeBlocks: Buffer[] = [];
+
+export class FrameOutput {
+  /** Bytes of this turn that are not written yet. */
+  pendingBytes = 0;
+  private readonly socket: Socket;
+  private blocks: Buffer[] = [];
+  /** Bytes used of each block but the last one, whose are `used`. */
+  private filled: number[] = [];
+  private used = 0;
+  /** Blocks that the socket may still read from, oldest first. */
+  private readonly inFlight: Buffer[][] = [];
+  private readonly onWrittenBound: () => void;
+
+  /** `onWritten` is called whenever the socket has taken a turn's frames. */
+  constructor(socket: Socket, onWritten: () => void) {
+    this.socket = socket;
+    this.onWrittenBound = () => {
+      const blocks = this.inFlight.shift();
+      if (blocks !== undefined) recycle(blocks);
+      onWritten();
+    };
+  }
+
+  /** Bytes that the kernel has not taken, those of this turn included. */
+  get unsentBytes(): number {
+    return this.pendingBytes + this.socket.writableLength;
+  }
+
+  /** A frame whose payload is text of characters up to U+00FF. */
+  put(type: FrameType, stream: number, payload: string): void {
+    const { length } = payload;
+    const block = this.reserve(frameHeaderBytes + length);
+    const at = writeHeader(block, this.used, type, stream, length);
+    if (length > 0) block.write(payload, at, 'latin1');
+    this.used = at + length;
+    this.pendingBytes += frameHeaderBytes + length;
+  }
+
+  /** DATA; at most `dataBytesMax`. Copies. */
+  putData(stream: number, chunk: Uint8Array): void {
+    const { length } = chunk;
+    const block = this.reserve(frameHeaderBytes + length);
+    const at = writeHeader(block, this.used, frameType.data, stream, length);
+    block.set(chunk, at);
+    this.used = at + length;
+    this.pendingBytes += frameHeaderBytes + length;
+  }
+
+  /** CREDIT, or another frame whose payload is one number of 32 bits. */
+  putNumber(type: FrameType, stream: number, value: number): void {
+    const block = this.reserve(frameHeaderBytes + 4);
+    const at = writeHeader(block, this.used, type, stream, 4);
+    this.used = block.writeUInt32BE(value, at);
+    this.pendingBytes += frameHeaderBytes + 4;
+  }
+
+  /** Writes what there is, in one call to the kernel. */
+  flush(): void {
+    const { blocks, socket, filled } = this;
+    if (blocks.length === 0) return;
+    const last = blocks.length - 1;
+    this.blocks = [];
+    this.pendingBytes = 0;
+    this.inFlight.push(blocks);
+    if (last === 0) {
+      socket.write(blocks[0]!.subarray(0, this.used), this.onWrittenBound);
+    } else {
+      this.filled = [];
+      socket.cork();
+      for (let i = 0; i < last; i++) socket.write(blocks[i]!.subarray(0, filled[i]!));
+      socket.write(blocks[last]!.subarray(0, this.used), this.onWrittenBound);
+      socket.uncork();
+    }
+    this.used = 0;
+  }
+
+  /** Room for `bytes` in one piece at `used` of the answer. */
+  private reserve(bytes: number): Buffer {
+    const { blocks } = this;
+    const last = blocks[blocks.length - 1];
+    if (last !== undefined) {
+      if (last.length - this.used >= bytes) return last;
+      this.filled.push(this.used);
+    }
+    const block =
+      bytes > blockBytes ? Buffer.allocUnsafeSlow(bytes) : (freeBlocks.pop() ?? Buffer.allocUnsafeSlow(blockBytes));
+    blocks.push(block);
+    this.used = 0;
+    return block;
+  }
+}
+
+function writeHeader(block: Buffer, at: number, type: FrameType, stream: number, payloadBytes: number): number {
+  block[at] = payloadBytes >> 16;
+  block[at + 1] = payloadBytes >> 8;
+  block[at + 2] = payloadBytes;
+  block[at + 3] = type;
+  block[at + 4] = stream >>> 24;
+  block[at + 5] = stream >> 16;
+  block[at + 6] = stream >> 8;
+  block[at + 7] = stream;
+  return at + frameHeaderBytes;
+}
+
+function recycle(blocks: readonly Buffer[]): void {
+  for (const block of blocks) {
+    if (block.length === blockBytes && freeBlocks.length < freeBlocksMax) freeBlocks.push(block);
+  }
+}

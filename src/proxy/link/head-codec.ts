@@ -1,0 +1,258 @@
+/**
+ * Heads, trailers and timings as payloads of frames, and back. A payload is built as one latin1 string and written in one call, and read
+ * in one: crossing into native code costs more than all the rest (docs/link.md has the layout, docs/performance.md the figures).
+ *
+ * Nothing here throws: what is no payload of this version is null. Lengths are believed only as far as the payload reaches.
+ */
+import { limits } from '../../model/limits.ts';
+import type { HopTiming } from '../../telemetry/ledger.ts';
+import { parts } from '../../telemetry/recorder.ts';
+import type { HeaderList } from '../headers.ts';
+import { fieldNames, fieldNumbers, methodNames, methodNumbers } from './field-table.ts';
+
+/** What kind of stream OPEN opens. Others (tunnels, datagrams) come with later versions. */
+const httpKind = 0;
+const flags = { endsStream: 1, hasLength: 2, hasBody: 4, hasTiming: 8 } as const;
+
+export interface OpenPayload {
+  readonly method: string;
+  readonly target: string;
+  /** With Host, without other framing fields. */
+  readonly headers: HeaderList;
+  /** -1: not known. */
+  readonly bodyBytes: number;
+  /** Nothing follows: the request has no body. */
+  readonly endsStream: boolean;
+}
+
+export interface HeadPayload {
+  readonly status: number;
+  readonly reason: string;
+  readonly headers: HeaderList;
+  /** -1: not known. */
+  readonly bodyBytes: number;
+  readonly hasBody: boolean;
+  readonly timing: HopTiming | null;
+}
+
+export interface EndPayload {
+  readonly trailers: HeaderList;
+  readonly timing: HopTiming | null;
+}
+
+// --- Write -------------------------------------------------------------------------------------------------------------------------
+
+/** Characters 0 to 255, ready to be joined. */
+const byteChars: readonly string[] = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code));
+
+/** Seven bits a byte, low ones first, the high bit says that more follows (LEB128). 0 to 2^53 - 1. */
+export function varint(value: number): string {
+  if (value < 0x80) return byteChars[value]!;
+  if (value < 0x4000) return byteChars[(value & 0x7f) | 0x80]! + byteChars[value >> 7]!;
+  let text = '';
+  let left = value;
+  while (left >= 0x80) {
+    text += byteChars[(left % 0x80) | 0x80]!;
+    left = Math.floor(left / 0x80);
+  }
+  return text + byteChars[left]!;
+}
+
+const text = (value: string): string => varint(value.length) + value;
+
+function fields(headers: readonly string[]): string {
+  let block = varint(headers.length >> 1);
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i]!;
+    const value = headers[i + 1]!;
+    const number = fieldNumbers.get(name);
+    block += number === undefined ? byteChars[0]! + text(name) : byteChars[number]!;
+    block += varint(value.length) + value;
+  }
+  return block;
+}
+
+function timingText(timing: HopTiming): string {
+  let mask = 0;
+  let values = '';
+  for (let part = 0; part < parts.length; part++) {
+    const micros = microseconds(timing.partsMs[part]!);
+    if (micros === 0) continue;
+    mask |= 1 << part;
+    values += varint(micros);
+  }
+  return varint(mask) + values + varint(microseconds(timing.totalMs));
+}
+
+/** At most 2^49, which is 17 years. */
+const microseconds = (ms: number): number => (ms > 0 ? Math.round(Math.min(ms, 5e11) * 1000) : 0);
+
+/**
+ * `bodyBytes` as in UpstreamRequest: 0 is none, -1 unknown. Heads were checked to be latin1; of another character the low byte arrives, which
+ * the peer judges like any other.
+ */
+export function encodeOpen(method: string, target: string, headers: readonly string[], bodyBytes: number): string {
+  const flag = bodyBytes === 0 ? flags.endsStream : bodyBytes > 0 ? flags.hasLength : 0;
+  const number = methodNumbers.get(method);
+  return (
+    byteChars[httpKind]! +
+    byteChars[flag]! +
+    (bodyBytes > 0 ? varint(bodyBytes) : '') +
+    (number === undefined ? byteChars[0]! + text(method) : byteChars[number]!) +
+    text(target) +
+    fields(headers)
+  );
+}
+
+export function encodeHead(
+  status: number,
+  reason: string,
+  headers: readonly string[],
+  bodyBytes: number,
+  hasBody: boolean,
+  timing: HopTiming | null,
+): string {
+  const flag =
+    (bodyBytes >= 0 ? flags.hasLength : 0) | (hasBody ? flags.hasBody : 0) | (timing === null ? 0 : flags.hasTiming);
+  return (
+    byteChars[flag]! +
+    varint(status) +
+    (bodyBytes >= 0 ? varint(bodyBytes) : '') +
+    text(reason) +
+    (timing === null ? '' : timingText(timing)) +
+    fields(headers)
+  );
+}
+
+/** Empty, as most are, when there is neither. */
+export function encodeEnd(trailers: readonly string[], timing: HopTiming | null): string {
+  if (trailers.length === 0 && timing === null) return '';
+  return (
+    byteChars[timing === null ? 0 : flags.hasTiming]! + (timing === null ? '' : timingText(timing)) + fields(trailers)
+  );
+}
+
+// --- Read --------------------------------------------------------------------------------------------------------------------------
+
+/** Where reading is; -1 once the payload made no sense. One for all: reading a payload is never interrupted. */
+let at = 0;
+let source = '';
+
+function begin(payload: string): void {
+  source = payload;
+  at = 0;
+}
+
+/** True when everything was read and made sense. */
+const isWhole = (): boolean => at === source.length;
+
+function readByte(): number {
+  return at >= 0 && at < source.length ? source.charCodeAt(at++) : fail();
+}
+
+function fail(): 0 {
+  at = -1;
+  return 0;
+}
+
+function readVarint(): number {
+  const first = readByte();
+  if (first < 0x80) return first;
+  let value = first & 0x7f;
+  let scale = 0x80;
+  for (;;) {
+    const byte = readByte();
+    value += (byte & 0x7f) * scale;
+    if (byte < 0x80) return value <= Number.MAX_SAFE_INTEGER ? value : fail();
+    scale *= 0x80;
+    if (scale > 2 ** 49) return fail();
+  }
+}
+
+function readText(): string {
+  const length = readVarint();
+  const start = at;
+  if (start < 0 || length > source.length - start) {
+    fail();
+    return '';
+  }
+  at = start + length;
+  return source.slice(start, at);
+}
+
+/** A name or a method: by its number, or as it is. */
+function readName(names: readonly string[]): string {
+  const number = readByte();
+  if (number === 0) return readText();
+  const name = names[number];
+  if (name !== undefined) return name;
+  fail();
+  return '';
+}
+
+function readFields(): HeaderList {
+  const count = readVarint();
+  // Each takes at least two bytes: a count that cannot be is found before anything is allocated for it.
+  if (count > limits.headerFieldsMax || count * 2 > source.length) {
+    fail();
+    return [];
+  }
+  const headers: HeaderList = [];
+  for (let i = 0; i < count; i++) {
+    headers.push(readName(fieldNames), readText());
+    if (at < 0) return headers;
+  }
+  return headers;
+}
+
+function readTiming(): HopTiming {
+  const mask = readVarint();
+  if (mask >= 1 << parts.length) fail();
+  const partsMs = new Float64Array(parts.length);
+  for (let part = 0; part < parts.length; part++) if ((mask & (1 << part)) !== 0) partsMs[part] = readVarint() / 1000;
+  return { partsMs, totalMs: readVarint() / 1000 };
+}
+
+/** Null: no OPEN of this version. What the fields say is not judged here. */
+export function decodeOpen(payload: string): OpenPayload | null {
+  begin(payload);
+  if (readByte() !== httpKind) return null;
+  const flag = readByte();
+  if ((flag & ~(flags.endsStream | flags.hasLength)) !== 0) return null;
+  const endsStream = (flag & flags.endsStream) !== 0;
+  const hasLength = (flag & flags.hasLength) !== 0;
+  if (endsStream && hasLength) return null;
+  const bodyBytes = hasLength ? readVarint() : endsStream ? 0 : -1;
+  const method = readName(methodNames);
+  const target = readText();
+  const headers = readFields();
+  if (!isWhole() || (hasLength && bodyBytes === 0)) return null;
+  return { method, target, headers, bodyBytes, endsStream };
+}
+
+/** Null: no HEAD of this version. */
+export function decodeHead(payload: string): HeadPayload | null {
+  begin(payload);
+  const flag = readByte();
+  if ((flag & ~(flags.hasLength | flags.hasBody | flags.hasTiming)) !== 0) return null;
+  const status = readVarint();
+  const bodyBytes = (flag & flags.hasLength) !== 0 ? readVarint() : -1;
+  const reason = readText();
+  const timing = (flag & flags.hasTiming) !== 0 ? readTiming() : null;
+  const headers = readFields();
+  if (!isWhole() || status < 200 || status > 999) return null;
+  return { status, reason, headers, bodyBytes, hasBody: (flag & flags.hasBody) !== 0, timing };
+}
+
+const noEnd: EndPayload = { trailers: [], timing: null };
+
+/** Null: no END of this version. */
+export function decodeEnd(payload: string): EndPayload | null {
+  if (payload.length === 0) return noEnd;
+  begin(payload);
+  const flag = readByte();
+  if ((flag & ~flags.hasTiming) !== 0) return null;
+  const timing = flag === 0 ? null : readTiming();
+  const trailers = readFields();
+  return isWhole() ? { trailers, timing } : null;
+}

@@ -1,0 +1,136 @@
+/** One connection of the callee's: every stream that the caller opens becomes a request of the proxy's. */
+
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { limits } from '../../model/limits.ts';
+import type { CoarseTimer } from '../coarse-timer.ts';
+import { checkHead, RefusedHead } from '../head-check.ts';
+import { localReply } from '../local-reply.ts';
+import type { ListenerOptions } from '../request.ts';
+import { allStreams, frameType, goawayReason, type LinkFault, resetReason } from './frames.ts';
+import { decodeOpen, type OpenPayload } from './head-codec.ts';
+import { LinkAnswer } from './link-answer.ts';
+import { type ChannelOwner, LinkChannel } from './link-channel.ts';
+
+export interface CalleeOptions extends ListenerOptions {
+  readonly timer: CoarseTimer;
+  readonly now: () => number;
+}
+
+export class LinkCallee implements ChannelOwner {
+  private readonly channel: LinkChannel;
+  private readonly source: string;
+  private readonly sourceAddress: string;
+  private readonly options: CalleeOptions;
+  private readonly onGone: () => void;
+  private readonly expiryTimer: NodeJS.Timeout | null;
+  /** GOAWAY was sent: no stream above this one is looked at. */
+  private lastServed = allStreams;
+  private isGoing = false;
+
+  /** `source`: the caller's Service, as its certificate says. `expiresAtMs`: end of that certificate, ms since the epoch. */
+  constructor(socket: Socket, source: string, expiresAtMs: number, options: CalleeOptions, onGone: () => void) {
+    this.source = source;
+    this.sourceAddress = peerAddress(socket);
+    this.options = options;
+    this.onGone = onGone;
+    this.channel = new LinkChannel({ socket, owner: this, timer: options.timer, now: options.now });
+    socket.on('data', (bytes: Buffer) => this.channel.read(bytes, bytes.length));
+    // A caller hands over to a new link before; one that does not is served no further than its certificate.
+    const leftMs = expiresAtMs - Date.now();
+    this.expiryTimer = leftMs < 2 ** 31 - 1 ? setTimeout(() => this.expire(), Math.max(0, leftMs)).unref() : null;
+  }
+
+  /** Says why, and that nothing was looked at. */
+  static turnAway(socket: Socket, detail: string, { timer, now }: CalleeOptions): void {
+    const nobody: ChannelOwner = {
+      onHeadFrame: () => null,
+      onGoaway: () => {},
+      onTurnEnd: () => {},
+      onEnded: () => {},
+      onStreamOver: () => {},
+    };
+    const channel = new LinkChannel({ socket, owner: nobody, timer, now });
+    socket.resume();
+    channel.sendGoaway(goawayReason.refused, 0, detail);
+    channel.endAfterFlush(detail);
+  }
+
+  drain(): void {
+    if (this.isGoing) return;
+    this.isGoing = true;
+    this.channel.sendGoaway(goawayReason.drain, allStreams, 'drain');
+  }
+
+  destroy(): void {
+    this.channel.end('the sidecar stops');
+  }
+
+  private expire(): void {
+    this.isGoing = true;
+    this.lastServed = this.channel.lastStream;
+    this.channel.sendGoaway(goawayReason.retire, this.lastServed, 'the certificate of the caller has expired');
+  }
+
+  // --- From the channel -----------------------------------------------------------------------------------------------------------------
+
+  onHeadFrame(type: number, id: number, payload: string): LinkFault | null {
+    const { channel } = this;
+    if (type !== frameType.open) return 'HEAD is not for the caller to send';
+    if (id <= channel.lastStream) return 'OPEN of a stream that was open before';
+    const open = decodeOpen(payload);
+    if (open === null) return 'OPEN cannot be read';
+    const answer = new LinkAnswer(open.endsStream);
+    channel.add(answer, id);
+    if (id > this.lastServed || channel.streams.size > limits.linkStreamsMax) answer.reset(resetReason.refused);
+    else this.serve(answer, open);
+    return null;
+  }
+
+  private serve(answer: LinkAnswer, { method, target, headers, bodyBytes }: OpenPayload): void {
+    const { acceptor, loopDelay, now, onRefused, newRequestId } = this.options;
+    const readAtMs = now();
+    const head = checkHead({
+      method,
+      target,
+      headers,
+      isHttp10: false,
+      bodyBytes,
+      source: this.source,
+      sourceAddress: this.sourceAddress,
+      readAtMs,
+      loopMs: loopDelay === undefined ? 0 : loopDelay(readAtMs),
+    });
+    if (!(head instanceof RefusedHead)) {
+      answer.accepted(acceptor.accept(head, answer));
+      return;
+    }
+    onRefused(head.failure);
+    const requestId = newRequestId === undefined ? randomBytes(16).toString('hex') : newRequestId();
+    const reply = localReply(head.failure, head.detail, requestId);
+    const hasBody = method !== 'HEAD';
+    answer.head({ ...reply, bodyBytes: reply.body.byteLength, hasBody }, null);
+    if (hasBody) answer.body(reply.body);
+    answer.end([], null);
+  }
+
+  onGoaway(): void {
+    // The caller opens no more and closes by itself; what it has opened is served.
+    this.isGoing = true;
+  }
+
+  onTurnEnd(): void {}
+
+  onStreamOver(): void {}
+
+  onEnded(): void {
+    if (this.expiryTimer !== null) clearTimeout(this.expiryTimer);
+    this.onGone();
+  }
+}
+
+/** Without the prefix by which an IPv6 socket shows an IPv4 peer. */
+function peerAddress(socket: Socket): string {
+  const address = socket.remoteAddress ?? '';
+  return address.startsWith('::ffff:') ? address.slice(7) : address;
+}

@@ -1,0 +1,190 @@
+/** One connection of the caller's: dialled, used for streams that this side opens, given up when it is old or the peer says goodbye. */
+import type { Socket } from 'node:net';
+import { limits } from '../../model/limits.ts';
+import type { CoarseTimer } from '../coarse-timer.ts';
+import { type Failure, failures } from '../failure.ts';
+import { allStreams, frameType, type GoawayReason, goawayReason, type LinkFault } from './frames.ts';
+import { decodeHead } from './head-codec.ts';
+import { type ChannelOwner, LinkChannel } from './link-channel.ts';
+import { LinkRequest } from './link-request.ts';
+import { type DialTarget, dial, type LinkSecurity } from './link-socket.ts';
+
+/** What all links of a loop share. */
+export interface LinkEnvironment {
+  readonly security: LinkSecurity;
+  readonly timer: CoarseTimer;
+  /** The clock of `timer`, ms. */
+  readonly now: () => number;
+  /** Ms since the epoch, for what certificates say. */
+  readonly wallMs: () => number;
+  /** 0 to 1. */
+  readonly random: () => number;
+  /** A link could not be made, or the peer refused it: worth a line in the log. */
+  readonly onTrouble: (address: string, failure: Failure, detail: string) => void;
+}
+
+export interface ClientEvents {
+  readonly onOpen: (client: LinkClient) => void;
+  /** It never opened. */
+  readonly onFailed: (client: LinkClient, failure: Failure, detail: string) => void;
+  /** It was open, and takes no more streams: drained, or gone. Called once. */
+  readonly onClosing: (client: LinkClient, cause: 'drain' | 'refused' | 'lost', detail: string) => void;
+  /** Nothing is left of it. Called once, after `onClosing`. */
+  readonly onGone: (client: LinkClient) => void;
+}
+
+/** Numbers of streams are 31 bits; a link is replaced long before. */
+const streamIdMax = 0x7fff_0000;
+
+export class LinkClient implements ChannelOwner {
+  readonly startedAtMs: number;
+  connectMs = 0;
+  /** When another takes over, by the environment's clock; infinity before it is open. */
+  retiresAtMs = Number.POSITIVE_INFINITY;
+  /** Since when it has no stream. */
+  idleSinceMs = 0;
+  private phase: 'dialling' | 'open' | 'closing' | 'gone' = 'dialling';
+  private channel: LinkChannel | null = null;
+  private readonly socket: Socket | null;
+  private readonly environment: LinkEnvironment;
+  private readonly events: ClientEvents;
+  /** Opened in this turn: they are told when it ends. */
+  private opened: LinkRequest[] = [];
+  private lastId = 0;
+
+  constructor(environment: LinkEnvironment, target: DialTarget, events: ClientEvents) {
+    this.environment = environment;
+    this.events = events;
+    this.startedAtMs = environment.now();
+    this.socket = dial(environment.security, target, {
+      onOpen: (expiresAtMs) => this.onOpen(expiresAtMs),
+      onFailed: (failure, detail) => this.failed(failure, detail),
+      onRead: (bytes, length) => this.channel?.read(bytes, length),
+    });
+  }
+
+  /** False: there was no identity to dial with, and nothing was begun. */
+  get isBegun(): boolean {
+    return this.socket !== null;
+  }
+
+  get isOpen(): boolean {
+    return this.phase === 'open';
+  }
+
+  get streams(): number {
+    return this.channel === null ? 0 : this.channel.streams.size;
+  }
+
+  get isFull(): boolean {
+    return this.streams >= limits.linkStreamsMax || this.lastId >= streamIdMax;
+  }
+
+  private onOpen(expiresAtMs: number): void {
+    const { socket } = this;
+    if (this.phase !== 'dialling' || socket === null) return;
+    const { timer, now, wallMs, random } = this.environment;
+    this.phase = 'open';
+    const nowMs = now();
+    this.connectMs = nowMs - this.startedAtMs;
+    this.idleSinceMs = nowMs;
+    // Well before the end, so that there is time for several tries; jittered, so that a fleet does not dial at once.
+    const lifeMs = Math.min(limits.linkAgeMs, Math.max(0, (expiresAtMs - wallMs()) * 0.8));
+    this.retiresAtMs = nowMs + lifeMs * (0.9 + 0.1 * random());
+    this.channel = new LinkChannel({ socket, owner: this, timer, now });
+    this.events.onOpen(this);
+  }
+
+  private failed(failure: Failure, detail: string): void {
+    if (this.phase !== 'dialling') return;
+    this.phase = 'gone';
+    this.socket?.destroy();
+    this.events.onFailed(this, failure, detail);
+  }
+
+  /** The dial took too long, or nobody wants it any more. */
+  giveUp(failure: Failure, detail: string): void {
+    this.failed(failure, detail);
+  }
+
+  /** `isOpen` and not `isFull`. */
+  open(request: LinkRequest): void {
+    const channel = this.channel!;
+    const id = ++this.lastId;
+    channel.sendFrame(frameType.open, id, request.payload);
+    channel.add(request, id);
+    this.opened.push(request);
+  }
+
+  /** No more streams are opened on it; it goes when the last one is over. */
+  retire(): void {
+    if (this.phase !== 'open') return;
+    this.close('drain', 'retired');
+    this.channel!.sendGoaway(goawayReason.retire, allStreams, '');
+    this.endWhenIdle();
+  }
+
+  /** Ends it and its streams now. */
+  destroy(): void {
+    this.failed(failures['connect-failed'], 'the sidecar stops');
+    this.channel?.end('the sidecar stops');
+  }
+
+  private close(cause: 'drain' | 'refused' | 'lost', detail: string): void {
+    if (this.phase !== 'open') return;
+    this.phase = 'closing';
+    this.events.onClosing(this, cause, detail);
+  }
+
+  private endWhenIdle(): void {
+    if (this.phase === 'closing' && this.streams === 0) this.channel!.endAfterFlush('it was retired');
+  }
+
+  // --- From the channel -----------------------------------------------------------------------------------------------------------------
+
+  onHeadFrame(type: number, id: number, payload: string): LinkFault | null {
+    if (type !== frameType.head) return 'OPEN is not for the callee to send';
+    const stream = this.channel!.streams.get(id);
+    if (stream === undefined) return id > this.lastId ? 'HEAD of a stream that was never open' : null;
+    if (stream instanceof LinkRequest) stream.takeHead(decodeHead(payload));
+    return null;
+  }
+
+  onGoaway(reason: GoawayReason, lastStream: number, detail: string): void {
+    const channel = this.channel!;
+    const isRefused = reason === goawayReason.refused;
+    this.close(isRefused ? 'refused' : 'drain', detail);
+    for (const [id, stream] of channel.streams) {
+      if (id <= lastStream) continue;
+      stream.finish();
+      if (stream instanceof LinkRequest) stream.refused();
+    }
+    if (isRefused || reason === goawayReason.violation) channel.end(detail);
+    else this.endWhenIdle();
+  }
+
+  onTurnEnd(): void {
+    const { opened } = this;
+    if (opened.length === 0) return;
+    this.opened = [];
+    const nowMs = this.environment.now();
+    for (const request of opened) {
+      // A dial that began before the request did is its wait only from there on.
+      const waitedMs = Math.max(0, nowMs - request.openedAtMs);
+      const connectMs = request.openedAtMs < this.startedAtMs + this.connectMs ? Math.min(this.connectMs, waitedMs) : 0;
+      request.assigned(connectMs === 0 ? 0 : waitedMs - connectMs, connectMs);
+    }
+  }
+
+  onStreamOver(): void {
+    if (this.streams > 0) return;
+    this.idleSinceMs = this.environment.timer.nowMs;
+    this.endWhenIdle();
+  }
+
+  onEnded(reason: string): void {
+    this.close('lost', reason);
+    this.phase = 'gone';
+    this.events.onGone(this);
+  }
+}

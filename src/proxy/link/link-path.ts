@@ -1,0 +1,150 @@
+/**
+ * The way to one link address of an endpoint: the connection in use, the one that takes over from it, those that are ending, and the pause
+ * after one could not be made.
+ */
+import { limits } from '../../model/limits.ts';
+import { type Failure, failures } from '../failure.ts';
+import { LinkClient, type LinkEnvironment } from './link-client.ts';
+import type { DialTarget } from './link-socket.ts';
+
+export interface PathOwner {
+  /** A link is open and can take what waits. */
+  onPathOpen(path: LinkPath): void;
+  /** The link could not be made: what waits for it is to be failed, unless another path is there. */
+  onPathFailed(path: LinkPath, failure: Failure): void;
+  onDialled(hasFailed: boolean): void;
+}
+
+export class LinkPath {
+  /** Takes new streams; null: none is open. */
+  current: LinkClient | null = null;
+  private dialling: LinkClient | null = null;
+  /** They take no more streams and end with their last one. */
+  private readonly ending = new Set<LinkClient>();
+  /** The callee drains: it is avoided until it has gone, and dialled again only when nobody else is left. */
+  private isPeerDraining = false;
+  private failuresInRow = 0;
+  /** By the environment's clock; 0: at any time. */
+  private retryAtMs = 0;
+  private retryTimer: NodeJS.Timeout | null = null;
+  lastFailure: Failure = failures['connect-failed'];
+
+  constructor(
+    private readonly address: string,
+    private readonly target: DialTarget,
+    private readonly environment: LinkEnvironment,
+    private readonly owner: PathOwner,
+  ) {}
+
+  get connections(): number {
+    return (this.current === null ? 0 : 1) + this.ending.size;
+  }
+
+  get isDialling(): boolean {
+    return this.dialling !== null;
+  }
+
+  /** Better not chosen: it drains, or could not be reached a moment ago. */
+  get isAvoided(): boolean {
+    return this.isPeerDraining || (this.current === null && this.failuresInRow > 0 && !this.mayWait);
+  }
+
+  /** A request may wait for the next try: there has been none, or it comes soon. */
+  get mayWait(): boolean {
+    return this.retryAtMs === 0 || this.retryAtMs - this.environment.now() <= limits.linkRetryWaitMs;
+  }
+
+  /** Begins to dial, unless it does so already; after the pause, when there is one. */
+  dial(): void {
+    if (this.current !== null || this.dialling !== null || this.retryTimer !== null) return;
+    const pauseMs = this.retryAtMs - this.environment.now();
+    if (pauseMs <= 0) {
+      this.dialNow();
+      return;
+    }
+    this.retryTimer = setTimeout(() => {
+      this.retryTimer = null;
+      this.dial();
+    }, pauseMs);
+  }
+
+  private dialNow(): void {
+    const client = new LinkClient(this.environment, this.target, {
+      onOpen: (opened) => this.opened(opened),
+      onFailed: (failed, failure, detail) => this.failed(failed, failure, detail),
+      onClosing: (closing, cause, detail) => this.closing(closing, cause, detail),
+      onGone: (gone) => this.ending.delete(gone),
+    });
+    if (client.isBegun) this.dialling = client;
+    else this.noteFailure(failures['no-identity'], 'this sidecar has no certificate yet');
+  }
+
+  private opened(client: LinkClient): void {
+    this.dialling = null;
+    this.failuresInRow = 0;
+    this.retryAtMs = 0;
+    this.isPeerDraining = false;
+    this.owner.onDialled(false);
+    const before = this.current;
+    this.current = client;
+    before?.retire();
+    this.owner.onPathOpen(this);
+  }
+
+  private failed(client: LinkClient, failure: Failure, detail: string): void {
+    if (this.dialling !== client) return;
+    this.dialling = null;
+    this.noteFailure(failure, detail);
+  }
+
+  private noteFailure(failure: Failure, detail: string): void {
+    const { now, random, onTrouble } = this.environment;
+    const pauseMs = Math.min(limits.linkRetryMsMax, limits.linkRetryFirstMs * 2 ** Math.min(this.failuresInRow, 16));
+    this.failuresInRow++;
+    this.retryAtMs = now() + pauseMs * (0.5 + 0.5 * random());
+    this.lastFailure = failure;
+    onTrouble(this.address, failure, detail);
+    this.owner.onDialled(true);
+    this.owner.onPathFailed(this, failure);
+  }
+
+  private closing(client: LinkClient, cause: 'drain' | 'refused' | 'lost', detail: string): void {
+    this.ending.add(client);
+    if (this.current !== client) return;
+    this.current = null;
+    if (cause === 'drain' && detail !== 'retired') this.isPeerDraining = true;
+    if (cause === 'refused') this.noteFailure(failures['link-refused'], detail);
+    if (cause === 'lost') this.environment.onTrouble(this.address, failures['link-lost'], detail);
+  }
+
+  /** Looks after what takes time. */
+  sweep(nowMs: number): void {
+    const { current, dialling } = this;
+    if (dialling !== null && nowMs - dialling.startedAtMs >= limits.connectTimeoutMs)
+      dialling.giveUp(failures['connect-timeout'], `no link within ${limits.connectTimeoutMs} ms`);
+    if (current === null) {
+      // A draining peer that has gone may come back as a new process.
+      if (this.isPeerDraining && this.ending.size === 0) this.isPeerDraining = false;
+      return;
+    }
+    if (current.streams === 0 && nowMs - current.idleSinceMs >= limits.linkIdleMs) current.retire();
+    // The old one stays until the new one is there, however often that fails.
+    else if (nowMs >= current.retiresAtMs && this.dialling === null && nowMs >= this.retryAtMs) this.dialNow();
+  }
+
+  /** Whether there is anything that `sweep` must look after. */
+  get isBusy(): boolean {
+    return this.current !== null || this.dialling !== null || this.ending.size > 0;
+  }
+
+  /** The endpoint left: streams that run may finish. */
+  retire(): void {
+    if (this.retryTimer !== null) clearTimeout(this.retryTimer);
+    this.dialling?.giveUp(failures['connect-failed'], 'the endpoint left the configuration');
+    this.current?.retire();
+  }
+
+  destroy(): void {
+    for (const client of [this.dialling, this.current, ...this.ending]) client?.destroy();
+  }
+}

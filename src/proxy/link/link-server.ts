@@ -1,0 +1,191 @@
+/**
+ * The listener for other sidecars: accepts links, looks at who is calling, and hands each stream to the proxy as a request like any other
+ * listener does.
+ */
+import net from 'node:net';
+import tls from 'node:tls';
+import { spiffeIdOf } from '../../model/identity.ts';
+import { limits } from '../../model/limits.ts';
+import type { CoarseTimer } from '../coarse-timer.ts';
+import { failures } from '../failure.ts';
+import { formatAddress, listenErrorFrom } from '../listener/listen-error.ts';
+import type { Listener, ListenerOptions } from '../request.ts';
+import { LinkCallee } from './link-callee.ts';
+import { identityIn, type LinkSecurity, linkProtocol, secureOptionsOf } from './link-socket.ts';
+
+export interface LinkListenerOptions extends ListenerOptions {
+  readonly security: LinkSecurity;
+  readonly timer: CoarseTimer;
+  /** The clock of `timer`, ms. */
+  readonly now: () => number;
+  /** A caller was turned away: once for each, with why. */
+  readonly onCallerRefused: (reason: CallerRefusal, caller: string, detail: string) => void;
+}
+
+/** Why a caller gets no link. */
+export type CallerRefusal =
+  | 'no-certificate'
+  | 'untrusted-certificate'
+  | 'expired-certificate'
+  | 'foreign-identity'
+  | 'not-the-link'
+  | 'no-identity-yet'
+  | 'handshake-failed';
+
+/** A handshake takes a round trip and a few ms; whoever needs longer holds a socket for nothing. */
+const handshakeTimeoutMs = 5_000;
+
+/** Opens the listener. Port 0 takes any free port. Rejects with ListenError. */
+export async function createLinkListener(options: LinkListenerOptions): Promise<Listener> {
+  const listener = new LinkListener(options);
+  await listener.listen();
+  return listener;
+}
+
+/** Who called, as far as the connection proves it. */
+interface Caller {
+  /** `web.default`; empty without TLS. */
+  readonly service: string;
+  /** Ms since the epoch. */
+  readonly expiresAtMs: number;
+}
+
+class LinkListener implements Listener {
+  address = '';
+  private readonly server: net.Server;
+  private readonly callees = new Set<LinkCallee>();
+  private readonly sockets = new Set<net.Socket>();
+  private readonly stopFollowing: () => void;
+  private isDraining = false;
+
+  constructor(private readonly options: LinkListenerOptions) {
+    const { security } = options;
+    if (security.tag === 'insecure') {
+      this.server = net.createServer({ noDelay: true }, (socket) =>
+        this.welcome(socket, { service: '', expiresAtMs: Number.POSITIVE_INFINITY }),
+      );
+      this.stopFollowing = () => {};
+    } else {
+      const server = this.createTlsServer();
+      const follow = () => {
+        const credentials = security.identity.current;
+        if (credentials !== null) server.setSecureContext(secureOptionsOf(credentials));
+      };
+      follow();
+      this.stopFollowing = security.identity.onChange(follow);
+      this.server = server;
+    }
+    this.server.maxConnections = limits.connectionsPerListenerMax;
+    this.server.on('drop', () => options.onRefused(failures['connection-limit']));
+    this.server.on('connection', (socket: net.Socket) => {
+      this.sockets.add(socket);
+      socket.once('close', () => this.sockets.delete(socket));
+    });
+  }
+
+  get connections(): number {
+    return this.callees.size;
+  }
+
+  listen(): Promise<void> {
+    const { host, port } = this.options;
+    return new Promise((resolve, reject) => {
+      const onError = (error: Error) => reject(listenErrorFrom(error, formatAddress(host, port)));
+      this.server.once('error', onError);
+      this.server.listen({ host, port, exclusive: true }, () => {
+        this.server.off('error', onError);
+        const bound = this.server.address();
+        this.address = formatAddress(host, bound !== null && typeof bound === 'object' ? bound.port : port);
+        resolve();
+      });
+    });
+  }
+
+  /** Callers are told in band to open no more streams here; what they have opened, or are about to, is served. */
+  drain(): void {
+    if (this.isDraining) return;
+    this.isDraining = true;
+    this.server.close();
+    for (const callee of this.callees) callee.drain();
+  }
+
+  close(): Promise<void> {
+    this.isDraining = true;
+    this.stopFollowing();
+    return new Promise((resolve) => {
+      this.server.close(() => resolve());
+      for (const callee of this.callees) callee.destroy();
+      for (const socket of this.sockets) socket.destroy();
+    });
+  }
+
+  // --- Who is calling -------------------------------------------------------------------------------------------------------------------
+
+  private createTlsServer(): tls.Server {
+    const server = tls.createServer({
+      ALPNProtocols: [linkProtocol],
+      minVersion: 'TLSv1.3',
+      requestCert: true,
+      // Looked at below, where the reason can be told; nothing is read from anybody before.
+      rejectUnauthorized: false,
+      handshakeTimeout: handshakeTimeoutMs,
+      noDelay: true,
+    });
+    server.on('secureConnection', (socket) => this.identify(socket));
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+      const hasIdentity = this.options.security.tag === 'mutual-tls' && this.options.security.identity.current !== null;
+      const isOther = error.code === 'ERR_SSL_HTTP_REQUEST' || error.code === 'ERR_SSL_WRONG_VERSION_NUMBER';
+      this.refuse(
+        !hasIdentity ? 'no-identity-yet' : isOther ? 'not-the-link' : 'handshake-failed',
+        socket,
+        hasIdentity ? error.message : 'this sidecar has no certificate yet',
+      );
+    });
+    return server;
+  }
+
+  private identify(socket: tls.TLSSocket): void {
+    const { security } = this.options;
+    const own = security.tag === 'mutual-tls' ? security.identity.current : null;
+    const certificate = socket.getPeerX509Certificate();
+    if (socket.alpnProtocol !== linkProtocol) {
+      this.turnAway(socket, 'not-the-link', 'the caller does not speak the link');
+    } else if (own === null) {
+      this.turnAway(socket, 'no-identity-yet', 'this sidecar has no certificate yet');
+    } else if (certificate === undefined || socket.isSessionReused()) {
+      this.turnAway(socket, 'no-certificate', 'the caller shows no certificate');
+    } else if (!socket.authorized) {
+      const code = String(socket.authorizationError);
+      this.turnAway(socket, code === 'CERT_HAS_EXPIRED' ? 'expired-certificate' : 'untrusted-certificate', code);
+    } else {
+      const caller = identityIn(certificate);
+      if (caller === null || caller.trustDomain !== own.trustDomain) {
+        const who = caller === null ? 'the certificate names no Service' : spiffeIdOf(caller);
+        this.turnAway(socket, 'foreign-identity', `${who}; this is the trust domain ${own.trustDomain}`);
+        return;
+      }
+      const service = `${caller.service}.${caller.namespace}`;
+      this.welcome(socket, { service, expiresAtMs: Date.parse(certificate.validTo) });
+    }
+  }
+
+  /** The caller is told why, and that nothing it may have sent was looked at. */
+  private turnAway(socket: tls.TLSSocket, reason: CallerRefusal, detail: string): void {
+    this.refuse(reason, socket, detail);
+    LinkCallee.turnAway(socket, `${reason}: ${detail}`, this.options);
+  }
+
+  private refuse(reason: CallerRefusal, socket: tls.TLSSocket, detail: string): void {
+    this.options.onCallerRefused(
+      reason,
+      formatAddress(socket.remoteAddress ?? 'unknown', socket.remotePort ?? 0),
+      detail,
+    );
+  }
+
+  private welcome(socket: net.Socket, { service, expiresAtMs }: Caller): void {
+    const callee = new LinkCallee(socket, service, expiresAtMs, this.options, () => this.callees.delete(callee));
+    this.callees.add(callee);
+    if (this.isDraining) callee.drain();
+  }
+}

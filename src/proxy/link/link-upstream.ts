@@ -1,0 +1,168 @@
+/**
+ * The way to one endpoint over the link: a connection to each of its addresses (one for each of its event loops), dialled when first
+ * needed, and the requests that wait for one. Implements what the HTTP/1.1 pool implements for endpoints without a sidecar.
+ */
+
+import { splitAddress } from '../../model/build-snapshot.ts';
+import { limits } from '../../model/limits.ts';
+import type { Swept } from '../coarse-timer.ts';
+import { type Failure, failures } from '../failure.ts';
+import type {
+  Upstream,
+  UpstreamHandler,
+  UpstreamRequest,
+  UpstreamStats,
+  UpstreamStream,
+} from '../upstream/upstream.ts';
+import type { LinkEnvironment } from './link-client.ts';
+import { LinkPath, type PathOwner } from './link-path.ts';
+import { LinkRequest, type RequestOwner } from './link-request.ts';
+
+export interface LinkUpstreamOptions extends LinkEnvironment {
+  /** `HOST:PORT`, at least one. */
+  readonly addresses: readonly string[];
+  /** What the peer must be: a SPIFFE ID, or a path within our own trust domain. */
+  readonly identity: string;
+}
+
+export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
+  readonly stats: UpstreamStats = { connections: 0, idle: 0, pending: 0, opened: 0, connectFailures: 0 };
+  private readonly environment: LinkEnvironment;
+  private readonly paths: readonly LinkPath[];
+  /** Requests without a link, oldest first. Bounded by `limits.poolPendingMax`. */
+  private readonly waiting = new Set<LinkRequest>();
+  private dueFailures: { readonly request: LinkRequest; readonly failure: Failure }[] = [];
+  private isTurnEndDue = false;
+  private isRetired = false;
+  private nextPath = 0;
+  private readonly endTurnBound = () => this.endTurn();
+
+  constructor(options: LinkUpstreamOptions) {
+    this.environment = options;
+    this.paths = options.addresses.map(
+      (address) => new LinkPath(address, { ...splitAddress(address), identity: options.identity }, options, this),
+    );
+  }
+
+  get isAvoided(): boolean {
+    const { paths } = this;
+    for (let i = 0; i < paths.length; i++) if (!paths[i]!.isAvoided) return false;
+    return true;
+  }
+
+  open(request: UpstreamRequest, handler: UpstreamHandler): UpstreamStream {
+    const stream = new LinkRequest(this, request, handler, this.environment.now());
+    const path = this.openPath();
+    if (path !== null) path.current!.open(stream);
+    else this.wait(stream);
+    return stream;
+  }
+
+  /** The open path with the fewest streams; they take turns between equals. Null: none is open, or all are full. */
+  private openPath(): LinkPath | null {
+    const { paths } = this;
+    let best: LinkPath | null = null;
+    const { length } = paths;
+    for (let i = 0; i < length; i++) {
+      const path = paths[(this.nextPath + i) % length]!;
+      const { current } = path;
+      if (current === null || current.isFull) continue;
+      if (best === null || current.streams < best.current!.streams) best = path;
+    }
+    if (length > 1) this.nextPath++;
+    return best;
+  }
+
+  private wait(stream: LinkRequest): void {
+    const isFull = this.waiting.size >= limits.poolPendingMax || this.paths.some(({ current }) => current !== null);
+    if (this.isRetired || isFull) {
+      this.failSoon(stream, failures['pool-full']);
+      return;
+    }
+    for (const path of this.paths) path.dial();
+    const isComing = this.paths.some((path) => path.isDialling || path.mayWait);
+    if (!isComing) {
+      this.failSoon(stream, this.paths[0]!.lastFailure);
+      return;
+    }
+    this.waiting.add(stream);
+    this.stats.pending = this.waiting.size;
+    this.environment.timer.watch(this);
+  }
+
+  /** The request is given up by its owner. */
+  leave(request: LinkRequest): void {
+    this.waiting.delete(request);
+    this.stats.pending = this.waiting.size;
+  }
+
+  retire(): void {
+    this.isRetired = true;
+    for (const path of this.paths) path.retire();
+    for (const request of this.waiting) this.failSoon(request, failures['no-endpoint']);
+    this.waiting.clear();
+  }
+
+  /** Ends everything now. */
+  destroy(): void {
+    this.retire();
+    for (const path of this.paths) path.destroy();
+  }
+
+  // --- From the paths -------------------------------------------------------------------------------------------------------------------
+
+  onPathOpen(path: LinkPath): void {
+    this.environment.timer.watch(this);
+    for (const request of this.waiting) {
+      const { current } = path;
+      if (current === null || current.isFull) break;
+      this.waiting.delete(request);
+      current.open(request);
+    }
+    this.stats.pending = this.waiting.size;
+    if (this.isRetired) path.retire();
+  }
+
+  onPathFailed(_path: LinkPath, failure: Failure): void {
+    if (this.paths.some(({ isDialling, current }) => isDialling || current !== null)) return;
+    for (const request of this.waiting) this.failSoon(request, failure);
+    this.waiting.clear();
+    this.stats.pending = 0;
+  }
+
+  onDialled(hasFailed: boolean): void {
+    if (hasFailed) this.stats.connectFailures++;
+    else this.stats.opened++;
+  }
+
+  onSweep(nowMs: number): boolean {
+    let connections = 0;
+    let idle = 0;
+    let isBusy = this.waiting.size > 0;
+    for (const path of this.paths) {
+      path.sweep(nowMs);
+      connections += path.connections;
+      if (path.current?.streams === 0) idle++;
+      isBusy ||= path.isBusy;
+    }
+    this.stats.connections = connections;
+    this.stats.idle = idle;
+    return isBusy;
+  }
+
+  // --- Failures are told at the end of the turn: never inside `open` ----------------------------------------------------------------------
+
+  private failSoon(request: LinkRequest, failure: Failure): void {
+    this.dueFailures.push({ request, failure });
+    if (this.isTurnEndDue) return;
+    this.isTurnEndDue = true;
+    setImmediate(this.endTurnBound);
+  }
+
+  private endTurn(): void {
+    this.isTurnEndDue = false;
+    const due = this.dueFailures;
+    this.dueFailures = [];
+    for (const { request, failure } of due) request.fail(failure);
+  }
+}

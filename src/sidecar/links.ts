@@ -1,0 +1,66 @@
+/** The links of this sidecar: how it calls others over theirs, and how others call its app. */
+import type { CoarseTimer } from '../proxy/coarse-timer.ts';
+import { createLinkListener } from '../proxy/link/link-server.ts';
+import type { LinkSecurity } from '../proxy/link/link-socket.ts';
+import { LinkUpstream } from '../proxy/link/link-upstream.ts';
+import type { Listener, RequestAcceptor } from '../proxy/request.ts';
+import type { LoopEndpoint } from '../proxy/tables.ts';
+import type { LimitedLog } from '../telemetry/limited-log.ts';
+import type { IdentityAgent } from './identity/identity-agent.ts';
+import type { Instruments } from './instruments.ts';
+import type { HostPort } from './options.ts';
+
+export interface LinksOptions {
+  readonly isInsecure: boolean;
+  readonly identity: IdentityAgent;
+  readonly timer: CoarseTimer;
+  readonly instruments: Instruments;
+  readonly log: LimitedLog;
+}
+
+export class Links {
+  private readonly security: LinkSecurity;
+  private readonly options: LinksOptions;
+
+  constructor(options: LinksOptions) {
+    this.options = options;
+    this.security = options.isInsecure ? { tag: 'insecure' } : { tag: 'mutual-tls', identity: options.identity };
+  }
+
+  /** The way to an endpoint that has a sidecar with a link. */
+  openUpstream({ link, identity, address }: LoopEndpoint): LinkUpstream {
+    const { timer, instruments, log } = this.options;
+    return new LinkUpstream({
+      addresses: link,
+      identity,
+      security: this.security,
+      timer,
+      now: () => performance.now(),
+      wallMs: () => Date.now(),
+      random: Math.random,
+      onTrouble: (linkAddress, { code, message }, detail) => {
+        instruments.recorder.countFailure('outbound', `link:${code}`);
+        log.warn({ endpoint: address, link: linkAddress, identity, failure: code, detail }, message);
+      },
+    });
+  }
+
+  /** Rejects with ListenError. */
+  async listen({ host, port }: HostPort, acceptor: RequestAcceptor): Promise<Listener> {
+    const { timer, instruments, log } = this.options;
+    return createLinkListener({
+      host,
+      port,
+      acceptor,
+      security: this.security,
+      timer,
+      now: () => performance.now(),
+      onRefused: (failure) => instruments.recorder.countFailure('inbound', failure.code),
+      onCallerRefused: (reason, caller, detail) => {
+        instruments.recorder.countFailure('inbound', `link:${reason}`);
+        log.warn({ reason, caller, detail }, 'a caller was refused the link');
+      },
+      loopDelay: instruments.loopWaitMs,
+    });
+  }
+}
