@@ -1,4 +1,4 @@
-// Bundles src/ into dist/: the executable, the pool's worker, and chunks that are loaded when a command needs them.
+// Bundles src/ into dist/: the executable, the workers, and chunks that are loaded when a command needs them.
 import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -13,7 +13,11 @@ mkdirSync(`${root}node_modules/.cache/weft`, { recursive: true });
 const external = ['uWebSockets.js', 'lmdb', 'piscina', 'fastify', '@fastify/*', 'bufferutil', 'utf-8-validate'];
 await build({
   absWorkingDir: root,
-  entryPoints: { 'bin/weft': 'src/bin/weft.ts', 'decisions/worker': 'src/decisions/worker.ts' },
+  entryPoints: {
+    'bin/weft': 'src/bin/weft.ts',
+    'decisions/worker': 'src/decisions/worker.ts',
+    'identity/certificate-request-worker': 'src/sidecar/identity/certificate-request-worker.ts',
+  },
   outdir: aside,
   bundle: true,
   splitting: true,

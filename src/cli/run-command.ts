@@ -1,6 +1,7 @@
 /** `weft run`: a sidecar and its app as one process. */
 import { Command, Option } from 'commander';
 import { parsePort, parseWait } from './flag-values.ts';
+import { readJoinToken } from './join-token.ts';
 import type { RunFlags } from './serve-sidecar.ts';
 import { addSidecarFlags, sidecarOptionsOf } from './sidecar-flags.ts';
 import type { Terminal } from './terminal.ts';
@@ -33,17 +34,20 @@ The app starts once the sidecar is ready, and finds in its environment
 On SIGTERM, SIGINT or SIGQUIT callers are sent elsewhere and running requests finish before the app gets the signal; a second
 signal skips that. (Ctrl-C in a terminal is given to the app at once, by the terminal itself.) SIGHUP, SIGUSR1 and SIGUSR2 pass through. The exit code is the app's, 128 + n when signal n ended it, 127
 when there is no such program. The sidecar's ready line is on standard error.
-With a control plane, others reach the app on a free loopback port unless --inbound names another address.
+With a control plane, others reach the app on free loopback ports (in plain HTTP, and over the link) unless --inbound or --link name
+other addresses. WEFT_JOIN_TOKEN is for the sidecar: the app does not get it.
 
 Examples:
   weft run --service cart --app-port 8080 -- python3 -m http.server 8080
-  weft run --service web --app-port 3000 --inbound 0.0.0.0:15006 -- npm start`,
+  weft run --service web --app-port 3000 --inbound 0.0.0.0:15006 -- npm start
+  weft run --service pay --app-port 3000 --join-token-file pay.token -- npm start`,
     )
     .action(async (program: string, args: readonly string[], flags: RunFlags) => {
       const app = { host: '127.0.0.1', port: flags.appPort };
       // Whoever runs an app in the mesh means it to be called; with --config nobody is told, so nothing is opened unasked.
       const inbound = flags.inbound ?? (flags.config === undefined ? { host: '127.0.0.1', port: 0 } : undefined);
-      const options = sidecarOptionsOf(inbound === undefined ? flags : { ...flags, inbound }, app);
+      const joinToken = readJoinToken(flags.joinTokenFile, process.env);
+      const options = sidecarOptionsOf(inbound === undefined ? flags : { ...flags, inbound }, app, joinToken);
       const { runWithSidecar } = await import('./serve-sidecar.ts');
       terminal.exitCode = await runWithSidecar(options, flags, [program, ...args], terminal);
     });

@@ -54,7 +54,8 @@ export async function runWithSidecar(
     {
       command,
       args,
-      env: process.env,
+      // The token lets whoever has it be this Service; it was for the sidecar.
+      env: { ...process.env, WEFT_JOIN_TOKEN: undefined },
       service: options.service,
       appPort,
       readyMs: readyTimeout,

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import type { HostPort } from '../sidecar/options.ts';
 import { parseTargetAddress } from './flag-values.ts';
+import { readJoinToken } from './join-token.ts';
 import { addSidecarFlags, type SidecarFlags, sidecarOptionsOf } from './sidecar-flags.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -18,13 +19,18 @@ export function sidecarCommand(terminal: Terminal): Command {
 Prints one line of JSON with the addresses it bound once it is ready, which is when a first configuration is in force.
 Without one it stays up, answers 503 no-configuration, and keeps asking. Port 0 means any free port.
 
+Sidecars call each other over the link: one connection, encrypted, both sides with a certificate for their service. The control
+plane issues it; it asks for a join token once a first one was made, or when it can be reached from other machines.
+
 Examples:
   weft sidecar --service cart --app 127.0.0.1:8080 --inbound 0.0.0.0:15006
+  weft sidecar --service cart --app 127.0.0.1:8080 --link 0.0.0.0:15008 --advertise 10.0.0.7 --join-token-file cart.token
+  weft sidecar --service cart --app 127.0.0.1:8080 --link 127.0.0.1:15008 --config mesh.yaml --identity-dir /run/cart
   weft sidecar --service web --outbound 127.0.0.1:0 --admin 127.0.0.1:0 --config mesh.yaml
   weft sidecar --service web --upstream cart=127.0.0.1:9101 --state-dir /var/lib/weft`,
     )
     .action(async (flags: SidecarFlags & { readonly app?: HostPort }) => {
-      const options = sidecarOptionsOf(flags, flags.app ?? null);
+      const options = sidecarOptionsOf(flags, flags.app ?? null, readJoinToken(flags.joinTokenFile, process.env));
       const { serveSidecar } = await import('./serve-sidecar.ts');
       terminal.exitCode = await serveSidecar(options, options.drainMs + closeMs, terminal);
     });

@@ -25,6 +25,10 @@ export interface SidecarFlags {
   readonly outboundHttp: HttpCore;
   readonly inbound?: HostPort;
   readonly inboundHttp: HttpCore;
+  readonly link?: HostPort;
+  readonly insecureLink?: true;
+  readonly joinTokenFile?: string;
+  readonly identityDir?: string;
   readonly admin: HostPort;
   readonly controlPlane?: readonly string[];
   readonly config?: string;
@@ -49,6 +53,23 @@ export function addSidecarFlags(command: Command): Command {
         .default(loopback(15_001), '127.0.0.1:15001'),
     )
     .option('--inbound <address>', 'where others call the app, for instance 0.0.0.0:15006', parseListenAddress)
+    .option(
+      '--link <address>',
+      'where other sidecars reach the app (default with a control plane: a free port on the inbound or advertised host)',
+      parseListenAddress,
+    )
+    .option(
+      '--insecure-link',
+      'links without encryption and identity, in both directions; the other side must say it too',
+    )
+    .option(
+      '--join-token-file <file>',
+      'a token of `weft token create --join`, for the first certificate (environment: WEFT_JOIN_TOKEN, the token itself)',
+    )
+    .option(
+      '--identity-dir <dir>',
+      'svid.pem, key.pem and bundle.pem, read again when they change, instead of a certificate from the control plane',
+    )
     .addOption(
       new Option('--admin <address>', 'where /ready, /live, /metrics, /config and /drain are served')
         .argParser(parseListenAddress)
@@ -83,19 +104,27 @@ export function addSidecarFlags(command: Command): Command {
 }
 
 /**
- * The flags as one checked value.
+ * The flags as one checked value. `joinToken` is the text of the token, see join-token.ts.
  * @throws CliError (exit code 2) when flags contradict each other.
  */
-export function sidecarOptionsOf(flags: SidecarFlags, app: HostPort | null): SidecarOptions {
+export function sidecarOptionsOf(
+  flags: SidecarFlags,
+  app: HostPort | null,
+  joinToken: string | null = null,
+): SidecarOptions {
   if (flags.config !== undefined && flags.controlPlane !== undefined)
     throw usageError('--config and --control-plane exclude each other: the configuration has one source.');
   if (flags.inbound !== undefined && app === null)
     throw usageError('--inbound delivers to an app: say where it listens with --app 127.0.0.1:PORT.');
+  checkIdentityFlags(flags, app, joinToken);
+  const link = linkAddressOf(flags, app);
   const upstreams = flags.upstream ?? [];
   checkListeners([
     { flag: '--outbound', address: flags.outbound, isLocal: true },
     { flag: '--admin', address: flags.admin, isLocal: true },
     ...(flags.inbound === undefined ? [] : [{ flag: '--inbound', address: flags.inbound, isLocal: false }]),
+    // Mutual TLS guards it, or --insecure-link says that nothing has to.
+    ...(link === null ? [] : [{ flag: '--link', address: link, isLocal: false }]),
     ...upstreams.map(({ name, address }) => ({ flag: `--upstream ${name}`, address, isLocal: true })),
   ]);
   return {
@@ -106,6 +135,10 @@ export function sidecarOptionsOf(flags: SidecarFlags, app: HostPort | null): Sid
     outboundHttp: flags.outboundHttp,
     inbound: flags.inbound ?? null,
     inboundHttp: flags.inboundHttp,
+    link,
+    isLinkInsecure: flags.insecureLink === true,
+    joinToken,
+    identityDir: flags.identityDir === undefined ? null : resolve(flags.identityDir),
     admin: flags.admin,
     source:
       flags.config === undefined
@@ -119,6 +152,32 @@ export function sidecarOptionsOf(flags: SidecarFlags, app: HostPort | null): Sid
     accessLog: flags.accessLog === true,
     drainMs: flags.drainTimeout,
   };
+}
+
+function checkIdentityFlags(flags: SidecarFlags, app: HostPort | null, joinToken: string | null): void {
+  const tokenFlag = flags.joinTokenFile === undefined ? 'WEFT_JOIN_TOKEN' : '--join-token-file';
+  if (flags.link !== undefined && app === null)
+    throw usageError('--link delivers to an app: say where it listens with --app 127.0.0.1:PORT.');
+  if (flags.insecureLink === true && flags.identityDir !== undefined)
+    throw usageError('--insecure-link and --identity-dir exclude each other: an insecure link has no identity.');
+  if (flags.insecureLink === true && joinToken !== null)
+    throw usageError(`--insecure-link and ${tokenFlag} exclude each other: an insecure link has no identity.`);
+  if (flags.identityDir !== undefined && joinToken !== null)
+    throw usageError(`--identity-dir and ${tokenFlag} exclude each other: an identity has one source.`);
+  if (flags.config === undefined) return;
+  if (joinToken !== null)
+    throw usageError(`${tokenFlag} is for a control plane; with --config there is none to show the token to.`);
+  if (flags.link !== undefined && flags.identityDir === undefined && flags.insecureLink !== true)
+    throw usageError(
+      'With --config nobody issues a certificate for --link: name a directory with svid.pem, key.pem and bundle.pem with --identity-dir DIR, or give up encryption and identity with --insecure-link.',
+    );
+}
+
+/** With a control plane whoever has an app wants to be called over the link, at the host where he can be called at all. */
+function linkAddressOf({ link, inbound, advertise, config }: SidecarFlags, app: HostPort | null): HostPort | null {
+  if (link !== undefined) return link;
+  const host = inbound?.host ?? advertise;
+  return app === null || config !== undefined || host === undefined ? null : { host, port: 0 };
 }
 
 interface NamedListener {

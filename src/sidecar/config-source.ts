@@ -1,6 +1,7 @@
 /** Where a sidecar's configuration comes from: a file, or control planes. Both look the same from here. */
 
 import { splitAddress } from '../model/build-snapshot.ts';
+import { type TrustBundle, trustBundleKey } from '../model/identity.ts';
 import type { Registration } from '../model/registration.ts';
 import type { SeriesDelta } from '../model/report.ts';
 import { version } from '../model/version.ts';
@@ -8,6 +9,8 @@ import type { Discovery } from '../proxy/discovery.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { systemClock } from './clock.ts';
 import { readConfigFile, watchConfigFile } from './config-file.ts';
+import type { HeldObjects } from './held-objects.ts';
+import type { IdentityAgent } from './identity/identity-agent.ts';
 import type { InForce } from './in-force.ts';
 import type { SidecarOptions } from './options.ts';
 import { StateDir } from './state-dir.ts';
@@ -22,10 +25,12 @@ export interface SourceStatus {
   readonly lastError: string | null;
 }
 
-/** What a registration is made of; the address follows from the inbound listener, or from the connection to the control plane. */
+/** What a registration is made of; the addresses follow from the listeners, or from the connection to the control plane. */
 export interface RegistrationFacts {
-  /** `HOST:PORT` as bound. */
-  readonly inbound: string;
+  /** `HOST:PORT` as bound; null: the app is reached over the link only, whose address is the endpoint's then. */
+  readonly inbound: string | null;
+  /** `HOST:PORT` of the link listeners as bound; empty: none. Not both of them may be missing. */
+  readonly link: readonly string[];
   readonly advertise: string | null;
   readonly zone: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -52,11 +57,12 @@ export interface ConfigSource {
 export async function openConfigSource(
   options: SidecarOptions,
   inForce: InForce,
+  identity: IdentityAgent,
   logger: Logger,
 ): Promise<ConfigSource> {
   return options.source.tag === 'file'
     ? await openFileSource(options.source.path, inForce, logger)
-    : await openControlPlaneSource(options, options.source.urls, inForce, logger);
+    : await openControlPlaneSource(options, options.source.urls, inForce, identity, logger);
 }
 
 async function openFileSource(path: string, inForce: InForce, logger: Logger): Promise<ConfigSource> {
@@ -102,6 +108,7 @@ async function openControlPlaneSource(
   options: SidecarOptions,
   urls: readonly string[],
   inForce: InForce,
+  identity: IdentityAgent,
   logger: Logger,
 ): Promise<ConfigSource> {
   let facts: RegistrationFacts | null = null;
@@ -113,13 +120,26 @@ async function openControlPlaneSource(
     service: options.service,
     namespace: options.namespace,
     softwareVersion: version,
+    isLinkInsecure: options.isLinkInsecure,
+    pushToken: () => identity.pushToken,
     hosts: options.upstreams.map(({ name }) => name),
     stateDir: options.stateDir === null ? null : new StateDir(options.stateDir, logger),
     clock: systemClock,
     random: Math.random,
     logger,
-    apply: (held) => inForce.apply(held.configObjects(), held.revision),
+    apply: async (held) => {
+      await inForce.apply(held.configObjects(), held.revision);
+      // Before it is acknowledged: then the control plane signs with a root that is new in it.
+      const bundle = trustBundleIn(held);
+      if (bundle !== null) identity.takeBundle(bundle);
+    },
     onConnected: register,
+  });
+  let hadToken = identity.pushToken !== null;
+  const stopListening = identity.onChange(() => {
+    const hasToken = identity.pushToken !== null;
+    if (hasToken && !hadToken) subscription.connectNow();
+    hadToken = hasToken;
   });
   await subscription.restore();
   return {
@@ -137,19 +157,34 @@ async function openControlPlaneSource(
       const { lastNack, lastError, ...status } = subscription.status();
       return { ...status, lastError: lastError ?? lastNack };
     },
-    close: () => subscription.close(),
+    close: () => {
+      stopListening();
+      return subscription.close();
+    },
   };
 }
 
-/** What others are told: the name given, or the listener's host, or for a wildcard this machine's address towards the control plane. */
-function registrationOf(
-  { inbound, advertise, zone, labels }: RegistrationFacts,
+function trustBundleIn(held: HeldObjects): TrustBundle | null {
+  const object = held.objects.get(trustBundleKey)?.object;
+  return object?.kind === 'TrustBundle' ? object : null;
+}
+
+/**
+ * What others are told: the name given, or the listener's host, or for a wildcard this machine's address towards the control plane.
+ * Null while that is not known: the connection will say it.
+ */
+export function registrationOf(
+  { inbound, link, advertise, zone, labels }: RegistrationFacts,
   localAddress: string | null,
 ): Registration | null {
-  const { host: bound, port } = splitAddress(inbound);
-  const isWildcard = bound === '0.0.0.0' || bound === '::';
-  const host = advertise ?? (isWildcard ? localAddress : bound);
-  // Not connected: the connection will say which address it is.
-  if (host === null) return null;
-  return { address: `${host.includes(':') ? `[${host}]` : host}:${port}`, zone, labels, weight: 1, link: [] };
+  const advertised = (bound: string): string | null => {
+    const { host, port } = splitAddress(bound);
+    const isWildcard = host === '0.0.0.0' || host === '::';
+    const told = advertise ?? (isWildcard ? localAddress : host);
+    return told === null ? null : `${told.includes(':') ? `[${told}]` : told}:${port}`;
+  };
+  const links = link.map(advertised);
+  const address = inbound === null ? links[0] : advertised(inbound);
+  if (address === undefined || address === null || !links.every((known) => known !== null)) return null;
+  return { address, zone, labels, weight: 1, link: links };
 }

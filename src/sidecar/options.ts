@@ -30,14 +30,22 @@ export interface SidecarOptions {
   readonly app: HostPort | null;
   readonly outbound: HostPort;
   readonly outboundHttp: HttpCore;
-  /** Null: nobody can call the app through this sidecar, and no endpoint is registered. */
+  /** Null: nobody can call the app through this sidecar in plain HTTP; without a link either, no endpoint is registered. */
   readonly inbound: HostPort | null;
   readonly inboundHttp: HttpCore;
+  /** Where other sidecars reach the app over the link; null: they do not. */
+  readonly link: HostPort | null;
+  /** Links in both directions are plain TCP and prove nobody's identity; there is neither a join token nor an identity directory then. */
+  readonly isLinkInsecure: boolean;
+  /** Shown to a control plane for the first certificate. A secret: not for the log. */
+  readonly joinToken: string | null;
+  /** Absolute path of a directory with svid.pem, key.pem and bundle.pem; null: the identity comes from the control plane, if there is one. */
+  readonly identityDir: string | null;
   readonly admin: HostPort;
   readonly source: ConfigSource;
   /** Absolute path; null keeps nothing on disk. */
   readonly stateDir: string | null;
-  /** Host that others are told; null takes the inbound listener's, or for a wildcard the local address of the control-plane connection. */
+  /** Host that others are told; null takes the inbound or link listener's, or for a wildcard the local address of the control-plane connection. */
   readonly advertise: string | null;
   readonly upstreams: readonly UpstreamListener[];
   /** Empty: none. */

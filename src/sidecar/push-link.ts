@@ -2,6 +2,7 @@
 import WebSocket from 'ws';
 import { limits } from '../model/limits.ts';
 import type { Clock } from './clock.ts';
+import { withDeadline } from './deadline.ts';
 
 export interface PushLinkEvents {
   readonly onFrame: (bytes: Uint8Array) => void;
@@ -25,34 +26,21 @@ const lookMs = limits.leaseRenewMs / 2;
 const silentLooksMax = 4;
 
 /**
- * Asks a control plane's API (`http://HOST:PORT`) for its push port and connects to it. Rejects when either takes longer than
- * `limits.connectTimeoutMs`, when the answer makes no sense, or when `signal` aborts.
+ * Asks a control plane's API (`http://HOST:PORT`) for its push port and connects to it, with the token if there is one. Rejects when
+ * either takes longer than `limits.connectTimeoutMs`, when the answer makes no sense, when the token is missing or refused, or when
+ * `signal` aborts.
  */
 export async function openPushLink(
   url: string,
+  token: string | null,
   clock: Clock,
   signal: AbortSignal,
   events: PushLinkEvents,
 ): Promise<PushLink> {
-  const pushUrl = await within(clock, signal, (deadline) => askForPushUrl(url, deadline));
-  return await within(clock, signal, (deadline) => connect(pushUrl, clock, deadline, events));
-}
-
-/** Runs `step` with a signal that aborts with `signal`, or after `limits.connectTimeoutMs`. */
-async function within<T>(clock: Clock, signal: AbortSignal, step: (deadline: AbortSignal) => Promise<T>): Promise<T> {
-  signal.throwIfAborted();
-  const controller = new AbortController();
-  const abort = () => controller.abort(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
-  const cancelTimer = clock.after(limits.connectTimeoutMs, () =>
-    controller.abort(new Error(`no answer within ${limits.connectTimeoutMs} ms`)),
-  );
-  try {
-    return await step(controller.signal);
-  } finally {
-    cancelTimer();
-    signal.removeEventListener('abort', abort);
-  }
+  const within = <T>(step: (deadline: AbortSignal) => Promise<T>) =>
+    withDeadline(clock, signal, limits.connectTimeoutMs, step);
+  const pushUrl = await within((deadline) => askForPushUrl(url, deadline));
+  return await within((deadline) => connect(pushUrl, token, clock, deadline, events));
 }
 
 async function askForPushUrl(url: string, signal: AbortSignal): Promise<string> {
@@ -83,12 +71,19 @@ function pushUrlIn(body: string): string | null {
   return URL.canParse(text) && /^ws:\/\/[^\s/?#@]+:\d{1,5}\/v1\/push$/.test(text) ? text : null;
 }
 
-function connect(pushUrl: string, clock: Clock, signal: AbortSignal, events: PushLinkEvents): Promise<PushLink> {
+function connect(
+  pushUrl: string,
+  token: string | null,
+  clock: Clock,
+  signal: AbortSignal,
+  events: PushLinkEvents,
+): Promise<PushLink> {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(pushUrl, {
       handshakeTimeout: limits.connectTimeoutMs,
       maxPayload: limits.pushFrameBytesMax,
       perMessageDeflate: false,
+      ...(token === null ? {} : { headers: { Authorization: `Bearer ${token}` } }),
     });
     let localAddress = '';
     let lastError = '';
@@ -101,9 +96,13 @@ function connect(pushUrl: string, clock: Clock, signal: AbortSignal, events: Pus
     socket.once('upgrade', (response) => {
       localAddress = response.socket.localAddress ?? '';
     });
+    socket.once('unexpected-response', (_request, response) => {
+      lastError = refusalOf(response.statusCode ?? 0, token !== null);
+      socket.terminate();
+    });
     // Always followed by `close`.
     socket.on('error', (error) => {
-      lastError = error.message;
+      lastError ||= error.message;
     });
     socket.once('close', () => {
       signal.removeEventListener('abort', abort);
@@ -114,6 +113,13 @@ function connect(pushUrl: string, clock: Clock, signal: AbortSignal, events: Pus
       resolve(linkOver(socket, localAddress, clock, events));
     });
   });
+}
+
+function refusalOf(status: number, hasToken: boolean): string {
+  if (status !== 401) return `it answers ${status}`;
+  return hasToken
+    ? 'it refuses the token that came with the certificate of this sidecar (401); a new certificate brings a new one'
+    : 'it takes only sidecars with a certificate (401): name a join token with --join-token-file or WEFT_JOIN_TOKEN (weft token create --join makes one)';
 }
 
 function linkOver(socket: WebSocket, localAddress: string, clock: Clock, events: PushLinkEvents): PushLink {

@@ -108,7 +108,7 @@ export class StateDir {
  * Makes a directory and those above it. Node's own `recursive` never ends where a directory exists in which the system knows no such
  * file, as in /proc.
  */
-async function makeDirectory(path: string): Promise<void> {
+export async function makeDirectory(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
@@ -158,7 +158,7 @@ async function writeDurably(path: string, lines: Iterable<string>): Promise<void
 }
 
 /** The renaming itself is durable only when its directory is. */
-async function syncDirectory(path: string): Promise<void> {
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, 'r');
   try {
     await directory.sync();

@@ -26,6 +26,10 @@ export interface SubscriptionOptions {
   readonly service: string;
   readonly namespace: string;
   readonly softwareVersion: string;
+  /** It runs with --insecure-link. Default false. */
+  readonly isLinkInsecure?: boolean;
+  /** What is shown to the push port, asked for at each try; null, which is the default: nothing (yet). */
+  readonly pushToken?: () => string | null;
   /** Subscribed from the start, and for ever. */
   readonly hosts: readonly string[];
   /** Null: nothing is kept. */
@@ -94,6 +98,7 @@ export class Subscription implements Discovery {
   #lastError: string | null = null;
   #loggedError = '';
   #loggedAtMs = 0;
+  #endPause: () => void = () => {};
 
   constructor(options: SubscriptionOptions) {
     this.#options = options;
@@ -137,6 +142,11 @@ export class Subscription implements Discovery {
   /** Begins to connect. */
   start(): void {
     this.#running = this.#run();
+  }
+
+  /** Ends a wait between two tries to connect: what the last one may have failed for is there now. */
+  connectNow(): void {
+    this.#endPause();
   }
 
   discover(host: string, done: (answer: DiscoveryAnswer) => void): void {
@@ -223,7 +233,7 @@ export class Subscription implements Discovery {
 
   /** Resolves with the reason why the connection ended; rejects when there was none. */
   async #converse(url: string): Promise<string> {
-    const { clock, onConnected } = this.#options;
+    const { clock, onConnected, pushToken } = this.#options;
     let session: Session | null = null;
     let end: (reason: string) => void = () => {};
     const ended = new Promise<string>((resolve) => {
@@ -232,7 +242,7 @@ export class Subscription implements Discovery {
     const onFrame = (bytes: Uint8Array) => {
       if (session !== null) this.#receive(session, bytes);
     };
-    const link = await openPushLink(url, clock, this.#stop.signal, { onFrame, onClosed: end });
+    const link = await openPushLink(url, pushToken?.() ?? null, clock, this.#stop.signal, { onFrame, onClosed: end });
     // What is just coming into force belongs into the Hello: a ChangeSet to anything else would not fit.
     await this.#applier.idle();
     if (this.#stop.signal.aborted) link.close();
@@ -249,7 +259,7 @@ export class Subscription implements Discovery {
   }
 
   #greet({ link }: Session): void {
-    const { service, namespace, softwareVersion } = this.#options;
+    const { service, namespace, softwareVersion, isLinkInsecure = false } = this.#options;
     const frames = helloFrames({
       sidecar: this.#sidecar,
       service,
@@ -258,7 +268,7 @@ export class Subscription implements Discovery {
       held: this.#applier.held?.versions() ?? new Map(),
       hosts: this.#hosts.allForHello(),
       registration: this.#registration,
-      insecureLink: false,
+      insecureLink: isLinkInsecure,
     });
     for (const frame of frames) link.send(encodeSidecarFrame(frame));
   }
@@ -353,7 +363,7 @@ export class Subscription implements Discovery {
     this.#options.logger.warn({ url, reason }, 'there is no connection to the control plane');
   }
 
-  /** Ends early when this sidecar stops. */
+  /** Ends early when this sidecar stops, or has a reason to try at once. */
   #pause(ms: number): Promise<void> {
     const { signal } = this.#stop;
     return new Promise((resolve) => {
@@ -361,15 +371,15 @@ export class Subscription implements Discovery {
         resolve();
         return;
       }
-      const cancelTimer = this.#options.clock.after(ms, () => {
-        signal.removeEventListener('abort', stop);
-        resolve();
-      });
-      function stop(): void {
+      const end = () => {
         cancelTimer();
+        signal.removeEventListener('abort', end);
+        this.#endPause = () => {};
         resolve();
-      }
-      signal.addEventListener('abort', stop, { once: true });
+      };
+      const cancelTimer = this.#options.clock.after(ms, end);
+      this.#endPause = end;
+      signal.addEventListener('abort', end, { once: true });
     });
   }
 

@@ -1,19 +1,24 @@
-import { resolve } from 'node:path';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { Command } from 'commander';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { parseTargetAddress } from '../../../src/cli/flag-values.ts';
+import { readJoinToken } from '../../../src/cli/join-token.ts';
 import { addSidecarFlags, type SidecarFlags, sidecarOptionsOf } from '../../../src/cli/sidecar-flags.ts';
 import { limits } from '../../../src/model/limits.ts';
 import type { HostPort, SidecarOptions } from '../../../src/sidecar/options.ts';
 
-function optionsOf(...args: string[]): SidecarOptions {
+const optionsOf = (...args: string[]): SidecarOptions => optionsWith(null, ...args);
+
+function optionsWith(joinToken: string | null, ...args: string[]): SidecarOptions {
   const command = addSidecarFlags(new Command().option('--app <address>', '', parseTargetAddress))
     .exitOverride()
     .configureOutput({ writeErr: () => {} });
   const flags = command
     .parse(['--service', 'cart', ...args], { from: 'user' })
     .opts<SidecarFlags & { app?: HostPort }>();
-  return sidecarOptionsOf(flags, flags.app ?? null);
+  return sidecarOptionsOf(flags, flags.app ?? null, joinToken);
 }
 
 describe('flags of a sidecar that cannot be meant', () => {
@@ -48,6 +53,83 @@ describe('flags of a sidecar that cannot be meant', () => {
   });
 });
 
+describe('flags of identity and link that contradict each other', () => {
+  const app = ['--app', '127.0.0.1:8080'];
+  it.each<[string | null, string[], RegExp]>([
+    [null, ['--link', '127.0.0.1:0'], /--link delivers to an app/],
+    [null, ['--insecure-link', '--identity-dir', 'x'], /--insecure-link and --identity-dir exclude each other/],
+    ['a.b.c', ['--insecure-link'], /--insecure-link and WEFT_JOIN_TOKEN exclude each other/],
+    [
+      'a.b.c',
+      ['--insecure-link', '--join-token-file', 'x'],
+      /--insecure-link and --join-token-file exclude each other/,
+    ],
+    ['a.b.c', ['--identity-dir', 'x'], /--identity-dir and WEFT_JOIN_TOKEN exclude each other/],
+    ['a.b.c', ['--config', 'x'], /WEFT_JOIN_TOKEN is for a control plane/],
+    [null, [...app, '--config', 'x', '--link', '127.0.0.1:0'], /--identity-dir DIR, or .* --insecure-link/],
+    [null, [...app, '--inbound', '127.0.0.1:1', '--link', '127.0.0.1:1'], /--inbound and --link cannot both listen/],
+  ])('%j %j', (joinToken, args, message) => {
+    expect(() => optionsWith(joinToken, ...args)).toThrow(message);
+  });
+});
+
+describe('the link', () => {
+  const app = ['--app', '127.0.0.1:8080'];
+  it.each<[string, string[], HostPort | null]>([
+    ['without an app', ['--advertise', '10.0.0.7'], null],
+    ['where nobody could call the app', app, null],
+    ['with a file', [...app, '--inbound', '127.0.0.1:1', '--config', 'x'], null],
+    ['beside the inbound listener', [...app, '--inbound', '0.0.0.0:1'], { host: '0.0.0.0', port: 0 }],
+    ['at the advertised host', [...app, '--advertise', '10.0.0.7'], { host: '10.0.0.7', port: 0 }],
+    ['where it was named', [...app, '--inbound', '0.0.0.0:1', '--link', '[::1]:2'], { host: '::1', port: 2 }],
+    ['insecure too', [...app, '--inbound', '0.0.0.0:1', '--insecure-link'], { host: '0.0.0.0', port: 0 }],
+    [
+      'with a file and an identity',
+      [...app, '--config', 'x', '--identity-dir', 'y', '--link', '10.0.0.7:2'],
+      { host: '10.0.0.7', port: 2 },
+    ],
+  ])('%s: %j', (_where, args, link) => {
+    expect(optionsOf(...args).link).toEqual(link);
+  });
+
+  it('is insecure only as it is said, anywhere', () => {
+    const options = optionsOf(...app, '--config', 'x', '--insecure-link', '--link', '0.0.0.0:0');
+    expect(options).toMatchObject({ isLinkInsecure: true, link: { host: '0.0.0.0' } });
+  });
+});
+
+describe('the join token', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'weft-join-token-'));
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+  const fileWith = (text: string): string => {
+    const file = join(directory, 'token');
+    writeFileSync(file, text);
+    return file;
+  };
+
+  it.each(['', 'a.b', 'a.b.c d', `a.b.${'c'.repeat(limits.tokenCharsMax)}`])(
+    'is none when the file holds %j',
+    (text) => {
+      expect(() => readJoinToken(fileWith(text), {})).toThrow(/holds no join token: expected what/);
+    },
+  );
+
+  it('is not repeated when it cannot be used', () => {
+    expect(() => readJoinToken(undefined, { WEFT_JOIN_TOKEN: 'secret' })).toThrow(/^(?!.*secret).*WEFT_JOIN_TOKEN/);
+  });
+
+  it('must be in a file that can be read', () => {
+    expect(() => readJoinToken(join(directory, 'none'), {})).toThrow(/--join-token-file .* cannot be read: ENOENT/);
+  });
+
+  it('is that of the file, else that of the environment, else none', () => {
+    expect(readJoinToken(fileWith('a.b.c\n'), { WEFT_JOIN_TOKEN: 'd.e.f' })).toBe('a.b.c');
+    expect(readJoinToken(undefined, { WEFT_JOIN_TOKEN: ' d.e.f\n' })).toBe('d.e.f');
+    expect(readJoinToken(undefined, { WEFT_JOIN_TOKEN: '' })).toBeNull();
+    expect(readJoinToken(undefined, {})).toBeNull();
+  });
+});
+
 describe('the flags of a sidecar', () => {
   it.each([
     ['app-1.example.com', 'app-1.example.com'],
@@ -67,6 +149,10 @@ describe('the flags of a sidecar', () => {
       outboundHttp: 'uws',
       inbound: null,
       inboundHttp: 'node',
+      link: null,
+      isLinkInsecure: false,
+      joinToken: null,
+      identityDir: null,
       admin: { host: '127.0.0.1', port: 15000 },
       source: { tag: 'control-plane', urls: ['http://127.0.0.1:7070'] },
       stateDir: null,
@@ -82,6 +168,7 @@ describe('the flags of a sidecar', () => {
   it('say everything that can be said', () => {
     const args =
       '--service cart.shop --app 127.0.0.1:8080 --outbound [::1]:0 --outbound-http node --inbound 0.0.0.0:15006 --inbound-http uws ' +
+      '--link 0.0.0.0:15008 --identity-dir identity ' +
       '--admin localhost:0 --control-plane http://10.0.0.1:7070,10.0.0.2:7070 --state-dir state --advertise ::2 --loops 1 ' +
       '--upstream cart=127.0.0.1:9101 --upstream Pay.shop=127.0.0.1:0 --zone b --label version=v2 --label tier= --access-log --drain-timeout 1m30s';
     expect(optionsOf(...args.split(' '))).toEqual({
@@ -92,6 +179,10 @@ describe('the flags of a sidecar', () => {
       outboundHttp: 'node',
       inbound: { host: '0.0.0.0', port: 15006 },
       inboundHttp: 'uws',
+      link: { host: '0.0.0.0', port: 15008 },
+      isLinkInsecure: false,
+      joinToken: null,
+      identityDir: resolve('identity'),
       admin: { host: 'localhost', port: 0 },
       source: { tag: 'control-plane', urls: ['http://10.0.0.1:7070', 'http://10.0.0.2:7070'] },
       stateDir: resolve('state'),

@@ -1,0 +1,92 @@
+/**
+ * A TLS connection to a control plane that has proved to be one. Nothing was sent on it when it is handed over: a token goes only to
+ * somebody whose certificate was issued by a root that is known, at the first contact from the join token, later from the bundle.
+ */
+
+import type { X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
+import { connect, type TLSSocket } from 'node:tls';
+import { fingerprintOf } from '../../identity/root.ts';
+import { limits } from '../../model/limits.ts';
+import { certificatesIn, isIssuedBy, spiffeIdIn, timeFault } from './credentials-check.ts';
+
+export interface ControlPlaneTrust {
+  readonly trustDomain: string;
+  /** Lower-case hex SHA-256 of a root that is believed when the control plane shows it; null: none. */
+  readonly rootSha256: string | null;
+  /** Roots that are believed, PEM; null: none. */
+  readonly bundlePem: string | null;
+}
+
+const chainLengthMax = 8;
+
+/** Rejects when the handshake fails, when whoever answers is not a control plane of the trust domain, or when the signal aborts. */
+export function connectToControlPlane(
+  { host, port }: { readonly host: string; readonly port: number },
+  trust: ControlPlaneTrust,
+  nowMs: number,
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const socket = connect({
+      host,
+      port,
+      ...(isIP(host) === 0 ? { servername: host } : {}),
+      minVersion: 'TLSv1.3',
+      // Who it is, is decided below, before anything is sent: at the first contact there is no root to give to OpenSSL.
+      rejectUnauthorized: false,
+    });
+    const fail = (error: Error) => {
+      signal.removeEventListener('abort', abort);
+      socket.destroy();
+      reject(error);
+    };
+    const abort = () => fail(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    // Its listener stays: what breaks later breaks the request on it, which hears of it too.
+    socket.on('error', fail);
+    socket.once('close', () => fail(new Error('it closed the connection during the TLS handshake')));
+    socket.once('secureConnect', () => {
+      const fault = controlPlaneFault(socket.getPeerX509Certificate() ?? null, trust, nowMs);
+      if (fault !== null) {
+        fail(new Error(fault));
+        return;
+      }
+      signal.removeEventListener('abort', abort);
+      resolve(socket);
+    });
+  });
+}
+
+/** In words, when a certificate with its chain is not the one of a control plane that is believed; else null. */
+export function controlPlaneFault(
+  certificate: X509Certificate | null,
+  trust: ControlPlaneTrust,
+  nowMs: number,
+): string | null {
+  if (certificate === null) return 'it shows no certificate';
+  const known =
+    trust.bundlePem === null ? [] : certificatesIn(trust.bundlePem, 'the trust bundle', limits.trustRootsMax);
+  const pinned = chainOf(certificate).filter((shown) => fingerprintOf(shown) === trust.rootSha256);
+  const root = [...known, ...pinned].find((candidate) => isIssuedBy(certificate, candidate));
+  if (root === undefined)
+    return trust.rootSha256 === null
+      ? 'its certificate was not issued by a root of the trust bundle'
+      : 'its certificate was not issued by the root that the join token names: it is another control plane, or the token is of an earlier one';
+  const fault = timeFault(certificate, nowMs) ?? timeFault(root, nowMs);
+  if (fault !== null) return `its certificate ${fault}`;
+  const expected = `spiffe://${trust.trustDomain}/control-plane`;
+  const actual = spiffeIdIn(certificate);
+  return actual === expected ? null : `its certificate is the one of ${actual ?? 'nobody'}, not of ${expected}`;
+}
+
+function chainOf(certificate: X509Certificate): readonly X509Certificate[] {
+  const chain: X509Certificate[] = [];
+  let above = certificate.issuerCertificate;
+  while (above !== undefined && chain.length < chainLengthMax) {
+    chain.push(above);
+    above = above.issuerCertificate;
+  }
+  return chain;
+}

@@ -1,0 +1,45 @@
+/**
+ * What a join token says, read before it is shown to anybody. Nothing here verifies it (the control plane does): this side only needs
+ * to know which root the control plane must prove to have.
+ */
+import { parseSpiffeId, type ServiceIdentity } from '../../model/identity.ts';
+
+export interface JoinToken {
+  /** The token itself. A secret. */
+  readonly text: string;
+  readonly identity: ServiceIdentity;
+  /** Lower-case hex SHA-256 of the root that the control plane's certificate must be issued by. */
+  readonly rootSha256: string;
+  /** Ms since the epoch. */
+  readonly expiresAtMs: number;
+}
+
+/** The token cannot be what was meant; `message` says why and what to do. */
+export class JoinTokenError extends Error {
+  override readonly name = 'JoinTokenError';
+  readonly code = 'bad-join-token';
+}
+
+/** @throws JoinTokenError when the text is no join token, or one of another Service. */
+export function decodeJoinToken(text: string, service: string, namespace: string): JoinToken {
+  const claims = claimsOf(text);
+  const identity = typeof claims?.sub === 'string' ? parseSpiffeId(claims.sub) : null;
+  const { aud, root, exp } = claims ?? {};
+  const isWhole = typeof root === 'string' && /^[0-9a-f]{64}$/.test(root) && typeof exp === 'number';
+  if (aud !== 'weft-join' || identity === null || !isWhole)
+    throw new JoinTokenError('the join token is none: make one with weft token create --join --service NAME');
+  if (identity.service !== service || identity.namespace !== namespace)
+    throw new JoinTokenError(
+      `the join token is for ${identity.service}.${identity.namespace}, not for ${service}.${namespace}: make one with weft token create --join --service ${service}.${namespace}`,
+    );
+  return { text, identity, rootSha256: root, expiresAtMs: exp * 1_000 };
+}
+
+function claimsOf(text: string): Record<string, unknown> | null {
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(text.split('.')[1] ?? '', 'base64url').toString());
+    return typeof claims === 'object' && claims !== null ? { ...claims } : null;
+  } catch {
+    return null;
+  }
+}
