@@ -84,8 +84,8 @@ describe.each(kinds)('answers through %s', (kind) => {
     for (const [line, head, length] of answers) {
       client.received = '';
       const { downstream } = await call(`${line} HTTP/1.1\r\nHost: a\r\n\r\n`);
-      downstream.head({ ...plain, ...head, hasBody: false });
-      downstream.end([]);
+      downstream.head({ ...plain, ...head, hasBody: false }, null);
+      downstream.end([], null);
       await client.untilText('\r\n\r\n');
       const answer = parseAnswer(client.received);
       expect(answer.status).toBe(head.status);
@@ -106,12 +106,12 @@ describe.each(kinds)('answers through %s', (kind) => {
 
   it('sends a head before the first byte of a known length', async () => {
     const { downstream } = await call(get);
-    downstream.head({ ...plain, bodyBytes: 4 });
+    downstream.head({ ...plain, bodyBytes: 4 }, null);
     await client.untilText('\r\n\r\n');
     downstream.body(Buffer.from('la'));
     await client.untilText('\r\n\r\nla');
     downstream.body(Buffer.from('te'));
-    downstream.end([]);
+    downstream.end([], null);
     await client.untilText('\r\n\r\nlate');
     expect(parseAnswer(client.received).headers.get('content-length')).toEqual(['4']);
     client.received = '';
@@ -121,14 +121,14 @@ describe.each(kinds)('answers through %s', (kind) => {
 
   it('sends each event of a stream as it comes', async () => {
     const { downstream } = await call(get);
-    downstream.head({ ...plain, bodyBytes: -1, headers: ['Content-Type', 'text/event-stream'] });
+    downstream.head({ ...plain, bodyBytes: -1, headers: ['Content-Type', 'text/event-stream'] }, null);
     // This uWS core cannot send a head of unknown length before the first byte of the body.
     if (kind === 'edge') await client.untilText('\r\n\r\n');
     for (const event of ['one', 'two\r\n', 'three']) {
       downstream.body(Buffer.from(event));
       await client.untilText(event);
     }
-    downstream.end([]);
+    downstream.end([], null);
     await client.until(() => unchunk(parseAnswer(client.received).body) !== null);
     const answer = parseAnswer(client.received);
     expect(answer.headers.get('transfer-encoding')).toEqual(['chunked']);
@@ -140,11 +140,11 @@ describe.each(kinds)('answers through %s', (kind) => {
 
   it('streams an unknown length in chunks', async () => {
     const { downstream } = await call(get);
-    downstream.head({ ...plain, bodyBytes: -1 });
+    downstream.head({ ...plain, bodyBytes: -1 }, null);
     downstream.body(Buffer.from('first'));
     await client.untilText('first');
     downstream.body(Buffer.from('second'));
-    downstream.end([]);
+    downstream.end([], null);
     await client.until(() => unchunk(parseAnswer(client.received).body) !== null);
     expect(unchunk(parseAnswer(client.received).body)).toEqual({ data: 'firstsecond', rest: '' });
     client.received = '';
@@ -185,12 +185,12 @@ describe.each(kinds)('answers through %s', (kind) => {
 
   it('ignores what is said after the end', async () => {
     const { downstream } = await call(get);
-    downstream.head({ ...plain, bodyBytes: 2 });
+    downstream.head({ ...plain, bodyBytes: 2 }, null);
     downstream.body(Buffer.from('ok'));
-    downstream.end([]);
-    downstream.head({ ...plain, status: 500 });
+    downstream.end([], null);
+    downstream.head({ ...plain, status: 500 }, null);
     downstream.body(Buffer.from('more'));
-    downstream.end([]);
+    downstream.end([], null);
     downstream.pauseRequest();
     downstream.resumeRequest();
     downstream.abort();
@@ -220,11 +220,11 @@ describe.each(kinds)('answers through %s', (kind) => {
 
   it('closes after a streamed answer when the client asks for it in words that uWS does not understand', async () => {
     const { downstream } = await call('GET / HTTP/1.1\r\nHost: a\r\nConnection: close, a\r\n\r\n');
-    downstream.head({ ...plain, bodyBytes: 6 });
+    downstream.head({ ...plain, bodyBytes: 6 }, null);
     downstream.body(Buffer.from('abc'));
     await client.untilText('abc');
     downstream.body(Buffer.from('def'));
-    downstream.end([]);
+    downstream.end([], null);
     await client.untilClosed();
     expect(parseAnswer(client.received).body).toBe('abcdef');
     expect(parseAnswer(client.received).headers.get('connection')).toEqual(['close']);
@@ -237,13 +237,13 @@ describe.each(kinds)('answers through %s', (kind) => {
     const { downstream } = await call(
       'HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close, a\r\n\r\n'.replace('HEAD', head.hasBody ? 'GET' : 'HEAD'),
     );
-    downstream.head({ ...plain, ...head });
+    downstream.head({ ...plain, ...head }, null);
     if (head.hasBody) {
       downstream.body(Buffer.from('abc'));
       await client.untilText('abc');
       downstream.body(Buffer.from('def'));
     }
-    downstream.end([]);
+    downstream.end([], null);
     await client.untilText(head.hasBody ? '\r\n0' : '\r\n\r\n');
     await client.until(({ received }) => !head.hasBody || unchunk(parseAnswer(received).body) !== null);
     const answer = parseAnswer(client.received);

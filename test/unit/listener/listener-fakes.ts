@@ -53,9 +53,9 @@ export class Call implements RequestReceiver {
 
   answer(head: Partial<AnswerHead>, ...chunks: (string | Uint8Array)[]): void {
     const parts = chunks.map((chunk) => Buffer.from(chunk));
-    this.downstream.head({ ...plain, bodyBytes: Buffer.concat(parts).byteLength, ...head });
+    this.downstream.head({ ...plain, bodyBytes: Buffer.concat(parts).byteLength, ...head }, null);
     for (const part of parts) this.downstream.body(part);
-    this.downstream.end([]);
+    this.downstream.end([], null);
   }
 
   /** Resolves when `isTrue` holds; asked again at every report. */

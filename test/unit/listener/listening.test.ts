@@ -70,11 +70,11 @@ describe.each(kinds)('listening with %s', (kind) => {
     const { downstream } = await next;
     bench.listener.drain();
     bench.listener.drain();
-    downstream.head({ ...plain, bodyBytes: 6 });
+    downstream.head({ ...plain, bodyBytes: 6 }, null);
     downstream.body(Buffer.from('one'));
     await client.untilText('\r\n\r\none');
     downstream.body(Buffer.from('two'));
-    downstream.end([]);
+    downstream.end([], null);
     await client.untilClosed();
     expect(client.received).toMatch(/\r\nConnection: close\r\n/i);
     expect(client.received.endsWith('\r\n\r\nonetwo')).toBe(true);

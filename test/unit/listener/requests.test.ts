@@ -169,7 +169,7 @@ describe.each(kinds)('requests through %s', (kind) => {
     const size = 24 * mebibyte;
     const accepted = await call('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
     client.socket.pause();
-    accepted.downstream.head({ ...plain, bodyBytes });
+    accepted.downstream.head({ ...plain, bodyBytes }, null);
     const chunk = Buffer.alloc(64 * 1024, '0123456789abcdef');
     let sent = 0;
     const pump = () => {
@@ -177,7 +177,7 @@ describe.each(kinds)('requests through %s', (kind) => {
         sent += chunk.byteLength;
         if (!accepted.downstream.body(chunk)) break;
       }
-      if (sent === size) accepted.downstream.end([]);
+      if (sent === size) accepted.downstream.end([], null);
     };
     accepted.whenChanged = pump;
     pump();
@@ -209,7 +209,7 @@ describe.each(kinds)('requests through %s', (kind) => {
   ])('moves both directions %s while both are blocked in turn', async (_, isChunked) => {
     const size = 12 * mebibyte;
     const accepted = await call(isChunked ? chunkedUpload : upload(size));
-    accepted.downstream.head({ ...plain, bodyBytes: isChunked ? -1 : size });
+    accepted.downstream.head({ ...plain, bodyBytes: isChunked ? -1 : size }, null);
     // An echo: it reads no further while the client does not.
     accepted.onChunk = (chunk) => {
       if (!accepted.downstream.body(chunk)) accepted.downstream.pauseRequest();
@@ -222,7 +222,7 @@ describe.each(kinds)('requests through %s', (kind) => {
       }
       if (accepted.ends === 1) {
         accepted.ends = 2;
-        accepted.downstream.end([]);
+        accepted.downstream.end([], null);
       }
     };
     client.socket.pause();
@@ -254,14 +254,14 @@ describe.each(kinds)('requests through %s', (kind) => {
 
     client = await RawClient.open(bench);
     const answered = await call('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
-    answered.downstream.head({ ...plain, bodyBytes: 100 });
+    answered.downstream.head({ ...plain, bodyBytes: 100 }, null);
     answered.downstream.body(Buffer.from('part'));
     await client.untilText('part');
     client.close();
     await answered.until(() => answered.gone === 1);
     // Nothing of this may touch a connection that is no more.
     answered.downstream.body(Buffer.from('more'));
-    answered.downstream.end([]);
+    answered.downstream.end([], null);
     answered.downstream.abort();
     answered.downstream.pauseRequest();
     answered.downstream.resumeRequest();
@@ -272,9 +272,9 @@ describe.each(kinds)('requests through %s', (kind) => {
   it('abort cuts the connection in every phase, and is not reported', async () => {
     const stages: ((accepted: Call) => void)[] = [
       () => {},
-      ({ downstream }) => downstream.head({ ...plain, bodyBytes: -1 }),
+      ({ downstream }) => downstream.head({ ...plain, bodyBytes: -1 }, null),
       ({ downstream }) => {
-        downstream.head({ ...plain, bodyBytes: 50 });
+        downstream.head({ ...plain, bodyBytes: 50 }, null);
         downstream.body(Buffer.from('held'));
       },
     ];
@@ -290,7 +290,7 @@ describe.each(kinds)('requests through %s', (kind) => {
     }
     for (const bodyBytes of [-1, 50]) {
       const accepted = await call('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
-      accepted.downstream.head({ ...plain, bodyBytes });
+      accepted.downstream.head({ ...plain, bodyBytes }, null);
       accepted.downstream.body(Buffer.from('part'));
       await client.untilText('part');
       accepted.downstream.abort();
@@ -418,9 +418,9 @@ describe('what only the edge knows', () => {
     const accepted = await next;
     await accepted.until(() => accepted.ends === 1);
     expect(accepted.trailers).toEqual(['X-Sum', '1']);
-    accepted.downstream.head({ ...plain, bodyBytes: -1 });
+    accepted.downstream.head({ ...plain, bodyBytes: -1 }, null);
     accepted.downstream.body(Buffer.from('body'));
-    accepted.downstream.end(['X-Check', 'ok']);
+    accepted.downstream.end(['X-Check', 'ok'], null);
     await client.untilText('0\r\nX-Check: ok\r\n\r\n');
   });
 
@@ -429,11 +429,11 @@ describe('what only the edge knows', () => {
     client.send('GET http://b/ HTTP/1.0\r\nHost: a\r\n\r\n');
     const accepted = await next;
     expect(accepted.head).toMatchObject({ host: 'b', authority: 'b' });
-    accepted.downstream.head({ ...plain, bodyBytes: -1 });
+    accepted.downstream.head({ ...plain, bodyBytes: -1 }, null);
     accepted.downstream.body(Buffer.from('one'));
     await client.untilText('one');
     accepted.downstream.body(Buffer.from('two'));
-    accepted.downstream.end([]);
+    accepted.downstream.end([], null);
     await client.untilClosed();
     expect(client.received.endsWith('\r\n\r\nonetwo')).toBe(true);
     expect(client.isReset).toBe(false);
@@ -442,7 +442,7 @@ describe('what only the edge knows', () => {
     const second = bench.proxy.nextCall();
     client.send('GET / HTTP/1.0\r\nHost: a\r\n\r\n');
     const { downstream } = await second;
-    downstream.head({ ...plain, bodyBytes: -1 });
+    downstream.head({ ...plain, bodyBytes: -1 }, null);
     downstream.body(Buffer.from('one'));
     await client.untilText('one');
     downstream.abort();
@@ -497,7 +497,7 @@ describe('what only the edge knows', () => {
     const second = bench.proxy.nextCall();
     client.send(chunked);
     const begun = await second;
-    begun.downstream.head({ ...plain, bodyBytes: 10 });
+    begun.downstream.head({ ...plain, bodyBytes: 10 }, null);
     begun.downstream.body(Buffer.from('part'));
     await client.untilText('part');
     client.send('zz\r\n');

@@ -3,6 +3,7 @@ import { limits } from '../../../src/model/limits.ts';
 import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
 import { Deadlines } from '../../../src/proxy/deadlines.ts';
 import type { Failure } from '../../../src/proxy/failure.ts';
+import type { HeaderList } from '../../../src/proxy/headers.ts';
 import { HttpProxy, type HttpProxyParts } from '../../../src/proxy/proxy.ts';
 import type { AnswerHead, Downstream, RequestHead } from '../../../src/proxy/request.ts';
 import type { LoopAction, LoopEndpoint, LoopService, LoopSnapshot } from '../../../src/proxy/tables.ts';
@@ -12,23 +13,33 @@ import type {
   UpstreamRequest,
   UpstreamStream,
 } from '../../../src/proxy/upstream/upstream.ts';
+import type { HopTiming } from '../../../src/telemetry/ledger.ts';
 import type { Recorder } from '../../../src/telemetry/recorder.ts';
 
 export class FakeClient implements Downstream {
+  wantsTiming = false;
+  /** What the proxy told it of its own time: with the head, and at the end. */
+  readonly timings: (HopTiming | null)[] = [];
   readonly events: string[] = [];
   answer: AnswerHead | null = null;
   bodyText = '';
   hasRoom = true;
-  head(head: AnswerHead): void {
+  head(head: AnswerHead, timing: HopTiming | null): void {
     this.answer = head;
+    this.noteTiming(timing);
     this.events.push(`head ${head.status}`);
   }
   body(chunk: Uint8Array): boolean {
     this.bodyText += Buffer.from(chunk).toString('latin1');
     return this.hasRoom;
   }
-  end(): void {
+  end(_trailers: HeaderList, timing: HopTiming | null): void {
     this.events.push('end');
+    this.noteTiming(timing);
+  }
+  private noteTiming(timing: HopTiming | null): void {
+    // It is brought up to date in place.
+    this.timings.push(timing === null ? null : { partsMs: timing.partsMs.slice(), totalMs: timing.totalMs });
   }
   abort(): void {
     this.events.push('abort');
@@ -74,9 +85,9 @@ export class FakeStream implements UpstreamStream {
     this.handler.onAssigned(0, 0, true);
   }
   answer(status: number, headers: string[] = [], body = ''): void {
-    this.handler.onHead({ status, reason: '', headers, bodyBytes: body.length, hasBody: true });
+    this.handler.onHead({ status, reason: '', headers, bodyBytes: body.length, hasBody: true, far: null });
     if (body !== '') this.handler.onBody(Buffer.from(body));
-    this.handler.onEnd([]);
+    this.handler.onEnd([], null);
   }
   fail(failure: Failure, isReused = false): void {
     this.handler.onFailure(failure, isReused);
@@ -97,12 +108,14 @@ export class FakeEndpoint implements LoopEndpoint {
     readonly link: readonly string[] = [],
   ) {
     this.upstream = {
+      isAvoided: false,
       open: (request, handler) => {
         const stream = new FakeStream(request, handler);
         this.streams.push(stream);
         return stream;
       },
       retire: () => {},
+      destroy: () => {},
       stats: { connections: 0, idle: 0, pending: 0, opened: 0, connectFailures: 0 },
     };
   }
@@ -204,6 +217,7 @@ export function fakeHead(changes: Partial<RequestHead> = {}): RequestHead {
     authority: 'cart',
     headers: [],
     bodyBytes: 0,
+    source: '',
     sourceAddress: '127.0.0.1',
     readAtMs: 1_000,
     loopMs: 0,

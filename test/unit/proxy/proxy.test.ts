@@ -85,7 +85,7 @@ describe('a request that fails', () => {
     const { proxy, failureCounts, recorded } = fakeMesh([endpoint]);
     const client = new FakeClient();
     proxy.accept(fakeHead(), client);
-    endpoint.last.handler.onHead({ status: 200, reason: 'OK', headers: [], bodyBytes: 10, hasBody: true });
+    endpoint.last.handler.onHead({ status: 200, reason: 'OK', headers: [], bodyBytes: 10, hasBody: true, far: null });
     endpoint.last.handler.onBody(Buffer.from('12345'));
     endpoint.last.fail(failures['answer-cut']);
     expect(client.events).toEqual(['head 200', 'abort']);
@@ -152,7 +152,14 @@ describe('an endpoint', () => {
       if (stall === 'reading') {
         receiver.onRequestEnd([]);
         client.hasRoom = false;
-        endpoint.last.handler.onHead({ status: 200, reason: '', headers: [], bodyBytes: 100, hasBody: true });
+        endpoint.last.handler.onHead({
+          status: 200,
+          reason: '',
+          headers: [],
+          bodyBytes: 100,
+          hasBody: true,
+          far: null,
+        });
         endpoint.last.handler.onBody(Buffer.from('x'));
       }
       clock.nowMs += 60_000;
@@ -189,7 +196,7 @@ describe('bodies', () => {
     const client = new FakeClient();
     client.hasRoom = false;
     const receiver = fakeMesh([endpoint]).proxy.accept(fakeHead(), client);
-    endpoint.last.handler.onHead({ status: 200, reason: 'OK', headers: [], bodyBytes: -1, hasBody: true });
+    endpoint.last.handler.onHead({ status: 200, reason: 'OK', headers: [], bodyBytes: -1, hasBody: true, far: null });
     endpoint.last.handler.onBody(Buffer.from('x'));
     expect(endpoint.last.events).toEqual(['pauseReading']);
     receiver.onDownstreamWritable();
@@ -295,6 +302,7 @@ describe('what the next hop gets', () => {
       headers: ['Weft-Failure', 'draining'],
       bodyBytes: 0,
       hasBody: true,
+      far: null,
     });
     expect(far.last.events).toContain('destroy');
     expect(other.streams.length).toBe(1);
@@ -350,7 +358,7 @@ describe('the ledger', () => {
     const receiver = proxy.accept(fakeHead(), new FakeClient());
     receiver.onRequestEnd([]);
     endpoint.last.assign();
-    endpoint.last.handler.onHead({ status: 200, reason: '', headers: [], bodyBytes: -1, hasBody: true });
+    endpoint.last.handler.onHead({ status: 200, reason: '', headers: [], bodyBytes: -1, hasBody: true, far: null });
     clock.nowMs += 40;
     receiver.onClientGone();
     expect(partsOf(recorded[0]!)).toEqual({ transfer: 40 });
@@ -365,16 +373,44 @@ describe('the ledger', () => {
     receiver.onRequestBody(Buffer.from('x'));
     receiver.onRequestEnd([]);
     clock.nowMs += 11;
-    endpoint.last.handler.onHead({ status: 200, reason: '', headers: [], bodyBytes: 1, hasBody: true });
+    endpoint.last.handler.onHead({ status: 200, reason: '', headers: [], bodyBytes: 1, hasBody: true, far: null });
     clock.nowMs += 13;
     endpoint.last.handler.onBody(Buffer.from('y'));
-    endpoint.last.handler.onEnd([]);
+    endpoint.last.handler.onEnd([], null);
     const [only] = recorded;
     const part = (name: (typeof parts)[number]) => only!.partsMs[partIndex[name]];
     expect([part('loop'), part('queue'), part('connect'), part('send'), part('wait'), part('transfer')]).toEqual([
       2, 3, 4, 12, 11, 13,
     ]);
     expect(only!.totalMs).toBe(2 + 12 + 11 + 13);
+  });
+
+  it('splits the wait by what the far side of a link says, and tells the near one its own time', () => {
+    const endpoint = new FakeEndpoint('a:1', 0, true, ['a:2']);
+    const { proxy, clock, recorded } = fakeMesh([endpoint]);
+    const client = new FakeClient();
+    client.wantsTiming = true;
+    const receiver = proxy.accept(fakeHead(), client);
+    receiver.onRequestEnd([]);
+    endpoint.last.assign();
+    clock.nowMs += 10;
+    const far = { partsMs: new Float64Array(parts.length), totalMs: 7 };
+    endpoint.last.handler.onHead({ status: 200, reason: '', headers: [], bodyBytes: 0, hasBody: true, far });
+    clock.nowMs += 5;
+    endpoint.last.handler.onEnd([], { ...far, totalMs: 9 });
+    const { wait, network, transfer } = partIndex;
+    const [only] = recorded;
+    expect([only!.partsMs[wait], only!.partsMs[network], only!.partsMs[transfer]]).toEqual([7, 3, 5]);
+    expect(client.timings.map((timing) => timing?.totalMs)).toEqual([10, 15]);
+    expect([client.timings[0]!.partsMs[wait], client.timings[0]!.partsMs[network]]).toEqual([7, 3]);
+    expect(client.timings[1]!.partsMs[transfer]).toBe(5);
+  });
+
+  it('tells nobody its time who did not ask, also in a reply of its own', () => {
+    const client = new FakeClient();
+    fakeMesh([]).proxy.accept(fakeHead(), client);
+    expect(client.answer?.status).toBe(503);
+    expect(client.timings).toEqual([null, null]);
   });
 });
 

@@ -19,13 +19,15 @@ describe('another attempt', () => {
   });
 
   it.each(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'TRACE'])(
-    'is made for %s on a stale connection only',
+    'is made for %s on a stale connection and a lost link only',
     (method) => {
       const made = Object.values(failures).filter(
         (failure) => !failure.isSafeToRetry && mayTryAgain(facts({ method, failure })),
       );
-      expect(made.map(({ code }) => code)).toEqual(['stale-connection']);
-      expect(mayTryAgain(facts({ method, isReusedConnection: false }))).toBe(false);
+      expect(made.map(({ code }) => code)).toEqual(['link-lost', 'stale-connection']);
+      const fresh = { method, isReusedConnection: false };
+      expect(mayTryAgain(facts({ ...fresh, failure: failures['stale-connection'] }))).toBe(false);
+      expect(mayTryAgain(facts({ ...fresh, failure: failures['link-lost'] }))).toBe(true);
     },
   );
 

@@ -65,10 +65,12 @@ describe('the configuration in force', () => {
     const retired: string[] = [];
     for (const endpoint of configuration.current!.find('cart.default')!.endpoints) {
       endpoint.upstream = {
+        isAvoided: false,
         open: () => {
           throw new Error('not here');
         },
         retire: () => retired.push(endpoint.address),
+        destroy: () => {},
         stats: { connections: 0, idle: 0, pending: 0, opened: 0, connectFailures: 0 },
       };
     }

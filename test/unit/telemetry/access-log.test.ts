@@ -12,6 +12,7 @@ function entry(changes: Partial<AccessEntry> = {}): AccessEntry {
     method: 'GET',
     host: 'cart',
     path: '/items',
+    source: 'web.default',
     sourceAddress: '127.0.0.1',
     destination: 'cart.default',
     route: 'default/cart/0',
@@ -23,6 +24,7 @@ function entry(changes: Partial<AccessEntry> = {}): AccessEntry {
     traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
     totalMs: 1.23456,
     partsMs: new Float64Array(parts.length),
+    far: null,
     ...changes,
   };
 }
@@ -92,10 +94,19 @@ describe('AccessLog', () => {
     endTurn();
     expect(writes[0]!.text).toBe(
       '{"time":"2026-01-02T03:04:05.006Z","direction":"outbound","method":"GET","host":"cart","path":"/\\"quoted\\"\\n",' +
-        '"sourceAddress":"127.0.0.1","destination":"cart.default","route":"default/cart/0","endpoint":"127.0.0.1:9001",' +
+        '"source":"web.default","sourceAddress":"127.0.0.1","destination":"cart.default","route":"default/cart/0","endpoint":"127.0.0.1:9001",' +
         '"attempts":1,"status":200,"answerBytes":12,"traceId":"4bf92f3577b34da6a3ce929d0e0e4736",' +
         '"failure":"answer-cut","totalMs":1.235,"partsMs":{"wait":1.1}}\n',
     );
+  });
+
+  it('has what the far sidecar said of its own hop, where there is one', () => {
+    const { log, writes, endTurn } = makeLog(10_000);
+    const partsMs = new Float64Array(parts.length);
+    partsMs[partIndex.wait] = 0.75;
+    log.log(entry({ far: { partsMs, totalMs: 0.9876 } }));
+    endTurn();
+    expect(JSON.parse(writes[0]!.text).far).toEqual({ totalMs: 0.988, partsMs: { wait: 0.75 } });
   });
 
   it('writes to a file, and reports a file that cannot be written', async () => {

@@ -234,7 +234,7 @@ describe('framing by the letter', () => {
   it('Content-Length', () => {
     const reading = read(`${ok}Content-Length: 5\r\n\r\nhello`);
     expect(reading).toMatchObject({ outcome: 'complete', body: 'hello', keepsConnection: true });
-    expect(reading.head).toEqual({ status: 200, reason: 'OK', headers: [], bodyBytes: 5, hasBody: true });
+    expect(reading.head).toEqual({ status: 200, reason: 'OK', headers: [], bodyBytes: 5, hasBody: true, far: null });
   });
   it('an empty body is over with its head', () => {
     expect(read(`${ok}content-LENGTH:0\r\n\r\n`)).toMatchObject({

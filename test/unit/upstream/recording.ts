@@ -4,6 +4,7 @@ import net from 'node:net';
 import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
 import { Http1Pool, type Http1PoolOptions } from '../../../src/proxy/upstream/http1-pool.ts';
 import type { UpstreamHandler, UpstreamHead, UpstreamRequest } from '../../../src/proxy/upstream/upstream.ts';
+import type { HopTiming } from '../../../src/telemetry/ledger.ts';
 
 export class Recording implements UpstreamHandler {
   events: string[] = [];
@@ -12,6 +13,8 @@ export class Recording implements UpstreamHandler {
   bodyBytes = 0;
   keepsBody = true;
   trailers: readonly string[] | null = null;
+  /** What the far side said of its time at the end. */
+  far: HopTiming | null = null;
   failure = '';
   isReused: boolean | null = null;
   queueMs = -1;
@@ -54,8 +57,9 @@ export class Recording implements UpstreamHandler {
     if (this.keepsBody) this.body += chunk.toString('latin1');
     this.onBodyHook?.(chunk);
   }
-  onEnd(trailers: readonly string[]): void {
+  onEnd(trailers: readonly string[], far: HopTiming | null): void {
     this.note('end');
+    this.far = far;
     this.trailers = trailers;
     this.finish();
   }
