@@ -145,7 +145,11 @@ async function openControlPlaneSource(
   return {
     discovery: subscription,
     first: subscription.first,
-    start: () => subscription.start(),
+    start: () => {
+      // Where a join token is needed nobody is let in without the push token that comes with the first certificate.
+      if (options.joinToken === null) subscription.start();
+      else void identity.first.then(() => subscription.start());
+    },
     register: (registration) => {
       facts = registration;
       register(subscription.status().localAddress);

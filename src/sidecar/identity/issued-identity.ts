@@ -44,6 +44,8 @@ const attemptMsMin = 1_000;
 const renewalJitter = 0.1;
 /** When the own root is leaving, all sidecars renew; they do it within this time, or a quarter of what is left. */
 const leavingMsMax = 60_000;
+/** When it has left, peers refuse this sidecar already. */
+const leftMsMax = 5_000;
 /** Between a renewal and the next, whatever the certificates say. */
 const waitMsMin = 500;
 const waitMsMax = 24 * 3600_000;
@@ -200,10 +202,10 @@ export class IssuedIdentity implements IdentityAgent {
   #untilRootLeavesMs(): number | null {
     const { clock, random } = this.#options;
     const issuer = issuerAmong(this.#held.current!.certificatePem, this.#pushed!.roots);
-    if (issuer !== null && issuer.retiresAt === null) return null;
-    const nowMs = clock.nowMs();
-    const usableUntilMs = Math.min(this.#held.current!.expiresAtMs, Date.parse(issuer?.retiresAt ?? '') || Infinity);
-    return random() * Math.min(leavingMsMax, Math.max(0, usableUntilMs - nowMs) / 4);
+    if (issuer === null) return random() * leftMsMax;
+    if (issuer.retiresAt === null) return null;
+    const usableUntilMs = Math.min(this.#held.current!.expiresAtMs, Date.parse(issuer.retiresAt));
+    return random() * Math.min(leavingMsMax, Math.max(0, usableUntilMs - clock.nowMs()) / 4);
   }
 
   #attemptMs(): number {
@@ -312,10 +314,9 @@ export class IssuedIdentity implements IdentityAgent {
     const { joinToken, namespace, service, clock } = this.#options;
     const reason = error instanceof Error ? error.message : String(error);
     if (!(error instanceof CertificateRefusedError) || ![401, 403].includes(error.status)) return reason;
-    const howTo = `make one with weft token create --join --service ${service}.${namespace}, and name its file with --join-token-file`;
-    if (joinToken === null) return `${reason} (a join token is needed: ${howTo})`;
-    const hasExpired = joinToken.expiresAtMs <= clock.nowMs();
-    return hasExpired ? `${reason} (the join token has expired: ${howTo})` : reason;
+    const howTo = `weft token create --join --service ${service}.${namespace} makes one for --join-token-file`;
+    if (joinToken === null) return `${reason} (there is no join token: ${howTo})`;
+    return joinToken.expiresAtMs <= clock.nowMs() ? `${reason} (the join token has expired: ${howTo})` : reason;
   }
 
   // --- State directory -----------------------------------------------------------------------------------------------------------
