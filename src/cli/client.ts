@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
-import type { AppliedReport, SidecarStatus } from '../control/fleet.ts';
+import type { AppliedReport, SidecarName, SidecarStatus } from '../control/fleet.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
 import type { WindowStats } from '../model/report.ts';
 import { type Kind, kinds, type Resource } from '../model/resources.ts';
@@ -49,6 +49,33 @@ export interface ControlPlaneStatus {
   readonly store: string;
   /** RFC 3339. */
   readonly startedAt: string;
+}
+
+/** What a control plane says of its certificate authority. Times are RFC 3339. */
+export interface AuthorityStatus {
+  readonly trustDomain: string;
+  readonly certificateTtlSeconds: number;
+  readonly requiresJoinToken: boolean;
+  /** SHA-256 of the root that certificates are signed with; null: none now. */
+  readonly signing: string | null;
+  readonly roots: readonly {
+    readonly sha256: string;
+    readonly subject: string;
+    readonly notBefore: string;
+    readonly notAfter: string;
+    readonly addedAt: string;
+    readonly retiresAt: string | null;
+    readonly isSigning: boolean;
+  }[];
+  readonly waitingFor: readonly SidecarName[];
+}
+
+export interface JoinToken {
+  /** Secret. */
+  readonly token: string;
+  /** RFC 3339. */
+  readonly expiresAt: string;
+  readonly spiffeId: string;
 }
 
 /** RFC 9457, with Weft's own members. */
@@ -143,6 +170,19 @@ export class ControlPlaneClient {
 
   status(): Promise<ControlPlaneStatus> {
     return this.#call<ControlPlaneStatus>('GET', '/v1/status');
+  }
+
+  createJoinToken(service: string, namespace: string, ttlSeconds: number): Promise<JoinToken> {
+    return this.#call<JoinToken>('POST', '/v1/join-tokens', 0, { service, namespace, ttlSeconds });
+  }
+
+  authority(): Promise<AuthorityStatus> {
+    return this.#call<AuthorityStatus>('GET', '/v1/ca');
+  }
+
+  /** Goes on with a rotation that was begun. @throws RefusedError `not-applied` when sidecars did not answer in time. */
+  rotateAuthority(timeoutMs: number): Promise<AuthorityStatus> {
+    return this.#call<AuthorityStatus>('POST', `/v1/ca/rotate?timeoutMs=${timeoutMs}`, timeoutMs);
   }
 
   async #call<Answer>(method: 'GET' | 'POST', path: string, extraMs = 0, body?: object): Promise<Answer> {

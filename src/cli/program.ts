@@ -1,6 +1,7 @@
 /** The command line as a whole: every command, what a wrong one is told, and which code it ends with. */
 import { Command, CommanderError } from 'commander';
 import { applyCommand } from './apply.ts';
+import { caCommand } from './ca.ts';
 import { controlPlaneCommand } from './control-plane-command.ts';
 import { deleteCommand } from './delete.ts';
 import { getCommand } from './get.ts';
@@ -9,6 +10,7 @@ import { sidecarCommand } from './sidecar-command.ts';
 import { statCommand } from './stat.ts';
 import { statusCommand } from './status.ts';
 import { CliError, exitCodes, type Terminal } from './terminal.ts';
+import { tokenCommand } from './token.ts';
 
 /**
  * Runs one command line (without `node` and the script) and answers its exit code. What a command needs beyond its flags is loaded
@@ -55,18 +57,23 @@ Start here:
     deleteCommand,
     statusCommand,
     statCommand,
+    tokenCommand,
+    caCommand,
   ];
   for (const command of commands) root.addCommand(command(terminal));
-  for (const command of [root, ...root.commands]) {
-    const path = command === root ? 'weft' : `weft ${command.name()}`;
-    command
-      .exitOverride()
-      .showHelpAfterError(`\`${path} --help\` shows what is understood.`)
-      .configureOutput({
-        writeOut: (text) => terminal.out(text.trimEnd()),
-        writeErr: (text) => terminal.err(text.trimEnd()),
-        outputError: (text, say) => say(text.replace(/^error: ./, (start) => start.slice(-1).toUpperCase())),
-      });
-  }
+  configure(root, 'weft', terminal);
   return root;
+}
+
+/** A command and all below it end and speak alike. */
+function configure(command: Command, path: string, terminal: Terminal): void {
+  command
+    .exitOverride()
+    .showHelpAfterError(`\`${path} --help\` shows what is understood.`)
+    .configureOutput({
+      writeOut: (text) => terminal.out(text.trimEnd()),
+      writeErr: (text) => terminal.err(text.trimEnd()),
+      outputError: (text, say) => say(text.replace(/^error: ./, (start) => start.slice(-1).toUpperCase())),
+    });
+  for (const below of command.commands) configure(below, `${path} ${below.name()}`, terminal);
 }

@@ -1,5 +1,5 @@
 /** Starts a control plane in this process and announces it when it is ready. */
-
+import { join, resolve } from 'node:path';
 import { startControlPlane } from '../control/control-plane.ts';
 import type { HostPort } from '../sidecar/options.ts';
 import { formatAddress } from './flag-values.ts';
@@ -11,7 +11,12 @@ import type { Terminal } from './terminal.ts';
 export interface ControlPlaneFlags {
   readonly listen: HostPort;
   readonly push: HostPort;
+  /** `embedded:DIR`. */
   readonly store: string;
+  readonly caDir?: string;
+  readonly trustDomain: string;
+  /** Ms. */
+  readonly certificateTtl: number;
 }
 
 /** Answers that wait for sidecars are cut after this; the change they wait for is committed all the same. */
@@ -29,7 +34,7 @@ export function serveControlPlane(flags: ControlPlaneFlags, terminal: Terminal):
 }
 
 async function startExplained(
-  { listen, push, store }: ControlPlaneFlags,
+  { listen, push, store, caDir, trustDomain, certificateTtl }: ControlPlaneFlags,
   logger: ReturnType<typeof openProcessLogger>,
 ) {
   try {
@@ -37,6 +42,10 @@ async function startExplained(
       listen: formatAddress(listen),
       push: formatAddress(push),
       storeUrl: store,
+      // Beside the store and never in it: who copies a store takes no key along.
+      caDirectory: resolve(caDir ?? join(store.replace(/^embedded:/, ''), '..', 'ca')),
+      trustDomain,
+      certificateTtlMs: certificateTtl,
       logger,
       clock: systemClock,
     });

@@ -4,9 +4,13 @@
  */
 
 import { DecisionPool } from '../decisions/pool.ts';
+import { RootDirectory } from '../identity/root-directory.ts';
+import { limits } from '../model/limits.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type RunningApi, startApi } from './api/server.ts';
 import { Watchers } from './api/watch.ts';
+import { CertificateAuthority } from './ca/certificate-authority.ts';
+import { StoredBundle } from './ca/stored-bundle.ts';
 import { Changes } from './change.ts';
 import { type RunningPush, startPush } from './push.ts';
 import { openEmbeddedStore } from './store/embedded.ts';
@@ -20,6 +24,12 @@ export interface ControlPlaneOptions {
   readonly push: string;
   /** `embedded:DIR`. */
   readonly storeUrl: string;
+  /** Where the key of the certificate authority is, or is made. */
+  readonly caDirectory: string;
+  /** Default `weft.local`. A store keeps the one that it was begun with. */
+  readonly trustDomain?: string;
+  /** Default `limits.certificateTtlMs`. */
+  readonly certificateTtlMs?: number;
   readonly logger: Logger;
   readonly clock: StoreClock;
   /** The pool's bundled worker; default: beside the executable. */
@@ -27,6 +37,8 @@ export interface ControlPlaneOptions {
   /** Default `limits.watchersMax`. */
   readonly watchersMax?: number;
 }
+
+export const defaultTrustDomain = 'weft.local';
 
 export interface RunningControlPlane {
   /** `HOST:PORT` as bound. */
@@ -50,6 +62,9 @@ export async function startControlPlane({
   listen,
   push: pushAddress,
   storeUrl,
+  caDirectory,
+  trustDomain = defaultTrustDomain,
+  certificateTtlMs = limits.certificateTtlMs,
   logger,
   clock,
   workerFile,
@@ -68,8 +83,19 @@ export async function startControlPlane({
       onError: (error) => logger.error({ error: String(error) }, 'a worker failed'),
     });
     open.pool = pool;
-    const push = await startPush({ store, ...pushAt, clock, logger });
+    const authority = await CertificateAuthority.open({
+      bundle: new StoredBundle(store, clock, trustDomain),
+      directory: new RootDirectory({ path: caDirectory, trustDomain, nowMs: () => clock.nowMs() }),
+      clock,
+      logger,
+      certificateTtlMs,
+      // An embedded store is one process's own.
+      isOnlyReplica: true,
+    });
+    open.authority = authority;
+    const push = await startPush({ store, authority, ...pushAt, clock, logger });
     open.push = push;
+    authority.begin(push.fleet);
     const watchers = new Watchers({ store, clock, ...(watchersMax === undefined ? {} : { watchersMax }) });
     open.watchers = watchers;
     const changes = new Changes({ store, world, clock, compile: (units) => pool.compile(units) });
@@ -78,6 +104,7 @@ export async function startControlPlane({
       world,
       changes,
       fleet: push.fleet,
+      authority,
       watchers,
       store,
       storeName: storeUrl,
@@ -108,6 +135,7 @@ interface Open {
   store: Store;
   world: World;
   pool: DecisionPool;
+  authority: CertificateAuthority;
   push: RunningPush;
   watchers: Watchers;
   server: RunningApi;
@@ -117,9 +145,9 @@ interface Open {
  * Streams end first, then whoever waits for sidecars is answered, so that no connection is left to hold up the server. What fails to
  * end does not keep the others from it.
  */
-async function closeAll({ store, world, pool, push, watchers, server }: Partial<Open>): Promise<void> {
+async function closeAll({ store, world, pool, authority, push, watchers, server }: Partial<Open>): Promise<void> {
   const failures: unknown[] = [];
-  for (const part of [watchers, push, server, pool, world, store]) {
+  for (const part of [watchers, push, authority, server, pool, world, store]) {
     try {
       await part?.close();
     } catch (error) {

@@ -1,11 +1,20 @@
 /** The push port: WebSockets of sidecars on uWebSockets.js, each with a session behind it. */
-import uWS, { type HttpRequest, type us_listen_socket, type WebSocket, type WebSocketBehavior } from 'uWebSockets.js';
+import uWS, {
+  type HttpRequest,
+  type HttpResponse,
+  type us_listen_socket,
+  type us_socket_context_t,
+  type WebSocket,
+  type WebSocketBehavior,
+} from 'uWebSockets.js';
+import type { ServiceIdentity } from '../model/identity.ts';
 import { limits } from '../model/limits.ts';
 import { findFreePort, probePort } from '../proxy/listener/free-port.ts';
 import { formatAddress, ListenError } from '../proxy/listener/listen-error.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
 import { encodeControlFrame } from '../wire/control-frame.ts';
 import type { PushConnection } from './fleet-member.ts';
+import type { Admission } from './push-admission.ts';
 import type { StoreClock } from './store/store.ts';
 
 /** Who takes what a connection brings. */
@@ -21,7 +30,10 @@ export interface PushListenerOptions {
   readonly port: number;
   readonly clock: StoreClock;
   readonly log: LimitedLog;
-  readonly open: (connection: PushConnection) => SessionHandler;
+  /** Judges an upgrade by its `Authorization`, empty when it has none. */
+  readonly admit: (authorization: string) => Promise<Admission>;
+  /** `identity` is who the peer has proved to be; null: it need not. */
+  readonly open: (connection: PushConnection, identity: ServiceIdentity | null) => SessionHandler;
 }
 
 export interface PushListener {
@@ -111,6 +123,7 @@ function listen(options: PushListenerOptions, port: number): PushListener | null
 }
 
 interface SocketData {
+  readonly identity: ServiceIdentity | null;
   socket: PushSocket | null;
 }
 
@@ -120,27 +133,52 @@ function behaviour(options: PushListenerOptions, sockets: Set<PushSocket>): WebS
     ws.getUserData().socket = socket;
     sockets.add(socket);
   };
+  /** Upgrades whose tokens are being judged: they count as connections. */
+  let pending = 0;
+  const upgrade = (response: HttpResponse, request: HttpRequest, context: us_socket_context_t) => {
+    let isOpen = true;
+    response.onAborted(() => {
+      isOpen = false;
+    });
+    const refusal = upgradeRefusal(request, sockets.size + pending);
+    if (refusal !== null) {
+      response.writeStatus(refusal).end();
+      return;
+    }
+    // Of the request nothing may be touched after this call.
+    const key = request.getHeader('sec-websocket-key');
+    const protocol = request.getHeader('sec-websocket-protocol');
+    const extensions = request.getHeader('sec-websocket-extensions');
+    pending++;
+    options
+      .admit(request.getHeader('authorization'))
+      .catch((error: unknown): Admission => {
+        options.log.warn({ err: error }, 'a token of a sidecar could not be judged');
+        return { tag: 'refused', reason: 'the control plane failed; its log has more' };
+      })
+      .then((admission) => {
+        pending--;
+        if (!isOpen) return;
+        response.cork(() => {
+          if (admission.tag === 'admitted')
+            response.upgrade<SocketData>(
+              { identity: admission.identity, socket: null },
+              key,
+              protocol,
+              extensions,
+              context,
+            );
+          else refuseUpgrade(response, admission.reason, options);
+        });
+      });
+  };
   return {
     maxPayloadLength: limits.pushClientFrameBytesMax,
     idleTimeout: idleTimeoutSeconds,
     sendPingsAutomatically: true,
     // A sidecar is sent one ChangeSet at a time, of any size; what is sent while one is stuck would be dropped, and is not tried.
     maxBackpressure: limits.pushFrameBytesMax,
-    upgrade: (response, request, context) => {
-      response.onAborted(() => {});
-      const refusal = upgradeRefusal(request, sockets.size);
-      if (refusal !== null) {
-        response.writeStatus(refusal).end();
-        return;
-      }
-      response.upgrade<SocketData>(
-        { socket: null },
-        request.getHeader('sec-websocket-key'),
-        request.getHeader('sec-websocket-protocol'),
-        request.getHeader('sec-websocket-extensions'),
-        context,
-      );
-    },
+    upgrade,
     open,
     message: (ws, message) => ws.getUserData().socket?.receive(Buffer.from(message)),
     drain: (ws) => ws.getUserData().socket?.drained(),
@@ -151,6 +189,11 @@ function behaviour(options: PushListenerOptions, sockets: Set<PushSocket>): WebS
       socket.closed();
     },
   };
+}
+
+function refuseUpgrade(response: HttpResponse, reason: string, { log }: PushListenerOptions): void {
+  log.warn({ reason }, 'a connection of a sidecar was refused');
+  response.writeStatus('401 Unauthorized').writeHeader('www-authenticate', 'Bearer').end(`${reason}\n`);
 }
 
 function upgradeRefusal(request: HttpRequest, connections: number): string | null {
@@ -173,7 +216,7 @@ class PushSocket implements PushConnection {
     this.#ws = ws;
     this.#options = options;
     this.#openedAtMs = options.clock.nowMs();
-    this.#session = options.open(this);
+    this.#session = options.open(this, ws.getUserData().identity);
   }
 
   send(frame: Uint8Array): void {

@@ -1,4 +1,5 @@
 /** One sidecar's connection, frame by frame: it greets, gets its lease, and is then a member of the fleet until it leaves. */
+import type { ServiceIdentity } from '../model/identity.ts';
 import { limits } from '../model/limits.ts';
 import type { Registration, SidecarLease } from '../model/registration.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
@@ -30,14 +31,17 @@ type SessionState =
 export class PushSession {
   readonly #connection: PushConnection;
   readonly #rooms: SessionRooms;
+  readonly #identity: ServiceIdentity | null;
   #state: SessionState = { tag: 'greeting', hello: null };
   /** As the sidecar wants it, and as it was written or is being written. */
   #lease: SidecarLease | null = null;
   #leaseText = '';
 
-  constructor(connection: PushConnection, rooms: SessionRooms) {
+  /** `identity` is who the connection's token says it is; null: it needed none. */
+  constructor(connection: PushConnection, rooms: SessionRooms, identity: ServiceIdentity | null = null) {
     this.#connection = connection;
     this.#rooms = rooms;
+    this.#identity = identity;
   }
 
   /** False while it has not joined: a connection that stays so is cut. */
@@ -119,6 +123,12 @@ export class PushSession {
       return;
     }
     const { sidecar, service, namespace, registration, hosts, insecureLink } = hello;
+    const proved = this.#identity;
+    if (proved !== null && (proved.service !== service || proved.namespace !== namespace)) {
+      const owner = `${proved.service}.${proved.namespace}`;
+      this.#refuse('wrong-identity', `its token is for ${owner}, not for ${service}.${namespace}`);
+      return;
+    }
     const { fleet } = this.#rooms;
     if (!fleet.has(sidecar) && fleet.size >= limits.sidecarsMax) {
       this.#refuse('too-many-sidecars', `this control plane takes ${limits.sidecarsMax} sidecars`);

@@ -4,6 +4,7 @@ import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Fleet } from './fleet.ts';
 import { LeaseWriter } from './lease-writer.ts';
+import { admitPush, type Identifier } from './push-admission.ts';
 import { openPushListener } from './push-listener.ts';
 import { PushSession } from './push-session.ts';
 import { ServiceFounder } from './service-founder.ts';
@@ -13,6 +14,8 @@ import type { Store, StoreClock } from './store/store.ts';
 
 export interface PushOptions {
   readonly store: Store;
+  /** Says whose a push token is. */
+  readonly authority: Identifier;
   /** A loopback address, without brackets. */
   readonly host: string;
   /** 0: any free port. */
@@ -35,7 +38,7 @@ export class PushError extends Error {
 }
 
 /** Rejects with PushError for an address that is not loopback, and with ListenError when the port cannot be bound. */
-export async function startPush({ store, host, port, clock, logger }: PushOptions): Promise<RunningPush> {
+export async function startPush({ store, authority, host, port, clock, logger }: PushOptions): Promise<RunningPush> {
   if (!isLoopback(host))
     throw new PushError(
       `the push port takes loopback addresses only, as there is no access control yet: use 127.0.0.1, not ${host}`,
@@ -46,8 +49,14 @@ export async function startPush({ store, host, port, clock, logger }: PushOption
   const founder = new ServiceFounder(store, clock);
   const rooms = { fleet, leases: new LeaseWriter(store), founder, statWindow, log };
   try {
-    const open = (connection: ConstructorParameters<typeof PushSession>[0]) => new PushSession(connection, rooms);
-    const listener = await openPushListener({ host, port, clock, log, open });
+    const listener = await openPushListener({
+      host,
+      port,
+      clock,
+      log,
+      admit: (authorization) => admitPush(authority, authorization),
+      open: (connection, identity) => new PushSession(connection, rooms, identity),
+    });
     return {
       address: listener.address,
       fleet,

@@ -96,6 +96,7 @@ export function open(directory: string, options: Partial<ControlPlaneOptions>): 
     listen: '127.0.0.1:0',
     push: '127.0.0.1:0',
     storeUrl: `embedded:${directory}`,
+    caDirectory: join(directory, 'ca'),
     logger: silentLogger,
     clock: systemClock,
     ...options,

@@ -61,7 +61,7 @@ const elapsedMs = async (work: Promise<unknown>): Promise<number> => {
 describe('watching', () => {
   it('cannot begin in the future, nor where nothing is kept, nor when too many watch', async () => {
     const api = await start({ watchersMax: 2 });
-    expect((await api.get('/v1/watch?from=1')).body).toMatchObject({
+    expect((await api.get('/v1/watch?from=2')).body).toMatchObject({
       status: 400,
       detail: expect.stringMatching(/future/),
     });
@@ -90,7 +90,8 @@ describe('watching', () => {
       detail: expect.stringMatching(/list the objects/),
     });
     const { revision } = (await api.get('/v1/services')).body;
-    expect(revision).toBe(count);
+    // The trust bundle's is the first.
+    expect(revision).toBe(count + 1);
     const reader = await watch(api, `/v1/services?watch=1&from=${revision}`);
     expect((await reader.next())?.id).toBe(String(revision));
   });
@@ -114,23 +115,25 @@ describe('watching', () => {
     await api.transact({ delete: [{ kind: 'HTTPRoute', name: 'r' }] });
     const brief = (events: Awaited<ReturnType<EventReader['take']>>) =>
       events.map((event) => `${event?.event} ${event?.id ?? event?.data.object?.metadata.name ?? event?.data.name}`);
-    expect(brief(await all.take(8))).toEqual([
+    // The first revision is the trust bundle's, which is no resource.
+    expect(brief(await all.take(9))).toEqual([
       'revision 0',
-      'put cart',
       'revision 1',
+      'put cart',
+      'revision 2',
       'put next',
       'put r',
-      'revision 2',
-      'delete r',
       'revision 3',
+      'delete r',
+      'revision 4',
     ]);
     // A watcher of one kind hears of every revision, so that it can resume from the newest one.
-    expect(brief(await services.take(4))).toEqual(['revision 1', 'put next', 'revision 2', 'revision 3']);
-    expect(brief(await shop.take(4))).toEqual(['revision 0', 'revision 1', 'revision 2', 'revision 3']);
-    const resumed = await watch(api, '/v1/httproutes?watch=1&from=2');
-    expect(brief(await resumed.take(3))).toEqual(['revision 2', 'delete r', 'revision 3']);
-    const put = await (await watch(api, '/v1/services?watch=1&from=1')).take(2);
-    expect(put[1]?.data).toEqual({ revision: 2, object: (await api.get('/v1/services/default/next')).body });
+    expect(brief(await services.take(4))).toEqual(['revision 2', 'put next', 'revision 3', 'revision 4']);
+    expect(brief(await shop.take(5))).toEqual(['revision 0', 'revision 1', 'revision 2', 'revision 3', 'revision 4']);
+    const resumed = await watch(api, '/v1/httproutes?watch=1&from=3');
+    expect(brief(await resumed.take(3))).toEqual(['revision 3', 'delete r', 'revision 4']);
+    const put = await (await watch(api, '/v1/services?watch=1&from=2')).take(2);
+    expect(put[1]?.data).toEqual({ revision: 3, object: (await api.get('/v1/services/default/next')).body });
   });
 
   it('goes on where the header of a reconnecting EventSource says, whatever its address says', async () => {
@@ -138,11 +141,11 @@ describe('watching', () => {
     for (const port of [1, 2, 3, 4]) await api.put(cart, service('cart', { port }));
     const paths = ['/v1/watch?from=0', '/v1/services?watch=1&from=0', '/v1/services?watch=1'];
     for (const path of paths) {
-      const resumed = await watch(api, path, { 'last-event-id': '3' });
+      const resumed = await watch(api, path, { 'last-event-id': '4' });
       expect((await resumed.take(3)).map((event) => `${event?.event} ${event?.id}`)).toEqual([
-        'revision 3',
-        'put null',
         'revision 4',
+        'put null',
+        'revision 5',
       ]);
     }
     for (const [path, id] of [
@@ -241,10 +244,10 @@ describe('waiting until a change is in force', () => {
   it('is over at once without sidecars', async () => {
     const api = await start();
     const put = await api.put(`${cart}?wait=applied`, service('cart'));
-    expect([put.status, put.body.metadata.resourceVersion]).toEqual([201, '1']);
+    expect([put.status, put.body.metadata.resourceVersion]).toEqual([201, '2']);
     const made = await api.transact({ apply: [service('b')] }, '?wait=applied&timeoutMs=600000');
-    expect(made.body.applied).toEqual({ revision: 2, applied: [], missing: [], refused: [] });
-    expect((await api.delete(`${cart}?wait=applied`)).body.applied).toMatchObject({ revision: 3 });
+    expect(made.body.applied).toEqual({ revision: 3, applied: [], missing: [], refused: [] });
+    expect((await api.delete(`${cart}?wait=applied`)).body.applied).toMatchObject({ revision: 4 });
   });
 
   it('ends with an acknowledgement, or names who is missing and who refuses', async () => {
@@ -264,14 +267,14 @@ describe('waiting until a change is in force', () => {
     expect(status).toBe(504);
     expect(body).toMatchObject({
       code: 'not-applied',
-      revision: 2,
+      revision: 3,
       missing: [],
       refused: [{ ...name('mute'), reason: 'no room for it' }],
     });
-    expect(body.results).toMatchObject([{ action: 'replaced', revision: 2 }]);
+    expect(body.results).toMatchObject([{ action: 'replaced', revision: 3 }]);
 
     const late = await api.put(`${cart}?wait=applied&timeoutMs=1`, service('cart', { port: 2 }));
-    expect([late.status, late.body.code, late.body.revision]).toEqual([504, 'not-applied', 3]);
+    expect([late.status, late.body.code, late.body.revision]).toEqual([504, 'not-applied', 4]);
     expect(late.body.missing).toContainEqual(name('mute'));
     expect((await api.get(cart)).body.spec.port).toBe(2);
     expect((await api.get('/v1/sidecars')).body.items).toHaveLength(2);
@@ -289,7 +292,7 @@ describe('waiting until a change is in force', () => {
     await mute.next();
     expect(await elapsedMs(api.plane.close())).toBeLessThan(2_000);
     const { status, body } = await waiting;
-    expect([status, body.code, body.revision]).toEqual([504, 'not-applied', 2]);
+    expect([status, body.code, body.revision]).toEqual([504, 'not-applied', 3]);
     // Once more is no harm.
     await api.plane.close();
   });
@@ -344,7 +347,7 @@ describe('a control plane', () => {
     if (!socket.closed) await once(socket, 'close');
     expect(text()).toMatch(/HTTP\/1\.1 201 Created\r\n(.+\r\n)*connection: close\r\n/i);
     await api.restart();
-    expect((await api.get(cart)).body.metadata.resourceVersion).toBe('1');
+    expect((await api.get(cart)).body.metadata.resourceVersion).toBe('2');
   });
 
   it('does not wait for ever for who never ends a request', async () => {
@@ -362,7 +365,7 @@ describe('a control plane', () => {
     await api.restart();
     const after = await Promise.all(['/v1/services', '/v1/httproutes', '/v1/revisions'].map((path) => api.get(path)));
     expect(after.map(({ body }) => body)).toEqual(before.map(({ body }) => body));
-    expect((await api.put(cart, service('cart', { port: 1 }), { 'if-match': '1' })).headers.get('etag')).toBe('"2"');
+    expect((await api.put(cart, service('cart', { port: 1 }), { 'if-match': '2' })).headers.get('etag')).toBe('"3"');
   });
 
   it('answers no write that its disk refused', async () => {
@@ -403,7 +406,8 @@ describe('a control plane of its own process', () => {
     expect(answered).toBeGreaterThanOrEqual(30);
     // One more may be durable whose answer was lost.
     expect([answered, answered + 1]).toContain(spec.port);
-    expect(Number(metadata.resourceVersion)).toBe(spec.port);
+    // The first revision is the trust bundle's.
+    expect(Number(metadata.resourceVersion)).toBe(spec.port + 1);
     second.child.kill('SIGTERM');
     expect(await once(second.child, 'exit')).toEqual([0, null]);
   });
@@ -418,6 +422,8 @@ async function spawnPlane(directory: string): Promise<{ readonly child: ChildPro
     '127.0.0.1:0',
     '--store',
     `embedded:${directory}`,
+    '--ca-dir',
+    join(directory, 'ca'),
   ];
   const child = spawn(process.execPath, ['dist/bin/weft.js', ...args], { stdio: ['ignore', 'pipe', 'ignore'] });
   cleanups.push(() => child.kill('SIGKILL'));

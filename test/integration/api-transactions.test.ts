@@ -30,9 +30,9 @@ describe('a transaction', () => {
         message: expect.stringMatching(/does not exist/),
       });
     }
-    expect(await revision()).toBe(0);
+    expect(await revision()).toBe(1);
     const made = await api.transact({ apply, message: 'first' }, '', { 'weft-actor': 'ann' });
-    expect(made.body).toMatchObject({ revision: 1, results: [{ action: 'created', revision: 1 }, {}, {}] });
+    expect(made.body).toMatchObject({ revision: 2, results: [{ action: 'created', revision: 2 }, {}, {}] });
     const swap = await api.transact({
       apply: [service('newer'), route('r', 'cart', 'newer')],
       delete: [{ kind: 'Service', name: 'next' }],
@@ -45,7 +45,7 @@ describe('a transaction', () => {
     expectProblem(await api.delete('/v1/services/default/newer'), 422, 'invalid');
     const { items } = (await api.get('/v1/revisions?limit=2')).body;
     expect(items[0].changes).toContainEqual({ object: 'Service/default/next', action: 'deleted' });
-    expect(items[1]).toMatchObject({ revision: 1, who: 'ann', message: 'first' });
+    expect(items[1]).toMatchObject({ revision: 2, who: 'ann', message: 'first' });
   });
 
   it('is refused with the place of each problem', async () => {
@@ -91,7 +91,7 @@ describe('a transaction', () => {
       name: `s${i}`,
     }));
     expectProblem(await api.transact({ delete: tooMany }), 413, 'too-large', /5000 objects, this one has 5001/);
-    expect(await revision()).toBe(0);
+    expect(await revision()).toBe(1);
   });
 
   it('holds to the revision of each object', async () => {
@@ -100,14 +100,14 @@ describe('a transaction', () => {
       apply: [service('a', { port: 1 }), service('b', { port: 1 }, { resourceVersion: '7' })],
     });
     expectProblem(stale, 412, 'conflict');
-    expect(stale.body).toMatchObject({ object: 'Service default/b', expected: 7, actual: 1 });
+    expect(stale.body).toMatchObject({ object: 'Service default/b', expected: 7, actual: 2 });
     expectProblem(
       await api.transact({ delete: [{ kind: 'Service', name: 'a', resourceVersion: '3' }] }),
       412,
       'conflict',
     );
     expect((await api.get('/v1/services/default/a')).body.spec).toEqual({});
-    expect((await api.transact({ delete: [{ kind: 'Service', name: 'a', resourceVersion: '1' }] })).status).toBe(200);
+    expect((await api.transact({ delete: [{ kind: 'Service', name: 'a', resourceVersion: '2' }] })).status).toBe(200);
   });
 
   it('that is a dry run is judged and writes nothing; a misspelt one is refused', async () => {
@@ -118,9 +118,9 @@ describe('a transaction', () => {
         `?dryRun=${dryRun}&wait=applied`,
       );
       expect(dry.body).toMatchObject({
-        revision: 1,
+        revision: 2,
         results: [
-          { action: 'replaced', revision: 1 },
+          { action: 'replaced', revision: 2 },
           { action: 'created', revision: 0 },
         ],
       });
@@ -142,7 +142,7 @@ describe('a transaction', () => {
       '?timeoutMs=1e3',
     ])
       expectProblem(await api.delete(cart + query), 400, 'bad-request', /dryrun is not|must|600000/);
-    expect(await revision()).toBe(1);
+    expect(await revision()).toBe(2);
   });
 
   it('that arrives twice has one outcome, after a restart too; another one under its key is refused', async () => {
@@ -150,7 +150,7 @@ describe('a transaction', () => {
     await api.put(cart, service('cart'));
     const body = {
       apply: [service('a', {}, { resourceVersion: '0' })],
-      delete: [{ kind: 'Service', name: 'cart', resourceVersion: '1' }],
+      delete: [{ kind: 'Service', name: 'cart', resourceVersion: '2' }],
     };
     const first = await api.transact(body, '', key);
     expect(first.status).toBe(200);
@@ -159,12 +159,12 @@ describe('a transaction', () => {
     await api.restart();
     expect((await api.transact(body, '', key)).body).toEqual(first.body);
     const reused = await api.transact({ apply: [service('z')] }, '', key);
-    expectProblem(reused, 422, 'idempotency-key-reused', /made revision 2/);
-    expect(await revision()).toBe(3);
+    expectProblem(reused, 422, 'idempotency-key-reused', /made revision 3/);
+    expect(await revision()).toBe(4);
 
     const created = await api.put(cart, service('cart'), { 'idempotency-key': 'k-2', 'if-none-match': '*' });
     const again = await api.put(cart, service('cart'), { 'idempotency-key': 'k-2', 'if-none-match': '*' });
-    expect([again.status, again.headers.get('etag'), again.body]).toEqual([201, '"4"', created.body]);
+    expect([again.status, again.headers.get('etag'), again.body]).toEqual([201, '"5"', created.body]);
     for (const name of ['idempotency-key', 'weft-actor'])
       expectProblem(await api.put(cart, service('cart'), { [name]: 'x'.repeat(257) }), 400, 'bad-request');
   });

@@ -84,7 +84,7 @@ describe('bodies that cannot be read', () => {
     const refused = await api.transact({ apply: [note(limits.objectBytesMax)] });
     expectProblem(refused, 422, 'invalid');
     expect(refused.body.problems[0].message).toContain('larger than');
-    expect(await revision()).toBe(0);
+    expect(await revision()).toBe(1);
   });
 
   it('what is no HTTP', async () => {
@@ -122,7 +122,7 @@ describe('addresses', () => {
       const named = service(decodeURIComponent(name));
       expectProblem(await api.put(`/v1/services/default/${name}`, named), 422, 'invalid');
       expectProblem(await api.put(`/v1/services/${name}/cart`, service('cart')), 422, 'invalid');
-      expect(await revision()).toBe(0);
+      expect(await revision()).toBe(1);
     },
   );
 
@@ -183,19 +183,19 @@ describe('addresses', () => {
 describe('one object', () => {
   it('is created, read, replaced, listed and deleted', async () => {
     const created = await api.put(cart, service('cart', { endpoints: ['127.0.0.1:1'] }));
-    expect([created.status, created.headers.get('etag')]).toEqual([201, '"1"']);
-    expect(created.body.metadata).toMatchObject({ name: 'cart', namespace: 'default', resourceVersion: '1' });
+    expect([created.status, created.headers.get('etag')]).toEqual([201, '"2"']);
+    expect(created.body.metadata).toMatchObject({ name: 'cart', namespace: 'default', resourceVersion: '2' });
     const { creationTimestamp } = created.body.metadata;
     expect(Math.abs(Date.now() - Date.parse(creationTimestamp))).toBeLessThan(60_000);
     expect((await api.get(cart)).body).toEqual(created.body);
 
     // What was read can be sent back as it is, and changes nothing.
     const same = await api.put(cart, created.body);
-    expect([same.status, same.headers.get('etag'), same.body]).toEqual([200, '"1"', created.body]);
+    expect([same.status, same.headers.get('etag'), same.body]).toEqual([200, '"2"', created.body]);
     const replaced = await api.put(cart, { ...created.body, spec: { port: 8080 } });
-    expect([replaced.status, replaced.headers.get('etag')]).toEqual([200, '"2"']);
+    expect([replaced.status, replaced.headers.get('etag')]).toEqual([200, '"3"']);
     expect(replaced.body).toMatchObject({
-      metadata: { creationTimestamp, resourceVersion: '2' },
+      metadata: { creationTimestamp, resourceVersion: '3' },
       spec: { port: 8080 },
     });
     expect(replaced.body.spec.endpoints).toBe(undefined);
@@ -209,13 +209,13 @@ describe('one object', () => {
     expect(names(await api.get('/v1/services'))).toEqual(['default/b', 'default/cart', 'shop/cart']);
     expect(names(await api.get('/v1/services?namespace=shop'))).toEqual(['shop/cart']);
     expect(names(await api.get('/v1/services?namespace=shop%2Fcart'))).toEqual([]);
-    expect((await api.get('/v1/httproutes')).body).toEqual({ items: [], revision: 4 });
+    expect((await api.get('/v1/httproutes')).body).toEqual({ items: [], revision: 5 });
     expect((await api.get('/v1/services')).body.items[1]).toEqual(replaced.body);
 
     const deleted = await api.call('DELETE', cart, { headers: { 'content-type': 'application/json' } });
     expect(deleted.body).toEqual({
-      revision: 5,
-      results: [{ kind: 'Service', namespace: 'default', name: 'cart', action: 'deleted', revision: 5 }],
+      revision: 6,
+      results: [{ kind: 'Service', namespace: 'default', name: 'cart', action: 'deleted', revision: 6 }],
     });
     expectProblem(await api.get(cart), 404, 'not-found', /Service default\/cart does not exist/);
     expectProblem(await api.delete(cart), 404, 'not-found');
@@ -281,15 +281,15 @@ describe('one object', () => {
     await api.put(cart, service('cart'));
     const next = (port: number) => service('cart', { port });
     const stale = await api.put(cart, next(1), { 'if-match': '"9"' });
-    expectProblem(stale, 412, 'conflict', /Service default\/cart is at revision 1, not at 9/);
-    expect(stale.body).toMatchObject({ object: 'Service default/cart', expected: 9, actual: 1 });
+    expectProblem(stale, 412, 'conflict', /Service default\/cart is at revision 2, not at 9/);
+    expect(stale.body).toMatchObject({ object: 'Service default/cart', expected: 9, actual: 2 });
     const late = await api.put(cart, next(1), { 'if-none-match': '*' });
-    expectProblem(late, 412, 'conflict', /is at revision 1, not absent/);
+    expectProblem(late, 412, 'conflict', /is at revision 2, not absent/);
     const absent = await api.put('/v1/services/default/b', service('b'), { 'if-match': '"1"' });
     expectProblem(absent, 412, 'conflict', /does not exist, not at 1/);
     expect(absent.body).toMatchObject({ expected: 1, actual: 0 });
     expectProblem(await api.put(cart, service('cart', { port: 1 }, { resourceVersion: '7' })), 412, 'conflict');
-    expectProblem(await api.delete(cart, { 'if-match': '2' }), 412, 'conflict');
+    expectProblem(await api.delete(cart, { 'if-match': '3' }), 412, 'conflict');
     for (const match of ['x', '', '"1', '1"', 'W/"1"', '*', '"1", "2"', '-1', '1.5', '9'.repeat(16)])
       expectProblem(await api.put(cart, next(1), { 'if-match': match }), 400, 'bad-request', /If-Match/);
     expectProblem(await api.put(cart, next(1), { 'if-none-match': '"1"' }), 400, 'bad-request');
@@ -300,12 +300,12 @@ describe('one object', () => {
       'bad-request',
       /headers expect revision 2, but metadata.resourceVersion is 1/,
     );
-    expect(await revision()).toBe(1);
+    expect(await revision()).toBe(2);
 
-    expect((await api.put(cart, next(2), { 'if-match': '"1"' })).headers.get('etag')).toBe('"2"');
-    expect((await api.put(cart, service('cart', { port: 3 }, { resourceVersion: '2' }))).status).toBe(200);
+    expect((await api.put(cart, next(2), { 'if-match': '"2"' })).headers.get('etag')).toBe('"3"');
+    expect((await api.put(cart, service('cart', { port: 3 }, { resourceVersion: '3' }))).status).toBe(200);
     expect((await api.put('/v1/services/default/b', service('b'), { 'if-none-match': '*' })).status).toBe(201);
-    expect((await api.delete(cart, { 'if-match': '3' })).status).toBe(200);
+    expect((await api.delete(cart, { 'if-match': '4' })).status).toBe(200);
   });
 
   it('with fifty writers of one revision is written by one of them', async () => {
@@ -313,7 +313,7 @@ describe('one object', () => {
     for (let round = 1; round <= 3; round++) {
       const answers = await Promise.all(
         Array.from({ length: 50 }, (_, i) =>
-          api.put(cart, service('cart', { port: 1000 * round + i }), { 'if-match': `"${round}"` }),
+          api.put(cart, service('cart', { port: 1000 * round + i }), { 'if-match': `"${round + 1}"` }),
         ),
       );
       const won = answers.filter(({ status }) => status === 200);
@@ -321,6 +321,6 @@ describe('one object', () => {
       expect(answers.filter(({ status }) => status === 412)).toHaveLength(49);
       expect((await api.get(cart)).body).toEqual(won[0]!.body);
     }
-    expect(await revision()).toBe(4);
+    expect(await revision()).toBe(5);
   });
 });

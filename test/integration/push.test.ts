@@ -7,7 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
+import { emptyBundle } from '../../src/control/ca/bundle-edits.ts';
 import { type RunningPush, startPush } from '../../src/control/push.ts';
+import type { Identifier } from '../../src/control/push-admission.ts';
 import { limits } from '../../src/model/limits.ts';
 import type { EndpointSet } from '../../src/model/registration.ts';
 import type { Resource } from '../../src/model/resources.ts';
@@ -25,6 +27,12 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
+/** Asks nobody for a token. */
+const nobodysAuthority: Identifier = {
+  bundle: emptyBundle('weft.local'),
+  identify: () => Promise.reject(new Error('no token is asked for')),
+};
+
 /** A control plane of push and bootstrap only, which can be stopped and started on its ports. */
 class Plane {
   store = new MemoryStore(systemClock);
@@ -41,7 +49,13 @@ class Plane {
   }
 
   async start(): Promise<void> {
-    const options = { store: this.store, host: '127.0.0.1', clock: systemClock, logger: silentLogger };
+    const options = {
+      store: this.store,
+      authority: nobodysAuthority,
+      host: '127.0.0.1',
+      clock: systemClock,
+      logger: silentLogger,
+    };
     this.push = await startPush({ ...options, port: this.#pushPort });
     this.#pushPort = Number(this.push.address.split(':')[1]);
     this.#http = createServer((_, response) => response.end(JSON.stringify({ push: `127.0.0.1:${this.#pushPort}` })));
@@ -104,7 +118,7 @@ function sidecar(plane: Plane, options: Partial<SubscriptionOptions> = {}) {
 const at = (address: string) => ({ address, zone: '', labels: {}, weight: 1, link: [] });
 
 describe('the push port', () => {
-  const options = { host: '127.0.0.1', clock: systemClock, logger: silentLogger };
+  const options = { authority: nobodysAuthority, host: '127.0.0.1', clock: systemClock, logger: silentLogger };
 
   it('says when it is taken, and when it is not loopback', async () => {
     const taken = createTcpServer();
@@ -224,7 +238,14 @@ describe('a connection', () => {
   async function open() {
     const clock = new ManualClock();
     const store = new MemoryStore(clock);
-    const push = await startPush({ store, host: '127.0.0.1', port: 0, clock, logger: silentLogger });
+    const push = await startPush({
+      store,
+      authority: nobodysAuthority,
+      host: '127.0.0.1',
+      port: 0,
+      clock,
+      logger: silentLogger,
+    });
     const socket = new WebSocket(`ws://${push.address}/v1/push`, { perMessageDeflate: false });
     cleanups.push(
       () => push.close(),

@@ -6,6 +6,10 @@ export type ApiErrorCode =
   | 'bad-request'
   | 'invalid'
   | 'unauthorized'
+  | 'token-required'
+  | 'token-invalid'
+  | 'token-for-another-service'
+  | 'not-signing'
   | 'misdirected'
   | 'not-found'
   | 'method-not-allowed'
@@ -23,6 +27,10 @@ const titles: Readonly<Record<ApiErrorCode, readonly [status: number, title: str
   'bad-request': [400, 'The request cannot be understood'],
   invalid: [422, 'The configuration is not valid'],
   unauthorized: [401, 'Not allowed'],
+  'token-required': [401, 'A token is needed'],
+  'token-invalid': [401, 'The token is not valid'],
+  'token-for-another-service': [403, 'The token is for another Service'],
+  'not-signing': [503, 'No certificates are signed now'],
   misdirected: [421, 'This is not the host that was asked for'],
   'not-found': [404, 'Not found'],
   'method-not-allowed': [405, 'The method is not allowed here'],

@@ -9,6 +9,7 @@ import type { AppliedReport, Fleet } from '../fleet.ts';
 import type { World } from '../world.ts';
 import { ApiError, changeError } from './api-error.ts';
 import * as schemas from './schemas.ts';
+import { timeoutMsOf, type WaitTimeout } from './wait-timeout.ts';
 import { keptHeader, wantedByDelete, wantedByPut, wantedByTransaction } from './wanted-objects.ts';
 import type { Watchers } from './watch.ts';
 
@@ -19,9 +20,8 @@ export interface ResourceRooms {
   readonly watchers: Watchers;
 }
 
-interface WriteQuery {
+interface WriteQuery extends WaitTimeout {
   readonly wait?: 'applied';
-  readonly timeoutMs?: string;
   readonly dryRun?: string;
 }
 interface ListQuery {
@@ -185,13 +185,6 @@ async function make(changes: Changes, request: FastifyRequest, objects: readonly
 }
 
 const isDryRun = ({ dryRun }: WriteQuery): boolean => dryRun !== undefined;
-
-function timeoutMsOf({ timeoutMs }: WriteQuery): number {
-  const ms = Number(timeoutMs ?? limits.waitAppliedMs);
-  if (ms > limits.waitAppliedMsMax)
-    throw new ApiError('bad-request', `timeoutMs may be ${limits.waitAppliedMsMax} at most, not ${ms}.`);
-  return ms;
-}
 
 /** Answers only when it is so; otherwise says who is missing, and that the change is committed all the same. */
 async function waitIfAsked(

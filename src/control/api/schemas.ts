@@ -1,7 +1,7 @@
 /** The shapes of the API's questions and answers, for /openapi.json. Resources have theirs in model/resources.ts. */
 import Type from 'typebox';
-import { limits } from '../../model/limits.ts';
 import { HTTPRoute, kinds, Service, TrafficPolicy } from '../../model/resources.ts';
+import { TimeoutMs } from './wait-timeout.ts';
 
 const loose = { additionalProperties: true } as const;
 const kind = Type.Unsafe<keyof typeof kinds>({ type: 'string', enum: Object.keys(kinds) });
@@ -101,6 +101,8 @@ export const Bootstrap = Type.Object({
   push: Type.String({ description: 'WebSocket URL for sidecars' }),
   trustDomain: Type.String(),
   revision: Type.Integer(),
+  bundle: Type.String({ description: 'all roots that the mesh believes, in PEM' }),
+  requiresToken: Type.Boolean({ description: 'a sidecar needs a join token, unless it has a certificate already' }),
 });
 export const Status = Type.Object({
   revision: Type.Integer(),
@@ -150,18 +152,14 @@ export const WriteQuery = Type.Object(
         description: 'answer when every sidecar concerned has the change in force',
       }),
     ),
-    timeoutMs: Type.Optional(
-      Type.String({
-        pattern: '^[0-9]{1,7}$',
-        description: `how long wait=applied waits, in milliseconds, ${limits.waitAppliedMsMax} at most`,
-      }),
-    ),
+    timeoutMs: Type.Optional(TimeoutMs),
     dryRun: Type.Optional(
       Type.Unsafe<'1'>({ type: 'string', enum: ['1', 'true'], description: 'judge the change, and write nothing' }),
     ),
   },
   closed,
 );
+export const TimeoutQuery = Type.Object({ timeoutMs: Type.Optional(TimeoutMs) }, closed);
 export const ObjectParams = Type.Object({ namespace: Type.String(), name: Type.String() });
 export const LimitQuery = Type.Object(
   { limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,3}$', description: 'a number, 1 to 9999' })) },
@@ -174,6 +172,8 @@ const problemReply = (description: string) => ({
 });
 const refusals = {
   400: problemReply('the request cannot be understood'),
+  401: problemReply('a token is needed, or the one that came is not valid'),
+  403: problemReply('the token is for another Service'),
   404: problemReply('the object does not exist'),
   410: problemReply('the revision to watch from is no longer kept: list the objects, then watch from there'),
   412: problemReply('an object is not at the revision that was expected of it'),

@@ -14,14 +14,17 @@ import { kinds } from '../../model/resources.ts';
 import { version } from '../../model/version.ts';
 import { formatAddress, listenErrorFrom } from '../../proxy/listener/listen-error.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import { ApiCredentials } from '../ca/api-credentials.ts';
 import type { StoreClock } from '../store/store.ts';
 import { StoreError } from '../store/store-error.ts';
 import { ApiError } from './api-error.ts';
+import { addCertificateRoutes, type CertificateRooms } from './certificate-routes.ts';
 import { parseJsonBody } from './json-body.ts';
 import { addResourceRoutes, type ResourceRooms } from './resource-routes.ts';
 import { addStatusRoutes, type StatusRooms } from './status-routes.ts';
+import { speakTlsToo } from './tls-port.ts';
 
-export type ApiRooms = ResourceRooms & StatusRooms & { readonly logger: Logger };
+export type ApiRooms = ResourceRooms & StatusRooms & CertificateRooms & { readonly logger: Logger };
 
 const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 60_000;
@@ -45,8 +48,14 @@ export interface RunningApi {
 
 /** Rejects with ListenError when the port cannot be bound. */
 export async function startApi(options: ApiOptions): Promise<RunningApi> {
-  const { host, clock } = options;
+  const { host, clock, logger } = options;
   const app = await buildApi(options);
+  const credentials = new ApiCredentials(options.authority, clock);
+  const cutUndecided = speakTlsToo(app.server, {
+    context: () => credentials.context(),
+    clock,
+    onError: (error) => logger.error({ error: String(error) }, 'a TLS connection to the API could not be served'),
+  });
   try {
     await app.listen({ host, port: options.port });
   } catch (error) {
@@ -54,7 +63,11 @@ export async function startApi(options: ApiOptions): Promise<RunningApi> {
     throw listenErrorFrom(error, formatAddress(host, options.port));
   }
   const { address, port } = app.server.address() as AddressInfo;
-  return { address: formatAddress(address, port), close: () => closeWithin(closeMs, app, clock) };
+  const close = () => {
+    cutUndecided();
+    return closeWithin(closeMs, app, clock);
+  };
+  return { address: formatAddress(address, port), close };
 }
 
 async function closeWithin(deadlineMs: number, app: FastifyInstance, clock: StoreClock): Promise<void> {
@@ -142,6 +155,7 @@ async function buildApi(rooms: ApiRooms): Promise<FastifyInstance> {
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
   addResourceRoutes(app, rooms);
   addStatusRoutes(app, rooms);
+  addCertificateRoutes(app, rooms);
   await app.ready();
   return app;
 }
@@ -219,8 +233,8 @@ const collections = Object.values(kinds)
   .join('|');
 const known: readonly (readonly [RegExp, readonly string[]])[] = [
   [new RegExp(`^/v1/(${collections})/[^/]+/[^/]+$`), ['GET', 'HEAD', 'PUT', 'DELETE']],
-  [new RegExp(`^/v1/(${collections}|watch|sidecars|stats|bootstrap|status|revisions)$`), ['GET', 'HEAD']],
-  [/^\/v1\/transactions$/, ['POST']],
+  [new RegExp(`^/v1/(${collections}|watch|sidecars|stats|bootstrap|status|revisions|ca)$`), ['GET', 'HEAD']],
+  [/^\/v1\/(transactions|certificates|join-tokens|ca\/rotate)$/, ['POST']],
   [/^\/(healthz|openapi\.json)$/, ['GET', 'HEAD']],
 ];
 

@@ -1,7 +1,9 @@
 /** What the control plane says of itself, of the sidecars and of the traffic they report. */
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
+import { bundlePem } from '../../model/identity.ts';
 import { version } from '../../model/version.ts';
+import type { CertificateAuthority } from '../ca/certificate-authority.ts';
 import type { Fleet } from '../fleet.ts';
 import type { Store } from '../store/store.ts';
 import * as schemas from './schemas.ts';
@@ -10,17 +12,17 @@ export interface StatusRooms {
   readonly store: Store;
   readonly storeName: string;
   readonly fleet: Fleet;
+  readonly authority: CertificateAuthority;
   /** `HOST:PORT` of the push port. */
   readonly push: string;
   readonly startedAtMs: number;
 }
 
-const trustDomain = 'weft.local';
 const revisionsShown = 50;
 
 export function addStatusRoutes(
   app: FastifyInstance,
-  { store, storeName, fleet, push, startedAtMs }: StatusRooms,
+  { store, storeName, fleet, authority, push, startedAtMs }: StatusRooms,
 ): void {
   const tags = ['status'];
   app.get(
@@ -52,8 +54,10 @@ export function addStatusRoutes(
     { schema: { summary: 'What a sidecar needs to connect', response: { 200: schemas.Bootstrap }, tags } },
     () => ({
       push: `ws://${push}/v1/push`,
-      trustDomain,
+      trustDomain: authority.bundle.trustDomain,
       revision: store.revision,
+      bundle: bundlePem(authority.bundle),
+      requiresToken: authority.bundle.requiresJoinToken,
     }),
   );
   app.get(
