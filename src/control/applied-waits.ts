@@ -31,9 +31,10 @@ export class AppliedWaits {
     this.#newest = newest;
   }
 
-  /** See Fleet.waitApplied. Beyond `limits.watchersMax` waits, and after `close`, the answer is what is true at once. */
+  /** See Fleet.waitApplied. Without a timeout, beyond `limits.watchersMax` waits, and after `close`, the answer is what is true at once. */
   wait(revision: number, timeoutMs: number): Promise<AppliedReport> {
-    if (this.#isClosed || this.#waits.size >= limits.watchersMax) return Promise.resolve(this.#report(revision));
+    if (timeoutMs <= 0 || this.#isClosed || this.#waits.size >= limits.watchersMax)
+      return Promise.resolve(this.#report(revision));
     return new Promise((resolve) => {
       const wait: Wait = {
         revision,
