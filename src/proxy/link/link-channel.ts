@@ -193,8 +193,7 @@ export class LinkChannel implements FrameReceiver, Swept {
   private takeReset(id: number, reason: number): LinkFault | null {
     const stream = this.streams.get(id);
     if (stream === undefined) return id > this.lastStream ? 'RESET of a stream that was never open' : null;
-    stream.finish();
-    stream.onReset(reason as ResetReason);
+    stream.takeReset(reason as ResetReason);
     return null;
   }
 

@@ -94,6 +94,12 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
     this.handler.onEnd(trailers, timing);
   }
 
+  override takeReset(reason: ResetReason): void {
+    // The answer is whole, and waits for its reader.
+    if (reason === resetReason.done && this.heldEnd !== null) this.stopSending();
+    else super.takeReset(reason);
+  }
+
   onReset(reason: ResetReason): void {
     this.handler.onFailure(
       reason === resetReason.refused ? failures['link-refused'] : failures['upstream-reset'],

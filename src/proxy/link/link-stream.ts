@@ -5,6 +5,7 @@
 import { limits } from '../../model/limits.ts';
 import { dataBytesMax, frameType, type ResetReason, streamCreditFirst } from './frames.ts';
 import type { EndPayload } from './head-codec.ts';
+import { HeldBytes } from './held-bytes.ts';
 import type { LinkChannel } from './link-channel.ts';
 
 export abstract class LinkStream {
@@ -20,8 +21,7 @@ export abstract class LinkStream {
   /** Bytes of DATA that the peer still takes. */
   private sendCredit = 0;
   /** Copies of what could not be sent at once. Bounded: the writer stops at `limits.streamBufferBytesMax`. */
-  private queue: Buffer[] = [];
-  private queuedBytes = 0;
+  private readonly queue = new HeldBytes();
   /** Payload of the END that follows what is queued; null: the end is not known yet, or sent. */
   private queuedEnd: string | null = null;
   private isLocalEnded = false;
@@ -37,8 +37,8 @@ export abstract class LinkStream {
   /** In the channel's list of streams whose reader wants more. */
   private isResumeDue = false;
   /** Arrived while paused: at most `window` bytes. */
-  private held: Buffer[] = [];
-  private heldEnd: EndPayload | null = null;
+  private readonly held = new HeldBytes();
+  protected heldEnd: EndPayload | null = null;
 
   // --- What a stream is for ---------------------------------------------------------------------------------------------------------
 
@@ -62,7 +62,7 @@ export abstract class LinkStream {
     this.id = id;
     this.sendCredit = streamCreditFirst;
     this.receiveCredit = streamCreditFirst;
-    if (this.queuedBytes > 0 || this.queuedEnd !== null) channel.addBacklog(this);
+    if (this.queue.bytes > 0 || this.queuedEnd !== null) channel.addBacklog(this);
   }
 
   /** Nothing more of it: gives everything back. The peer hears of it only by what was sent before. */
@@ -72,10 +72,9 @@ export abstract class LinkStream {
     this.isOver = true;
     if (channel !== null) channel.forget(this, this.window - streamCreditFirst);
     this.channel = null;
-    this.queue = [];
-    this.queuedBytes = 0;
+    this.queue.clear();
     this.queuedEnd = null;
-    this.held = [];
+    this.held.clear();
     this.heldEnd = null;
   }
 
@@ -89,14 +88,13 @@ export abstract class LinkStream {
 
   /** Sends or copies the chunk. False: stop until `onWritable`. */
   protected sendData(chunk: Uint8Array): boolean {
-    if (this.isOver || chunk.length === 0) return true;
-    const { channel } = this;
-    const sent = channel === null || this.queuedBytes > 0 ? 0 : this.sendDirectly(channel, chunk);
+    if (this.isOver || this.isLocalEnded || chunk.length === 0) return true;
+    const { channel, queue } = this;
+    const sent = channel === null || queue.bytes > 0 ? 0 : this.sendDirectly(channel, chunk);
     if (sent === chunk.length) return true;
-    this.queue.push(Buffer.from(sent === 0 ? chunk : chunk.subarray(sent)));
-    this.queuedBytes += chunk.length - sent;
+    queue.add(sent === 0 ? chunk : chunk.subarray(sent));
     channel?.addBacklog(this);
-    if (this.queuedBytes > limits.streamBufferBytesMax) this.isBlocked = true;
+    if (queue.bytes > limits.streamBufferBytesMax) this.isBlocked = true;
     return !this.isBlocked;
   }
 
@@ -118,7 +116,7 @@ export abstract class LinkStream {
     if (this.isOver || this.isLocalEnded || this.queuedEnd !== null) return;
     this.queuedEnd = payload;
     if (this.channel === null) return;
-    if (this.queuedBytes > 0) this.channel.addBacklog(this);
+    if (this.queue.bytes > 0) this.channel.addBacklog(this);
     else this.sendQueuedEnd(this.channel);
   }
 
@@ -136,23 +134,32 @@ export abstract class LinkStream {
     this.isLocalEnded = true;
   }
 
+  /** The peer wants no more of it, and what it said itself is whole: only this direction ends. */
+  protected stopSending(): void {
+    this.isLocalEnded = true;
+    this.queue.clear();
+    this.queuedEnd = null;
+    if (this.isBlocked && this.channel !== null) {
+      this.channel.addWritable(this);
+      this.channel.endTurnSoon();
+    }
+  }
+
   /** The channel's turn for this stream: sends up to one frame of what is queued. False: there is nothing left that could be sent now. */
   sendQueued(channel: LinkChannel): boolean {
-    const first = this.queue[0];
-    if (first === undefined) {
+    const { queue } = this;
+    if (queue.bytes === 0) {
       if (this.queuedEnd !== null) this.sendQueuedEnd(channel);
       return false;
     }
-    const size = channel.takeSendCreditUpTo(Math.min(first.length, dataBytesMax, this.sendCredit));
+    const first = queue.first(Math.min(dataBytesMax, this.sendCredit));
+    const size = channel.takeSendCreditUpTo(first.length);
     if (size === 0) return false;
     channel.sendData(this.id, size === first.length ? first : first.subarray(0, size));
     this.sendCredit -= size;
-    this.queuedBytes -= size;
-    if (size === first.length) this.queue.shift();
-    else this.queue[0] = first.subarray(size);
-    if (this.isBlocked && this.queuedBytes <= limits.streamBufferBytesMax / 2) channel.addWritable(this);
-    if (this.queue.length === 0 && this.queuedEnd === null) return false;
-    return true;
+    queue.drop(size);
+    if (this.isBlocked && queue.bytes <= limits.streamBufferBytesMax / 2) channel.addWritable(this);
+    return queue.bytes > 0 || this.queuedEnd !== null;
   }
 
   /** The channel tells the writer at the end of the turn. */
@@ -165,7 +172,7 @@ export abstract class LinkStream {
   /** False: more than can be counted, which no peer of ours grants. */
   addSendCredit(bytes: number): boolean {
     this.sendCredit += bytes;
-    if (this.queuedBytes > 0) this.channel!.addBacklog(this);
+    if (this.queue.bytes > 0) this.channel!.addBacklog(this);
     return this.sendCredit <= limits.linkWindowBytesMax * 2;
   }
 
@@ -175,7 +182,7 @@ export abstract class LinkStream {
   takeData(piece: Buffer): boolean {
     this.receiveCredit -= piece.length;
     if (this.receiveCredit < 0) return false;
-    if (this.isPaused) this.held.push(Buffer.from(piece));
+    if (this.isPaused) this.held.add(piece);
     else this.deliver(piece);
     return true;
   }
@@ -188,8 +195,13 @@ export abstract class LinkStream {
 
   takeEnd(end: EndPayload): void {
     this.isRemoteEnded = true;
-    if (this.isPaused || this.held.length > 0) this.heldEnd = end;
+    if (this.isPaused || this.held.bytes > 0) this.heldEnd = end;
     else this.deliverEnd(end);
+  }
+
+  takeReset(reason: ResetReason): void {
+    this.finish();
+    this.onReset(reason);
   }
 
   private deliverEnd(end: EndPayload): void {
@@ -232,7 +244,13 @@ export abstract class LinkStream {
     if (this.isOver || !this.isResumeDue) return;
     this.isResumeDue = false;
     this.isPaused = false;
-    while (this.held.length > 0 && !this.isPaused && !this.isOver) this.deliver(this.held.shift()!);
+    const { held } = this;
+    while (held.bytes > 0 && !this.isPaused && !this.isOver) {
+      const piece = held.first(held.bytes);
+      // First: the reader may end the stream, and what is held with it.
+      held.drop(piece.length);
+      this.deliver(piece);
+    }
     if (this.isPaused || this.isOver) return;
     this.returnCredit();
     const end = this.heldEnd;
