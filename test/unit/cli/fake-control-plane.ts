@@ -13,7 +13,7 @@ export interface Asked {
 export type Answer = { readonly status: number; readonly body: unknown } | 'hang';
 
 export async function fakeControlPlane(
-  answer: (asked: Asked) => Answer,
+  answer: (asked: Asked) => Answer | Promise<Answer>,
 ): Promise<{ readonly url: string; readonly asked: Asked[] }> {
   const asked: Asked[] = [];
   const server = createServer(async (request, response) => {
@@ -22,7 +22,7 @@ export async function fakeControlPlane(
     const text = Buffer.concat(chunks).toString();
     const { method = '', url = '', headers } = request;
     asked.push({ method, url, headers, body: text === '' ? undefined : JSON.parse(text) });
-    const reply = answer(asked.at(-1)!);
+    const reply = await answer(asked.at(-1)!);
     if (reply === 'hang') return;
     response.writeHead(reply.status, { 'content-type': 'application/json' });
     response.end(typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body));
