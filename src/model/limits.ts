@@ -55,6 +55,8 @@ export const limits = {
 
   /** Links between sidecars; docs/link.md has what follows from these for a link's memory. */
   linkStreamsMax: 2_048,
+  /** Of one head on a link: what a listener lets in, and what the filters of routes and Weft itself add. */
+  linkFieldsMax: 512,
   /** DATA that may be under way on a link in one direction, once bandwidth and round trip were measured. */
   linkWindowBytesMax: 4 * 1024 * 1024,
   /** Credit of all streams of a link beyond their first 64 KiB. */

@@ -193,7 +193,7 @@ function readName(names: readonly string[]): string {
 function readFields(): HeaderList {
   const count = readVarint();
   // Each takes at least two bytes: a count that cannot be is found before anything is allocated for it.
-  if (count > limits.headerFieldsMax || count * 2 > source.length) {
+  if (count > limits.linkFieldsMax || count * 2 > source.length) {
     fail();
     return [];
   }

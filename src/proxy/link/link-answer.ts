@@ -2,8 +2,8 @@
 import type { HopTiming } from '../../telemetry/ledger.ts';
 import type { HeaderList } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
-import { frameType, resetReason } from './frames.ts';
-import { type EndPayload, encodeEnd, encodeHead } from './head-codec.ts';
+import { frameType, headPayloadMax, resetReason } from './frames.ts';
+import { type EndPayload, encodeEnd, encodeHead, type OpenPayload } from './head-codec.ts';
 import { LinkStream } from './link-stream.ts';
 
 export class LinkAnswer extends LinkStream implements Downstream {
@@ -11,11 +11,14 @@ export class LinkAnswer extends LinkStream implements Downstream {
   receiver: RequestReceiver | null = null;
   /** The request was complete with its OPEN. */
   private readonly isWholeWithOpen: boolean;
+  /** What is still to come of the request's body; -1: not known. */
+  private bodyBytesLeft: number;
 
-  constructor(isWholeWithOpen: boolean) {
+  constructor({ endsStream, bodyBytes }: OpenPayload) {
     super();
-    this.isWholeWithOpen = isWholeWithOpen;
-    this.isRemoteEnded = isWholeWithOpen;
+    this.isWholeWithOpen = endsStream;
+    this.isRemoteEnded = endsStream;
+    this.bodyBytesLeft = bodyBytes;
   }
 
   /** The proxy has taken the request. */
@@ -29,7 +32,10 @@ export class LinkAnswer extends LinkStream implements Downstream {
   head({ status, reason, headers, bodyBytes, hasBody }: AnswerHead, timing: HopTiming | null): void {
     const { channel } = this;
     if (channel === null) return;
-    channel.sendFrame(frameType.head, this.id, encodeHead(status, reason, headers, bodyBytes, hasBody, timing));
+    const payload = encodeHead(status, reason, headers, bodyBytes, hasBody, timing);
+    // Possible only by what filters add to a head of the largest size.
+    if (payload.length > headPayloadMax) this.breakOff();
+    else channel.sendFrame(frameType.head, this.id, payload);
   }
 
   body(chunk: Uint8Array): boolean {
@@ -55,11 +61,26 @@ export class LinkAnswer extends LinkStream implements Downstream {
   // --- From the link ------------------------------------------------------------------------------------------------------------------
 
   protected onData(piece: Buffer): void {
+    if (this.bodyBytesLeft >= 0) {
+      // Bytes beyond the length said would be read as the next request by whoever gets them behind a Content-Length.
+      if (piece.length > this.bodyBytesLeft) {
+        this.breakOff();
+        return;
+      }
+      this.bodyBytesLeft -= piece.length;
+    }
     this.receiver?.onRequestBody(piece);
   }
 
   protected onEnd({ trailers }: EndPayload): void {
-    this.receiver?.onRequestEnd(trailers);
+    if (this.bodyBytesLeft > 0) this.breakOff();
+    else this.receiver?.onRequestEnd(trailers);
+  }
+
+  /** The request is not what its head said. */
+  private breakOff(): void {
+    this.reset(resetReason.broken);
+    this.receiver?.onClientGone();
   }
 
   onReset(): void {

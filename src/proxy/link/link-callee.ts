@@ -80,7 +80,7 @@ export class LinkCallee implements ChannelOwner {
     if (id <= channel.lastStream) return 'OPEN of a stream that was open before';
     const open = decodeOpen(payload);
     if (open === null) return 'OPEN cannot be read';
-    const answer = new LinkAnswer(open.endsStream);
+    const answer = new LinkAnswer(open);
     channel.add(answer, id);
     if (id > this.lastServed || channel.streams.size > limits.linkStreamsMax) answer.reset(resetReason.refused);
     else this.serve(answer, open);

@@ -398,13 +398,15 @@ export class LinkChannel implements FrameReceiver, Swept {
   }
 
   private violated(fault: LinkFault): void {
-    this.sendGoaway(goawayReason.violation, 0, fault);
+    // What was open may have been acted upon, and must not be sent again elsewhere.
+    this.sendGoaway(goawayReason.violation, this.lastStream, fault);
     this.endAfterFlush(`the peer broke the rules of the link: ${fault}`);
   }
 
   /** Writes what there is, says goodbye, and ends. */
   endAfterFlush(reason: string): void {
     if (this.isEnded) return;
+    this.leftThrough = this.lastStream;
     this.output.flush();
     this.socket.end();
     // What still arrives is read and dropped: unread bytes would reset the connection, and the last words with it.

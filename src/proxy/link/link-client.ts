@@ -153,13 +153,14 @@ export class LinkClient implements ChannelOwner {
   onGoaway(reason: GoawayReason, lastStream: number, detail: string): void {
     const channel = this.channel!;
     const isRefused = reason === goawayReason.refused;
-    this.close(isRefused ? 'refused' : 'drain', detail);
+    const isViolation = reason === goawayReason.violation;
+    this.close(isRefused ? 'refused' : isViolation ? 'lost' : 'drain', detail);
     for (const [id, stream] of channel.streams) {
       if (id <= lastStream) continue;
       stream.finish();
       if (stream instanceof LinkRequest) stream.refused();
     }
-    if (isRefused || reason === goawayReason.violation) channel.end(detail);
+    if (isRefused || isViolation) channel.end(detail);
     else this.endWhenIdle();
   }
 

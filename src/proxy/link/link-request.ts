@@ -18,7 +18,10 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
   private readonly owner: RequestOwner;
   private readonly handler: UpstreamHandler;
   private readonly hasBody: boolean;
+  private readonly isHeadRequest: boolean;
   private isHeaded = false;
+  /** What is still to come of the answer's body; -1: not known. */
+  private bodyBytesLeft = 0;
 
   constructor(owner: RequestOwner, request: UpstreamRequest, handler: UpstreamHandler, openedAtMs: number) {
     super();
@@ -26,6 +29,7 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
     this.handler = handler;
     this.openedAtMs = openedAtMs;
     this.hasBody = request.bodyBytes !== 0;
+    this.isHeadRequest = request.method === 'HEAD';
     this.payload = encodeOpen(request.method, request.target, request.headers, request.bodyBytes);
     if (!this.hasBody) this.endWithOpen();
   }
@@ -70,23 +74,29 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
 
   /** HEAD came; null: it cannot be read. */
   takeHead(head: HeadPayload | null): void {
-    if (head === null || this.isHeaded || hasFraming(head.headers)) {
-      this.breakOff();
+    if (head === null || this.isHeaded || hasFraming(head.headers) || !this.mayHaveBody(head)) {
+      this.breakOff(failures['upstream-garbage']);
       return;
     }
     this.isHeaded = true;
     const { status, reason, headers, bodyBytes, hasBody, timing } = head;
+    this.bodyBytesLeft = hasBody ? bodyBytes : 0;
     this.handler.onHead({ status, reason, headers, bodyBytes, hasBody, far: timing });
   }
 
   protected onData(piece: Buffer): void {
-    if (this.isHeaded) this.handler.onBody(piece);
-    else this.breakOff();
+    const { bodyBytesLeft } = this;
+    if (!this.isHeaded || (bodyBytesLeft >= 0 && piece.length > bodyBytesLeft)) {
+      this.breakOff(failures['upstream-garbage']);
+      return;
+    }
+    if (bodyBytesLeft > 0) this.bodyBytesLeft = bodyBytesLeft - piece.length;
+    this.handler.onBody(piece);
   }
 
   protected onEnd({ trailers, timing }: EndPayload): void {
-    if (!this.isHeaded) {
-      this.breakOff();
+    if (!this.isHeaded || this.bodyBytesLeft > 0) {
+      this.breakOff(failures[this.isHeaded ? 'answer-cut' : 'upstream-garbage']);
       return;
     }
     // The answer is complete; what is left of the request is not wanted any more.
@@ -122,10 +132,16 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
 
   protected onSentWhole(): void {}
 
+  /** Whether a body follows must be the same for everybody who frames the answer anew (RFC 9110 section 6.4.1). */
+  private mayHaveBody({ status, bodyBytes, hasBody }: HeadPayload): boolean {
+    const isBodiless = this.isHeadRequest || status === 204 || status === 304;
+    return isBodiless ? !hasBody || bodyBytes === 0 : hasBody;
+  }
+
   /** The peer speaks another HTTP than we do. */
-  private breakOff(): void {
+  private breakOff(failure: Failure): void {
     this.reset(resetReason.cancelled);
-    this.handler.onFailure(failures['upstream-garbage'], true);
+    this.handler.onFailure(failure, true);
   }
 }
 

@@ -14,6 +14,7 @@ import type {
   UpstreamStats,
   UpstreamStream,
 } from '../upstream/upstream.ts';
+import { headPayloadMax } from './frames.ts';
 import type { LinkEnvironment } from './link-client.ts';
 import { LinkPath, type PathOwner } from './link-path.ts';
 import { LinkRequest, type RequestOwner } from './link-request.ts';
@@ -52,6 +53,11 @@ export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
 
   open(request: UpstreamRequest, handler: UpstreamHandler): UpstreamStream {
     const stream = new LinkRequest(this, request, handler, this.environment.now());
+    // Filters add to heads that were checked before: the request is too large, not the link's fault.
+    if (stream.payload.length > headPayloadMax || request.headers.length > 2 * limits.linkFieldsMax) {
+      this.failSoon(stream, failures['headers-too-large']);
+      return stream;
+    }
     const path = this.openPath();
     if (path !== null) path.current!.open(stream);
     else this.wait(stream);
