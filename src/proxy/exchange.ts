@@ -4,7 +4,7 @@
  */
 import { limits } from '../model/limits.ts';
 import type { FarTiming, HopTiming } from '../telemetry/ledger.ts';
-import { parts } from '../telemetry/recorder.ts';
+import { newPartsMs } from '../telemetry/recorder.ts';
 import type { Trace } from '../telemetry/trace-context.ts';
 import type { Deadlined, Deadlines } from './deadlines.ts';
 import type { Failure } from './failure.ts';
@@ -69,7 +69,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   status = 0;
   answerBytes = 0;
 
-  readonly partsMs = new Float64Array(parts.length);
+  readonly partsMs = newPartsMs();
   /** Until now, ms; brought up to date together with `partsMs` (outcome.ts). */
   totalMs = 0;
   /** What the far sidecar said of its own hop. */

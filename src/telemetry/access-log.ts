@@ -5,7 +5,7 @@
 import { write } from 'node:fs';
 import { limits } from '../model/limits.ts';
 import type { FarTiming } from './ledger.ts';
-import { type Direction, parts } from './recorder.ts';
+import { type Direction, type PartsMs, parts } from './recorder.ts';
 
 /** What is logged of one request. No header and no query string is: both carry secrets. */
 export interface AccessEntry {
@@ -31,7 +31,7 @@ export interface AccessEntry {
   readonly traceId: string;
   readonly totalMs: number;
   /** By `partIndex`. */
-  readonly partsMs: Float64Array;
+  readonly partsMs: PartsMs;
   /** The far sidecar's own hop, to its end; null where there is none, or it does not say. */
   readonly far: FarTiming | null;
 }
@@ -129,7 +129,7 @@ function formatEntry(entry: AccessEntry): string {
   })}\n`;
 }
 
-function namedParts(partsMs: Float64Array): Record<string, number> {
+function namedParts(partsMs: PartsMs): Record<string, number> {
   const named: Record<string, number> = {};
   parts.forEach((part, index) => {
     const ms = roundMs(partsMs[index]!);

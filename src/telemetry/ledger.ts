@@ -18,12 +18,12 @@
  *
  * `totalMs` of a hop includes `loop`. In `Server-Timing` it ends when the answer's head leaves, so it and the parts lack `transfer`.
  */
-import { partIndex, parts } from './recorder.ts';
+import { newPartsMs, type PartsMs, partIndex, parts } from './recorder.ts';
 
 /** What one hop took so far, as it tells the hop before. */
 export interface HopTiming {
   /** By `partIndex`; parts that were not named are 0. */
-  readonly partsMs: Float64Array;
+  readonly partsMs: PartsMs;
   /** From head read to now, ms. */
   readonly totalMs: number;
 }
@@ -41,7 +41,7 @@ const durationKey = ';dur=';
  * `wait;dur=3.2, own;dur=0.1, up-wait;dur=2.9, up-total;dur=3, total;dur=3.3`: own parts in the ledger's order, then the far hop's
  * with `up-` before their names, `total` last. Parts that are zero to the microsecond are left out.
  */
-export function formatServerTiming(partsMs: Float64Array, totalMs: number, far: FarTiming | null): string {
+export function formatServerTiming(partsMs: PartsMs, totalMs: number, far: FarTiming | null): string {
   let value = formatParts('', partsMs);
   if (far !== null) {
     value += formatParts(farPrefix, far.partsMs);
@@ -57,7 +57,7 @@ export function formatServerTiming(partsMs: Float64Array, totalMs: number, far: 
  */
 export function parseFarTiming(value: string): FarTiming | null {
   if (value.length > farBytesMax) return null;
-  const partsMs = new Float64Array(parts.length);
+  const partsMs = newPartsMs();
   let seen = 0;
   let at = 0;
   for (;;) {
@@ -83,14 +83,14 @@ export function parseFarTiming(value: string): FarTiming | null {
  * Splits the caller's wait, in place, once the far side's total is known. A far side that claims more than the caller waited (two
  * clocks of different rate, rounding) leaves no network time rather than a negative one. `waitedBeforeMs`: in earlier attempts.
  */
-export function splitNetwork(partsMs: Float64Array, far: FarTiming, waitedBeforeMs = 0): void {
+export function splitNetwork(partsMs: PartsMs, far: FarTiming, waitedBeforeMs = 0): void {
   const waitMs = partsMs[partIndex.wait]! - waitedBeforeMs;
   const farMs = Math.min(waitMs, far.totalMs);
   partsMs[partIndex.wait] = waitedBeforeMs + farMs;
   partsMs[partIndex.network]! += waitMs - farMs;
 }
 
-function formatParts(prefix: string, partsMs: Float64Array): string {
+function formatParts(prefix: string, partsMs: PartsMs): string {
   let value = '';
   for (let i = 0; i < parts.length; i++) {
     const ms = partsMs[i]!;

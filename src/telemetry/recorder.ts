@@ -14,17 +14,31 @@ export const parts = [
   'network',
 ] as const;
 export type Part = (typeof parts)[number];
-/** Index of each part in a parts array (ms, `Float64Array(parts.length)`). */
+/** Index of each part in a `PartsMs`. */
 export const partIndex = Object.fromEntries(parts.map((part, index) => [part, index])) as Readonly<
   Record<Part, number>
 >;
+
+/** Milliseconds by `partIndex`. */
+export interface PartsMs {
+  readonly length: number;
+  [part: number]: number;
+}
+
+/**
+ * An array of doubles, which a copy stays. A Float64Array of this length has its memory outside the heap and costs a call of the allocator
+ * each time: 7.6 instead of 5.8 µs of CPU for a request (both sidecars' JavaScript, 64 at once).
+ */
+const noPartsMs: readonly number[] = Array.from(parts, () => 0.5).fill(0);
+
+export const newPartsMs = (): PartsMs => noPartsMs.slice();
 
 export type Direction = 'outbound' | 'inbound';
 
 /** One combination of labels. Obtained once and kept by the caller; beyond `limits.seriesMax` all share one series `other`. */
 export interface Series {
   /** `totalMs` from head read to last byte; `partsMs` sums to it. */
-  record(totalMs: number, partsMs: Float64Array, isFailure: boolean): void;
+  record(totalMs: number, partsMs: PartsMs, isFailure: boolean): void;
 }
 
 export interface Recorder {

@@ -11,7 +11,7 @@ import assert from 'node:assert/strict';
 import { limits } from '../model/limits.ts';
 import type { StatusClass } from '../model/report.ts';
 import { bucketCount, bucketIndex } from './histogram.ts';
-import { type Direction, parts, type Recorder, type Series } from './recorder.ts';
+import { type Direction, type PartsMs, parts, type Recorder, type Series } from './recorder.ts';
 
 export const statusClasses: readonly StatusClass[] = ['1xx', '2xx', '3xx', '4xx', '5xx'];
 const directions: readonly Direction[] = ['outbound', 'inbound'];
@@ -67,7 +67,7 @@ const partBucketOf = makePartBuckets();
 class Row implements Series {
   constructor(private readonly cells: Float64Array) {}
 
-  record(totalMs: number, partsMs: Float64Array, isFailure: boolean): void {
+  record(totalMs: number, partsMs: PartsMs, isFailure: boolean): void {
     const { cells } = this;
     cells[rowLayout.requests]! += 1;
     if (isFailure) cells[rowLayout.failures]! += 1;

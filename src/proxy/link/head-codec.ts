@@ -6,7 +6,7 @@
  */
 import { limits } from '../../model/limits.ts';
 import type { HopTiming } from '../../telemetry/ledger.ts';
-import { parts } from '../../telemetry/recorder.ts';
+import { newPartsMs, parts } from '../../telemetry/recorder.ts';
 import type { HeaderList } from '../headers.ts';
 import { fieldNames, fieldNumbers, methodNames, methodNumbers } from './field-table.ts';
 
@@ -208,7 +208,7 @@ function readFields(): HeaderList {
 function readTiming(): HopTiming {
   const mask = readVarint();
   if (mask >= 1 << parts.length) fail();
-  const partsMs = new Float64Array(parts.length);
+  const partsMs = newPartsMs();
   for (let part = 0; part < parts.length; part++) if ((mask & (1 << part)) !== 0) partsMs[part] = readVarint() / 1000;
   return { partsMs, totalMs: readVarint() / 1000 };
 }

@@ -25,6 +25,7 @@ import {
 } from './frames.ts';
 import { decodeEnd } from './head-codec.ts';
 import type { LinkStream } from './link-stream.ts';
+import { StreamTable } from './stream-table.ts';
 
 /** What the two ends make of a channel. */
 export interface ChannelOwner {
@@ -50,7 +51,7 @@ export interface ChannelOptions {
 }
 
 export class LinkChannel implements FrameReceiver, Swept {
-  readonly streams = new Map<number, LinkStream>();
+  readonly streams = new StreamTable();
   /** Highest number of a stream that was ever open. */
   lastStream = 0;
   isEnded = false;
@@ -286,13 +287,13 @@ export class LinkChannel implements FrameReceiver, Swept {
   add(stream: LinkStream, id: number): void {
     assert(id > this.lastStream, 'streams are opened in ascending order');
     this.lastStream = id;
-    this.streams.set(id, stream);
     stream.begin(this, id);
+    this.streams.add(stream, id);
   }
 
   /** The stream is over; `widened` bytes of its window were beyond the first. */
   forget(stream: LinkStream, widened: number): void {
-    this.streams.delete(stream.id);
+    this.streams.remove(stream.id);
     this.widenedBytes -= widened;
     this.owner.onStreamOver();
   }
@@ -423,8 +424,7 @@ export class LinkChannel implements FrameReceiver, Swept {
 
   private finish(reason: string): void {
     this.isEnded = true;
-    const streams = [...this.streams.values()];
-    for (const stream of streams) {
+    for (const stream of this.streams.all()) {
       const hasLeft = stream.id <= this.leftThrough;
       stream.finish();
       stream.onLost(hasLeft);

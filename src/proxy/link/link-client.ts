@@ -155,8 +155,8 @@ export class LinkClient implements ChannelOwner {
     const isRefused = reason === goawayReason.refused;
     const isViolation = reason === goawayReason.violation;
     this.close(isRefused ? 'refused' : isViolation ? 'lost' : 'drain', detail);
-    for (const [id, stream] of channel.streams) {
-      if (id <= lastStream) continue;
+    for (const stream of channel.streams.all()) {
+      if (stream.id <= lastStream) continue;
       stream.finish();
       if (stream instanceof LinkRequest) stream.refused();
     }

@@ -124,7 +124,10 @@ export function secureOptionsOf({ certificatePem, keyPem, bundlePem }: LinkCrede
 
 /** The one SPIFFE ID of a Service that a certificate carries (X.509-SVID section 2: exactly one URI); null for anything else. */
 export function identityIn(certificate: X509Certificate): ServiceIdentity | null {
-  const uris = (certificate.subjectAltName ?? '').split(', ').filter((name) => name.startsWith('URI:'));
+  const names = certificate.subjectAltName ?? '';
+  // Node quotes a name that holds a comma: taken apart it could look like several.
+  if (names.includes('"')) return null;
+  const uris = names.split(', ').filter((name) => name.startsWith('URI:'));
   return uris.length === 1 ? parseSpiffeId(uris[0]!.slice(4)) : null;
 }
 

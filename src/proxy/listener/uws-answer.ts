@@ -161,6 +161,11 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     receiver.onRequestEnd(noTrailers);
   }
 
+  /** The request is complete with its head. */
+  onNoBody(): void {
+    if (this.phase === 'held' || this.phase === 'streaming') this.receiver?.onRequestEnd(noTrailers);
+  }
+
   onAborted(): void {
     const isAnswered = this.phase === 'lingering' || this.phase === 'done';
     this.giveBack();

@@ -55,11 +55,14 @@ class UwsListener implements Listener {
   private readonly pending = new PendingAnswers();
   private socket: us_listen_socket | null = null;
   private isClosed = false;
+  /** Whoever reaches such a listener is this machine: asking for the peer's address takes a system call. */
+  private readonly isLoopback: boolean;
 
   constructor(
     private readonly core: UwsCore,
     private readonly options: UwsListenerOptions,
   ) {
+    this.isLoopback = options.host === loopback4;
     this.app = core.App();
     this.app.filter((res, change) => this.onConnection(res, Number(change)));
     this.app.any('/*', (res, req) => this.onRequest(res, req));
@@ -126,7 +129,7 @@ class UwsListener implements Listener {
       target: query === undefined ? req.getUrl() : `${req.getUrl()}?${query}`,
       headers,
       isHttp10: false,
-      sourceAddress: peerAddress(res),
+      sourceAddress: this.isLoopback ? loopback4 : peerAddress(res),
       readAtMs,
       loopMs: options.loopDelay === undefined ? 0 : options.loopDelay(readAtMs),
     });
@@ -136,13 +139,14 @@ class UwsListener implements Listener {
     }
     answer = this.openAnswer(res, head, coreCloses === true);
     answer.receiver = options.acceptor.accept(head, answer);
+    if (head.bodyBytes === 0) answer.onNoBody();
   }
 
   private openAnswer(res: HttpResponse, head: CheckedHead, coreCloses: boolean): UwsAnswer {
     const { bodyBytes, isLastOfConnection } = head;
     const answer = new UwsAnswer(this.pending, res, { bodyBytes, isLastOfConnection, coreCloses });
-    // Also for GET and DELETE, which may have a body.
-    res.onData((chunk, isLast) => answer.onData(chunk, isLast));
+    // Also for GET and DELETE, which may have a body. Without one uWS would make an empty ArrayBuffer to say so, outside the heap.
+    if (bodyBytes !== 0) res.onData((chunk, isLast) => answer.onData(chunk, isLast));
     return answer;
   }
 
