@@ -39,7 +39,7 @@ export class FakeClient implements Downstream {
   }
   private noteTiming(timing: HopTiming | null): void {
     // It is brought up to date in place.
-    this.timings.push(timing === null ? null : { partsMs: timing.partsMs.slice(), totalMs: timing.totalMs });
+    this.timings.push(timing === null ? null : { partsMs: Array.from(timing.partsMs), totalMs: timing.totalMs });
   }
   abort(): void {
     this.events.push('abort');
@@ -163,7 +163,7 @@ export function fakeMesh(
   const recorder: Recorder = {
     series: (_direction, _source, destination, route, status) => ({
       record: (totalMs, partsMs, isFailure) =>
-        recorded.push({ destination, route, status, totalMs, partsMs: [...partsMs], isFailure }),
+        recorded.push({ destination, route, status, totalMs, partsMs: Array.from(partsMs), isFailure }),
     }),
     countFailure: (_direction, code) => failureCounts.push(code),
     countRetry: (_direction, code) => retries.push(code),

@@ -60,7 +60,7 @@ describe('parseFarTiming', () => {
     fc.assert(
       fc.property(fc.string({ maxLength: 80 }), (noise) => {
         const far = parseFarTiming(`wait;dur=${noise}, total;dur=1`);
-        return far === null || far.partsMs.every((ms) => ms >= 0);
+        return far === null || Array.from(far.partsMs).every((ms) => ms >= 0);
       }),
     );
   });
@@ -104,7 +104,7 @@ describe('formatServerTiming', () => {
         return (
           far !== null &&
           Math.abs(far.totalMs - totalMs) <= 0.001 &&
-          far.partsMs.every((part, index) => Math.abs(part - partsMs[index]!) <= 0.001)
+          Array.from(far.partsMs).every((part, index) => Math.abs(part - partsMs[index]!) <= 0.001)
         );
       }),
     );
