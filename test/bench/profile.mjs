@@ -1,0 +1,116 @@
+// The profile of one Weft contestant: both sidecars under load, and where their CPU time went, by layer and by function.
+import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { readProfile } from './cpu-profile.mjs';
+import { checkAnswer, runWrk } from './load.mjs';
+import { dropReplacedCode, removeMap } from './perf-map.mjs';
+import { readSamples } from './perf-script.mjs';
+import { aligned } from './report.mjs';
+import { measure } from './rounds.mjs';
+
+const seconds = 8;
+/** Long enough for what only shows when the old generation has filled. */
+const warmUpSeconds = 10;
+const functionsShown = 40;
+const perfHertz = 1_999;
+/** Finer than Node's 1 ms. */
+const v8IntervalUs = 400;
+const hops = ['a', 'b'];
+const scriptBytesMax = 512 * 1_048_576;
+const scriptTimeoutMs = 120_000;
+
+/** Samples CPU time, with the kernel's part and native code: the profile to believe. */
+export async function profileWithPerf(contestant, field, { connections }) {
+  const flags = ['--perf-basic-prof', '--interpreted-frames-native-stack'];
+  const entry = await contestant.start({ ...field, nodeFlags: { a: flags, b: flags } });
+  const pids = entry.processes.map(({ pid }) => pid);
+  try {
+    await warmUp(entry, field, connections);
+    const file = field.room.path('perf.data');
+    const what = ['-F', String(perfHertz), '-e', 'cpu-clock', '-g', '-p', pids.join(','), '-o', file];
+    const recorder = field.room.start(field.room.loadCore, 'perf', ['record', ...what, '--', 'sleep', String(seconds)]);
+    const figures = await measure(entry, { ...field.room.cores, seconds, connections });
+    await recorder.exited;
+    for (const pid of pids) dropReplacedCode(pid);
+    console.log(headLine(contestant, connections, figures));
+    const text = execFileSync('perf', ['script', '-i', file, '-F', 'comm,pid,tid,ip,sym,dso'], {
+      ...{ encoding: 'utf8', maxBuffer: scriptBytesMax, timeout: scriptTimeoutMs, stdio: ['ignore', 'pipe', 'ignore'] },
+    });
+    const samples = readSamples(text);
+    hops.forEach((hop, i) => {
+      printSamples(hop, samples.get(pids[i]), figures.hopUs[i]);
+    });
+  } finally {
+    for (const pid of pids) removeMap(pid);
+  }
+}
+
+function printSamples(hop, found, hopUs) {
+  if (found === undefined) throw new Error(`perf recorded nothing of hop ${hop.toUpperCase()}`);
+  const { samples, layers, functions } = found;
+  const microseconds = (count) => ((count / samples) * hopUs).toFixed(2);
+  const percent = (count) => `${((count / samples) * 100).toFixed(1)} %`;
+  console.log(`\nhop ${hop.toUpperCase()}: ${hopUs.toFixed(1)} µs CPU a request, ${samples} samples of CPU time`);
+  const byCount = [...layers].sort((a, b) => b[1] - a[1]);
+  const layerRows = byCount.slice(0, 20).map(([layer, count]) => [layer, microseconds(count), percent(count)]);
+  console.log(aligned([['what ran', 'µs/req', 'share'], ...layerRows]));
+  const head = [
+    '\ninnermost JavaScript function, with its natives',
+    'µs/req',
+    'share',
+    'kernel',
+    'own code',
+    'V8 and natives',
+  ];
+  const rows = [...functions]
+    .sort((a, b) => b[1].all - a[1].all)
+    .slice(0, functionsShown)
+    .map(([name, { all, kernel, own }]) => [
+      ...[name, microseconds(all), percent(all), microseconds(kernel), microseconds(own)],
+      microseconds(all - kernel - own),
+    ]);
+  console.log(aligned([head, ...rows]));
+}
+
+/** Node's own profiler: tells inlined functions apart, but see the warning in cpu-profile.mjs. */
+export async function profileWithV8(contestant, field, { connections }) {
+  const directories = Object.fromEntries(hops.map((hop) => [hop, field.room.makeDirectory(`profile-${hop}`)]));
+  const flagsFor = (hop) => ['--cpu-prof', `--cpu-prof-dir=${directories[hop]}`, `--cpu-prof-interval=${v8IntervalUs}`];
+  const nodeFlags = Object.fromEntries(hops.map((hop) => [hop, flagsFor(hop)]));
+  const entry = await contestant.start({ ...field, nodeFlags });
+  await warmUp(entry, field, connections);
+  const fromUs = nowUs();
+  const figures = await measure(entry, { ...field.room.cores, seconds, connections });
+  const window = { fromUs, toUs: nowUs() };
+  console.log(headLine(contestant, connections, figures));
+  // The profile is written when the process ends.
+  await Promise.all(entry.processes.map((one) => one.stop()));
+  const percent = (share) => `${(share * 100).toFixed(1)} %`;
+  for (const hop of hops) {
+    const { samples, functions } = readProfile(mainProfileIn(directories[hop]), window);
+    console.log(`\nhop ${hop.toUpperCase()}: ${samples} busy samples by the clock; writes are overstated`);
+    const rows = functions
+      .slice(0, functionsShown)
+      .map(({ name, place, self, total, caller }) => [`${name} (${place})`, percent(self), percent(total), caller]);
+    console.log(aligned([['function', 'self', 'with callees', 'most called by'], ...rows]));
+  }
+}
+
+async function warmUp(entry, { room }, connections) {
+  await checkAnswer(entry.port);
+  await runWrk(room.loadCore, entry.port, { connections, seconds: warmUpSeconds });
+}
+
+const headLine = ({ title }, connections, { perSecond, cpuUs, userUs, systemUs }) =>
+  `\n${title}, ${connections} connections, profiled: ${perSecond.toFixed(0)} requests a second, ` +
+  `${cpuUs.toFixed(1)} µs CPU a request (user ${userUs.toFixed(1)}, system ${systemUs.toFixed(1)})`;
+
+/** Worker threads write one each: the main thread is number 0 (`CPU.date.time.pid.tid.sequence.cpuprofile`). */
+function mainProfileIn(directory) {
+  const names = readdirSync(directory).filter((name) => /\.0\.\d+\.cpuprofile$/.test(name));
+  if (names.length !== 1) throw new Error(`${names.length} profiles of a main thread, not 1: the sidecar was killed?`);
+  return join(directory, names[0]);
+}
+
+const nowUs = () => Number(process.hrtime.bigint() / 1_000n);

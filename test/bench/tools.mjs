@@ -1,0 +1,60 @@
+// The foreign programs of the benchmark: installed where they are missing, and their versions.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { cpus, loadavg, release } from 'node:os';
+
+/** Debian's package of each program. */
+const packages = { nginx: 'nginx-light', wrk: 'wrk', openssl: 'openssl', taskset: 'util-linux', perf: 'linux-perf' };
+const always = ['nginx', 'wrk', 'openssl', 'taskset'];
+const installTimeoutMs = 300_000;
+
+/**
+ * Installs what is missing, and says so.
+ * @param more programs beside those that every run needs
+ * @throws Error when something is missing and this is not root on a Debian.
+ */
+export function requireTools(more) {
+  const missing = [...always, ...more].filter((program) => !isThere(program));
+  if (missing.length === 0) return;
+  const names = missing.map((program) => packages[program]);
+  if (process.getuid?.() !== 0 || !isThere('apt-get'))
+    throw new Error(`${missing.join(', ')} missing: install ${names.join(' ')} as root, then run this again.`);
+  console.error(`installing ${names.join(' ')} with apt-get`);
+  // The benchmark starts its own nginx: the package must not start one on port 80.
+  const options = {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    timeout: installTimeoutMs,
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
+  };
+  execFileSync('apt-get', ['-qq', 'update'], options);
+  execFileSync('apt-get', ['-qq', 'install', '-y', '--no-install-recommends', ...names], options);
+}
+
+/** What the figures depend on, one line each. */
+export function machineLines() {
+  return [
+    `machine  ${cpus()[0].model.trim()}, ${cpus().length} cores, Linux ${release()}, load average ${loadLine()}`,
+    `versions Node ${process.versions.node}, ${versionOf('nginx', ['-v'])}, ${versionOf('wrk', ['-v'])}, ${versionOf('openssl', ['version'])}`,
+  ];
+}
+
+export const loadLine = () =>
+  loadavg()
+    .map((load) => load.toFixed(2))
+    .join(' ');
+
+function isThere(program) {
+  return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
+}
+
+function versionOf(program, args) {
+  const { stdout, stderr } = spawnSync(program, args, { encoding: 'utf8' });
+  const line = `${stdout}${stderr}`.split('\n')[0].replace('nginx version: ', '');
+  return line.replace(/ (Copyright|\[|\(Library).*/, '').trim();
+}
+
+/** Clock ticks of /proc/PID/stat a second. */
+export const ticksPerSecond = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
+
+/** Whether the machine's boot says that it has that core. */
+export const hasCore = (core) => new RegExp(`^cpu${core} `, 'm').test(readFileSync('/proc/stat', 'utf8'));
