@@ -75,21 +75,21 @@ describe('weft', () => {
       /^Service\/default\/cart created \(dry run\)$/m,
     );
     expect((await weft(['get', 'svc', '-o', 'json'])).stdout.trim()).toBe('[]');
-    expect((await weft(['apply', '-f', file])).stdout).toMatch(/^Service\/default\/cart created\nrevision 1$/m);
+    expect((await weft(['apply', '-f', file])).stdout).toMatch(/^Service\/default\/cart created\nrevision 2$/m);
     expect((await weft(['apply', '-f', file])).stdout).toMatch(/^Service\/default\/cart unchanged$/m);
 
     const yaml = (await weft(['get', 'service', 'cart', '-o', 'yaml'])).stdout;
     const changed = await weft(['apply', '-f', '-', '--wait', 'applied'], yaml.replace('9001', '9002'));
     expect(changed).toMatchObject({
       code: 0,
-      stdout: expect.stringMatching(/replaced\nrevision 2, in force on 0 sidecars/),
+      stdout: expect.stringMatching(/replaced\nrevision 3, in force on 0 sidecars/),
     });
     // What was read before that change names the revision it is based on, which is no longer the last.
     const stale = await weft(['apply', '-f', '-'], yaml.replace('9001', '9003'));
     expect(stale.code).toBe(1);
-    expect(stale.stderr).toContain('Service default/cart is at revision 2, not at 1');
+    expect(stale.stderr).toContain('Service default/cart is at revision 3, not at 2');
 
-    expect((await weft(['get', 'service', 'cart'])).stdout).toMatch(/default +cart +80 +1 +LeastRequest +2/);
+    expect((await weft(['get', 'service', 'cart'])).stdout).toMatch(/default +cart +80 +1 +LeastRequest +3/);
     expect((await weft(['delete', 'service', 'cart'])).stdout).toMatch(/^Service\/default\/cart deleted/);
     const gone = await weft(['delete', 'service', 'cart']);
     expect({ code: gone.code, named: gone.stderr.includes('cart') }).toEqual({ code: 1, named: true });
