@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatServerTiming, parseFarTiming, splitNetwork } from '../../../src/telemetry/ledger.ts';
-import { type Part, partIndex, parts } from '../../../src/telemetry/recorder.ts';
+import { newPartsMs, type Part, type PartsMs, partIndex, parts } from '../../../src/telemetry/recorder.ts';
 
-function ledger(values: Partial<Record<Part, number>>): Float64Array {
-  const partsMs = new Float64Array(parts.length);
+function ledger(values: Partial<Record<Part, number>>): PartsMs {
+  const partsMs = newPartsMs();
   for (const part of parts) partsMs[partIndex[part]] = values[part] ?? 0;
   return partsMs;
 }

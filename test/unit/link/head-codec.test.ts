@@ -1,0 +1,190 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { limits } from '../../../src/model/limits.ts';
+import { fieldNames, methodNames } from '../../../src/proxy/link/field-table.ts';
+import { frameShapes, frameType } from '../../../src/proxy/link/frames.ts';
+import {
+  decodeEnd,
+  decodeHead,
+  decodeOpen,
+  encodeEnd,
+  encodeHead,
+  encodeOpen,
+  varint,
+} from '../../../src/proxy/link/head-codec.ts';
+import type { HopTiming } from '../../../src/telemetry/ledger.ts';
+import { newPartsMs, parts } from '../../../src/telemetry/recorder.ts';
+
+const latin1 = (maxLength: number) =>
+  fc.string({ unit: fc.nat(255).map((code) => String.fromCharCode(code)), maxLength });
+const anyCase = fc
+  .constantFrom(...fieldNames.slice(1))
+  .chain((name) =>
+    fc
+      .array(fc.boolean(), { minLength: name.length, maxLength: name.length })
+      .map((uppers) =>
+        [...name].map((char, i) => (uppers[i] === true ? char.toUpperCase() : char.toLowerCase())).join(''),
+      ),
+  );
+const fieldName = fc.oneof(fc.constantFrom(...fieldNames.slice(1)), anyCase, latin1(40));
+const headers = fc
+  .array(fc.tuple(fieldName, latin1(300)), { maxLength: limits.headerFieldsMax })
+  .map((fields) => fields.flat());
+const method = fc.oneof(fc.constantFrom(...methodNames.slice(1)), latin1(20));
+const length = fc.oneof(fc.integer({ min: -1, max: 300 }), fc.maxSafeNat());
+const milliseconds = fc.oneof(fc.constant(0), fc.nat(5_000_000), fc.nat(10 ** 12)).map((micros) => micros / 1000);
+const timing: fc.Arbitrary<HopTiming | null> = fc.option(
+  fc.record({
+    partsMs: fc
+      .array(milliseconds, { minLength: parts.length, maxLength: parts.length })
+      .map((values) => Object.assign(newPartsMs(), values)),
+    totalMs: milliseconds,
+  }),
+);
+
+describe('what is no payload', () => {
+  const all = [
+    ['OPEN', decodeOpen],
+    ['HEAD', decodeHead],
+    ['END', decodeEnd],
+  ] as const;
+
+  it.each(all)('is null and never throws: %s of random bytes', (_name, decode) => {
+    fc.assert(
+      fc.property(latin1(2_000), (payload) => {
+        const read = decode(payload);
+        if (read === null) return;
+        const fields = 'trailers' in read ? read.trailers : read.headers;
+        expect(fields.length / 2).toBeLessThanOrEqual(limits.linkFieldsMax);
+        expect(fields.length).toBeLessThanOrEqual(payload.length);
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+
+  it('is null when it ends too early or too late: OPEN', () => {
+    fc.assert(
+      fc.property(method, latin1(60), headers, length, fc.nat(), (name, target, fields, bodyBytes, cut) => {
+        const payload = encodeOpen(name, target, fields, bodyBytes);
+        expect(decodeOpen(payload.slice(0, cut % payload.length))).toBeNull();
+        expect(decodeOpen(`${payload}\0`)).toBeNull();
+      }),
+    );
+  });
+
+  it('is null when it ends too early or too late: HEAD and END', () => {
+    fc.assert(
+      fc.property(headers, length, timing, fc.nat(), (fields, bodyBytes, hop, cut) => {
+        const head = encodeHead(200, 'OK', fields, bodyBytes, true, hop);
+        expect(decodeHead(head.slice(0, cut % head.length))).toBeNull();
+        expect(decodeHead(`${head}x`)).toBeNull();
+        const end = encodeEnd(['Checksum', 'x', ...fields.slice(2)], hop);
+        expect(decodeEnd(end.slice(0, 1 + (cut % (end.length - 1))))).toBeNull();
+        expect(decodeEnd(`${end}x`)).toBeNull();
+      }),
+    );
+  });
+
+  it.each<readonly [string, string]>([
+    ['nothing', ''],
+    ['another kind of stream', `\x01\x01\x01${varint(1)}/\0`],
+    ['an unknown flag', `\0\x10\x01${varint(1)}/\0`],
+    ['a length and an end at once', `\0\x03\x05\x01${varint(1)}/\0`],
+    ['a length of nothing', `\0\x02\0\x01${varint(1)}/\0`],
+    ['a method that has no number', `\0\x01\x63${varint(1)}/\0`],
+    ['a target longer than the payload', `\0\x01\x01${varint(90_000)}/\0`],
+    ['a name that has no number', `\0\x01\x01${varint(1)}/\x01\xffx`],
+    ['more fields than there are', `\0\x01\x01${varint(1)}/\x02\x01\x01x`],
+    [
+      'more fields than there can be',
+      `\0\x01\x01${varint(1)}/${varint(limits.linkFieldsMax + 1)}${'\x01\0'.repeat(limits.linkFieldsMax + 1)}`,
+    ],
+    ['a length beyond 2^53', `\0\x02${'\xff'.repeat(7)}\x7f\x01${varint(1)}/\0`],
+    ['a number without an end', `\0\x02${'\xff'.repeat(40)}`],
+  ])('is null: OPEN with %s', (_what, payload) => {
+    expect(decodeOpen(payload)).toBeNull();
+  });
+
+  it.each<readonly [string, string]>([
+    ['nothing', ''],
+    ['an unknown flag', `\x01${varint(200)}\0\0`],
+    ['an interim status', `\0${varint(100)}\0\0`],
+    ['a status of four digits', `\0${varint(1000)}\0\0`],
+    ['a part of time that has no name', `\x08${varint(200)}\0${varint(1 << parts.length)}\x01\x01\0`],
+  ])('is null: HEAD with %s', (_what, payload) => {
+    expect(decodeHead(payload)).toBeNull();
+  });
+
+  it('is null: END with the flags of HEAD', () => {
+    expect(decodeEnd('\x04\0')).toBeNull();
+  });
+
+  it('never makes room for fields that are only announced', () => {
+    const before = process.memoryUsage().heapUsed;
+    for (let i = 0; i < 10_000; i++) expect(decodeOpen(`\0\x01\x01\x01/${varint(2 ** 40)}`)).toBeNull();
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(64 * 1024 * 1024);
+  });
+});
+
+describe('what goes in comes out', () => {
+  it('OPEN', () => {
+    fc.assert(
+      fc.property(method, latin1(300), headers, length, (name, target, fields, bodyBytes) => {
+        expect(decodeOpen(encodeOpen(name, target, fields, bodyBytes))).toEqual({
+          method: name,
+          target,
+          headers: fields,
+          bodyBytes,
+          endsStream: bodyBytes === 0,
+        });
+      }),
+    );
+  });
+
+  it('HEAD, its times to the microsecond', () => {
+    const status = fc.integer({ min: 200, max: 999 });
+    fc.assert(
+      fc.property(
+        status,
+        latin1(60),
+        headers,
+        length,
+        fc.boolean(),
+        timing,
+        (code, reason, fields, bodyBytes, hasBody, hop) => {
+          expect(decodeHead(encodeHead(code, reason, fields, bodyBytes, hasBody, hop))).toEqual({
+            status: code,
+            reason,
+            headers: fields,
+            bodyBytes,
+            hasBody,
+            timing: hop,
+          });
+        },
+      ),
+    );
+  });
+
+  it('END, which is empty when it has nothing to say', () => {
+    expect(encodeEnd([], null)).toBe('');
+    fc.assert(
+      fc.property(headers, timing, (trailers, hop) => {
+        expect(decodeEnd(encodeEnd(trailers, hop))).toEqual({ trailers, timing: hop });
+      }),
+    );
+  });
+
+  it('times that are none are none, and absurd ones are cut to 17 years', () => {
+    const partsMs = Object.assign(newPartsMs(), [-1, Number.NaN, 0.0004, Number.POSITIVE_INFINITY]);
+    const read = decodeEnd(encodeEnd([], { partsMs, totalMs: 1e300 }))!.timing!;
+    expect([...Array.from(read.partsMs).slice(0, 4), read.totalMs]).toEqual([0, 0, 0, 5e11, 5e11]);
+  });
+
+  it('a payload of the largest head that listeners let in fits into its frame', () => {
+    const fields: string[] = [];
+    const valueChars = Math.floor(limits.headBytesMax / limits.headerFieldsMax) - 4;
+    for (let i = 0; i < limits.headerFieldsMax; i++) fields.push('x', 'v'.repeat(valueChars - 1));
+    const payload = encodeOpen('PROPPATCH', '/'.repeat(limits.targetBytesMax), fields, -1);
+    expect(payload.length).toBeLessThan(frameShapes[frameType.open]!.max);
+  });
+});
