@@ -25,13 +25,15 @@ export function speakTlsToo(server: Server, { context, clock, onError }: TlsPort
   const undecided = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
     // The peer has as long for its first byte and its handshake as for the head of a request.
-    const cancel = clock.after(limits.headTimeoutMs, () => socket.destroy());
+    const cut = () => socket.destroy();
+    const cancel = clock.after(limits.headTimeoutMs, cut);
     const leave = () => {
       cancel();
       undecided.delete(socket);
     };
     const serveOn = (stream: Socket) => {
       leave();
+      socket.off('end', cut);
       stream.off('error', ignore);
       for (const listener of serve) listener.call(server, stream);
     };
@@ -39,7 +41,7 @@ export function speakTlsToo(server: Server, { context, clock, onError }: TlsPort
     // A peer that goes away, or makes a mess of its handshake, is nobody's fault here; `close` follows.
     socket.on('error', ignore);
     socket.once('close', leave);
-    socket.once('end', () => socket.destroy());
+    socket.once('end', cut);
     socket.once('data', (first) => {
       socket.pause();
       socket.unshift(first);
@@ -49,7 +51,6 @@ export function speakTlsToo(server: Server, { context, clock, onError }: TlsPort
           onError(error);
         });
       else {
-        socket.removeAllListeners('end');
         serveOn(socket);
         socket.resume();
       }
