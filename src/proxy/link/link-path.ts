@@ -49,8 +49,13 @@ export class LinkPath {
     return this.isPeerDraining || (this.current === null && this.failuresInRow > 0 && !this.mayWait);
   }
 
-  /** A request may wait for the next try: there has been none, or it comes soon. */
-  get mayWait(): boolean {
+  /** A link is being made, or will be so soon that a request may wait for it. */
+  get isComing(): boolean {
+    return this.dialling !== null || (this.retryTimer !== null && this.mayWait);
+  }
+
+  /** There has been no try, or the next one may come soon. */
+  private get mayWait(): boolean {
     return this.retryAtMs === 0 || this.retryAtMs - this.environment.now() <= limits.linkRetryWaitMs;
   }
 

@@ -86,8 +86,7 @@ export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
       return;
     }
     for (const path of this.paths) path.dial();
-    const isComing = this.paths.some((path) => path.isDialling || path.mayWait);
-    if (!isComing) {
+    if (!this.paths.some((path) => path.isComing)) {
       this.failSoon(stream, this.paths[0]!.lastFailure);
       return;
     }
@@ -153,7 +152,14 @@ export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
     }
     this.stats.connections = connections;
     this.stats.idle = idle;
+    if (this.paths.length > 1 && connections > idle) this.redial();
     return isBusy;
+  }
+
+  /** An event loop of the far side whose link was lost, or could not be made at first, gets its share again. */
+  private redial(): void {
+    if (this.isRetired) return;
+    for (const path of this.paths) if (!path.isAvoided) path.dial();
   }
 
   // --- Failures are told at the end of the turn: never inside `open` ----------------------------------------------------------------------

@@ -344,7 +344,7 @@ describe('requests', () => {
     expect(peer.all(frameType.end)).toEqual([]);
   });
 
-  it.each<readonly [string, readonly string[]]>([
+  it.each<readonly [string, string[]]>([
     ['larger than a frame', ['Host', 'cart', 'x', 'v'.repeat(97 * 1024)]],
     ['of more fields than a link carries', Array.from({ length: 2 * limits.linkFieldsMax + 2 }, () => 'x')],
   ])('that filters made %s fail alone', async (_what, headers) => {

@@ -206,6 +206,21 @@ export class LinkRoom {
     return { address: `127.0.0.1:${(server.address() as net.AddressInfo).port}`, peers };
   }
 
+  /** A callee that takes connections and never says anything. */
+  async listenDeaf(): Promise<string> {
+    const sockets: net.Socket[] = [];
+    const server = net.createServer((socket) => {
+      sockets.push(socket);
+      socket.on('error', () => {}).resume();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    this.closers.push(() => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    });
+    return `127.0.0.1:${(server.address() as net.AddressInfo).port}`;
+  }
+
   upstream(address: string | readonly string[], changes: Partial<LinkUpstreamOptions> = {}): LinkUpstream {
     const upstream = new LinkUpstream({
       addresses: typeof address === 'string' ? [address] : address,
