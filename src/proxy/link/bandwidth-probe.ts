@@ -14,6 +14,8 @@ export class BandwidthProbe {
   /** What the peer may have under way on the link, bytes. */
   windowBytes = linkCreditFirst;
   private receivedBytes = 0;
+  /** Received between the last PONG and the PING under way: part of the same windowful. */
+  private beforeBytes = 0;
   private isUnderWay = false;
   private sentAtMs = 0;
   private bytesPerMs = 0;
@@ -27,6 +29,7 @@ export class BandwidthProbe {
   sent(nowMs: number): void {
     this.isUnderWay = true;
     this.sentAtMs = nowMs;
+    this.beforeBytes = this.receivedBytes;
     this.receivedBytes = 0;
   }
 
@@ -38,10 +41,11 @@ export class BandwidthProbe {
     this.receivedBytes = 0;
     const bytesPerMs = bytes / Math.max(nowMs - this.sentAtMs, 0.05);
     // A fuller window without more bandwidth is a longer queue, not a faster link.
-    if (bytes * 3 < this.windowBytes * 2 || bytesPerMs <= this.bytesPerMs) return 0;
+    const windowful = this.beforeBytes + bytes;
+    if (windowful * 3 < this.windowBytes * 2 || bytesPerMs <= this.bytesPerMs) return 0;
     this.bytesPerMs = bytesPerMs;
     const before = this.windowBytes;
-    this.windowBytes = Math.min(limits.linkWindowBytesMax, Math.max(before, 2 * bytes));
+    this.windowBytes = Math.min(limits.linkWindowBytesMax, Math.max(before, 2 * windowful));
     return this.windowBytes - before;
   }
 }
