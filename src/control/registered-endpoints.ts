@@ -1,5 +1,6 @@
 /** The endpoint sets: for each Service the endpoints that its sidecars registered, joined from their leases. */
 import { createHash } from 'node:crypto';
+import { limits } from '../model/limits.ts';
 import type { EndpointSet, Registration, SidecarLease } from '../model/registration.ts';
 import type { ConfigKey, UnitName } from '../model/snapshot.ts';
 import { encodeChange } from '../wire/resource-codec.ts';
@@ -70,13 +71,17 @@ function publish(key: ConfigKey, { namespace, service, byLease }: Members): Publ
 }
 
 /**
- * Sorted by address. Two leases can name one address for a while, when a sidecar lost its state directory and came back under a
- * new name: it counts once, and the lease that sorts last decides, in every replica alike.
+ * Sorted by address. Two leases can name one address for a while, when a sidecar was killed, or lost its state directory, and came back under
+ * a new name: it counts once, and the lease that sorts last decides, in every replica alike. The links of all are kept: which of them are
+ * still there is found out by dialling, and a caller takes what opens.
  */
 function endpointsOf(byLease: ReadonlyMap<string, Registration>): readonly Registration[] {
   const byAddress = new Map<string, Registration>();
-  for (const [, registration] of [...byLease].sort(([a], [b]) => (a < b ? -1 : 1)))
-    byAddress.set(registration.address, canonical(registration));
+  for (const [, registration] of [...byLease].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const before = byAddress.get(registration.address)?.link ?? [];
+    const link = [...new Set([...registration.link, ...before])].slice(0, limits.linkAddressesMax);
+    byAddress.set(registration.address, canonical({ ...registration, link }));
+  }
   return [...byAddress.values()].sort((a, b) => (a.address < b.address ? -1 : 1));
 }
 
