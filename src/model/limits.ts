@@ -81,6 +81,9 @@ export const limits = {
   /** Endpoints that drain or cannot be reached, passed over in one choice. */
   endpointsPassedOverMax: 16,
 
+  /** A transfer that took less is not told to the hop before. */
+  transferToldMs: 0.05,
+
   /** Regular expressions from users: see decisions/. */
   regexBytesMax: 1_024,
   regexSubjectBytesMax: 16 * 1024,

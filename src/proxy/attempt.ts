@@ -1,6 +1,7 @@
 /**
  * One try of one request at one endpoint: its stream, its clocks, its slot in the live state. It ends exactly once, in `settle`.
  */
+import { limits } from '../model/limits.ts';
 import { type FarTiming, splitNetwork } from '../telemetry/ledger.ts';
 import { partIndex } from '../telemetry/recorder.ts';
 import type { CurrentAttempt, Exchange } from './exchange.ts';
@@ -29,7 +30,7 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
 
   open(request: UpstreamRequest): void {
     this.live.begin(this.endpoint.slot);
-    this.stream = this.endpoint.upstream!.open(request, this);
+    this.stream = this.endpoint.upstream!.open(request, this, this.openedAtMs);
   }
 
   // --- Towards the endpoint ---------------------------------------------------------------------------------------------------------
@@ -59,12 +60,12 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
 
   // --- From the endpoint --------------------------------------------------------------------------------------------------------------
 
-  onAssigned(queueMs: number, connectMs: number): void {
+  onAssigned(queueMs: number, connectMs: number, _isReused: boolean, nowMs: number): void {
     const { partsMs } = this.exchange;
     partsMs[partIndex.queue]! += queueMs;
     partsMs[partIndex.connect]! += connectMs;
     this.isAssigned = true;
-    this.assignedAtMs = this.now();
+    this.assignedAtMs = nowMs;
     if (this.exchange.isRequestComplete) this.sentAtMs = this.assignedAtMs;
   }
 
@@ -97,7 +98,9 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
     this.stopClocks(nowMs);
     const isOverloaded = exchange.status === 429 || exchange.status === 503;
     this.settle(isOverloaded ? 'overloaded' : 'ok', nowMs);
-    exchange.downstream.end(trailers, exchange.steps.timingOf(exchange, nowMs));
+    // What a short transfer took is not worth its bytes: the timing that went with the head stands then.
+    const isLong = exchange.partsMs[partIndex.transfer]! >= limits.transferToldMs;
+    exchange.downstream.end(trailers, isLong ? exchange.steps.timingOf(exchange, nowMs) : null);
     exchange.steps.complete(exchange, nowMs);
   }
 

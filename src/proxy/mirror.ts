@@ -49,7 +49,7 @@ export class Mirror implements UpstreamHandler, Deadlined {
     Mirror.inFlight++;
     live.begin(endpoint.slot);
     deadlines.add(mirror);
-    mirror.stream = endpoint.upstream!.open(request, mirror);
+    mirror.stream = endpoint.upstream!.open(request, mirror, nowMs);
     return mirror;
   }
 

@@ -14,7 +14,7 @@ import { limits } from '../model/limits.ts';
 import type { HeaderChange } from '../model/snapshot.ts';
 import { formatServerTiming, type HopTiming, parseFarTiming, splitNetwork } from '../telemetry/ledger.ts';
 import { partIndex } from '../telemetry/recorder.ts';
-import { continueTrace, type Trace } from '../telemetry/trace-context.ts';
+import { continueTrace, RandomIds, type Trace } from '../telemetry/trace-context.ts';
 import { Attempt } from './attempt.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { Discovery } from './discovery.ts';
@@ -63,9 +63,11 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   readonly deadlines: Deadlines;
   /** Requests in flight: what a drain waits for. */
   active = 0;
+  private readonly ids: RandomIds;
 
   constructor(private readonly parts: HttpProxyParts) {
     this.deadlines = parts.deadlines;
+    this.ids = new RandomIds(parts.random);
   }
 
   accept(head: RequestHead, downstream: Downstream): RequestReceiver {
@@ -213,7 +215,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   }
 
   private traceOf(exchange: Exchange): Trace {
-    exchange.trace ??= continueTrace(headerValue(exchange.head.headers, 'traceparent'), this.parts.random);
+    exchange.trace ??= continueTrace(headerValue(exchange.head.headers, 'traceparent'), this.ids);
     return exchange.trace;
   }
 

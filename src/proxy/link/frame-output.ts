@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { type FrameType, frameHeaderBytes, frameType } from './frames.ts';
+import { writeLatin1 } from './latin1.ts';
 
 const blockBytes = 64 * 1024;
 /** 4 MB: more than this comes from, and goes back to, the heap. */
@@ -42,7 +43,7 @@ export class FrameOutput {
     const { length } = payload;
     const block = this.reserve(frameHeaderBytes + length);
     const at = writeHeader(block, this.used, type, stream, length);
-    if (length > 0) block.write(payload, at, 'latin1');
+    writeLatin1(block, payload, at);
     this.used = at + length;
     this.pendingBytes += frameHeaderBytes + length;
   }

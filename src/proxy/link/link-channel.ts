@@ -24,6 +24,7 @@ import {
   streamCreditFirst,
 } from './frames.ts';
 import { decodeEnd } from './head-codec.ts';
+import { readLatin1 } from './latin1.ts';
 import type { LinkStream } from './link-stream.ts';
 import { StreamTable } from './stream-table.ts';
 
@@ -141,7 +142,7 @@ export class LinkChannel implements FrameReceiver, Swept {
         return 'a second SETTINGS';
       case frameType.open:
       case frameType.head:
-        return this.owner.onHeadFrame(type, id, bytes.toString('latin1', start, end));
+        return this.owner.onHeadFrame(type, id, readLatin1(bytes, start, end));
       case frameType.data:
         assert.fail('DATA is handed on piece by piece');
         break;
@@ -152,7 +153,7 @@ export class LinkChannel implements FrameReceiver, Swept {
       case frameType.credit:
         return this.takeCredit(id, bytes.readUInt32BE(start));
       case frameType.ping:
-        this.sendFrame(frameType.pong, 0, bytes.toString('latin1', start, end));
+        this.sendFrame(frameType.pong, 0, readLatin1(bytes, start, end));
         return null;
       case frameType.pong:
         this.takePong();
@@ -161,7 +162,7 @@ export class LinkChannel implements FrameReceiver, Swept {
         this.owner.onGoaway(
           bytes[start + 4] as GoawayReason,
           bytes.readUInt32BE(start),
-          printable(bytes.toString('latin1', start + 5, end)),
+          printable(readLatin1(bytes, start + 5, end)),
         );
         return null;
       default:
@@ -182,7 +183,7 @@ export class LinkChannel implements FrameReceiver, Swept {
   }
 
   private takeEnd(id: number, bytes: Buffer, start: number, end: number): LinkFault | null {
-    const payload = decodeEnd(start === end ? '' : bytes.toString('latin1', start, end));
+    const payload = decodeEnd(start === end ? '' : readLatin1(bytes, start, end));
     if (payload === null) return 'END cannot be read';
     const stream = this.streams.get(id);
     if (stream === undefined) return id > this.lastStream ? 'END of a stream that was never open' : null;

@@ -173,7 +173,7 @@ export class LinkClient implements ChannelOwner {
       // A dial that began before the request did is its wait only from there on.
       const waitedMs = Math.max(0, nowMs - request.openedAtMs);
       const connectMs = request.openedAtMs < this.startedAtMs + this.connectMs ? Math.min(this.connectMs, waitedMs) : 0;
-      request.assigned(connectMs === 0 ? 0 : waitedMs - connectMs, connectMs);
+      request.assigned(connectMs === 0 ? 0 : waitedMs - connectMs, connectMs, nowMs);
     }
   }
 

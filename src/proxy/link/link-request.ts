@@ -61,8 +61,8 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
   // --- From the link ------------------------------------------------------------------------------------------------------------------
 
   /** OPEN leaves with this turn. */
-  assigned(queueMs: number, connectMs: number): void {
-    if (!this.isOver) this.handler.onAssigned(queueMs, connectMs, connectMs === 0);
+  assigned(queueMs: number, connectMs: number, nowMs: number): void {
+    if (!this.isOver) this.handler.onAssigned(queueMs, connectMs, connectMs === 0, nowMs);
   }
 
   /** It never got a link. */

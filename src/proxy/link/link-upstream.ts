@@ -51,8 +51,8 @@ export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
     return true;
   }
 
-  open(request: UpstreamRequest, handler: UpstreamHandler): UpstreamStream {
-    const stream = new LinkRequest(this, request, handler, this.environment.now());
+  open(request: UpstreamRequest, handler: UpstreamHandler, nowMs: number = this.environment.now()): UpstreamStream {
+    const stream = new LinkRequest(this, request, handler, nowMs);
     // Filters add to heads that were checked before: the request is too large, not the link's fault.
     if (stream.payload.length > headPayloadMax || request.headers.length > 2 * limits.linkFieldsMax) {
       this.failSoon(stream, failures['headers-too-large']);

@@ -71,9 +71,9 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
    * Sends one request. Fails (through the handler, at the end of the turn) with `internal-error` for a head that cannot be
    * written as one message, and with `pool-full`. How long a request may wait for a connection is its owner's to say, by `destroy`.
    */
-  open(request: UpstreamRequest, handler: UpstreamHandler): UpstreamStream {
+  open(request: UpstreamRequest, handler: UpstreamHandler, nowMs: number = this.now()): UpstreamStream {
     const head = serializeRequest(request);
-    const stream = new Http1Stream(this, request, head ?? '', handler, this.now());
+    const stream = new Http1Stream(this, request, head ?? '', handler, nowMs);
     if (head === null) {
       this.failSoon(stream, failures['internal-error']);
     } else if (!this.isPortValid) {

@@ -35,8 +35,8 @@ export interface UpstreamHead {
  * Callbacks never run inside `open`.
  */
 export interface UpstreamHandler {
-  /** A connection is assigned and the head is being written. Times are `performance.now()` ms; `connectMs` 0 when it was kept. `isReused`: a kept connection. */
-  onAssigned(queueMs: number, connectMs: number, isReused: boolean): void;
+  /** A connection is assigned and the head is being written, at `nowMs` of `performance.now()`. Others in ms; `connectMs` 0 when it was kept. `isReused`: a kept connection. */
+  onAssigned(queueMs: number, connectMs: number, isReused: boolean, nowMs: number): void;
   onHead(head: UpstreamHead): void;
   /** The chunk is only valid during the call: copy what must be kept. */
   onBody(chunk: Buffer): void;
@@ -62,7 +62,8 @@ export interface UpstreamStream {
 export interface Upstream {
   /** Another endpoint is better chosen, if there is one: this one drains, or could not be reached a moment ago. */
   readonly isAvoided: boolean;
-  open(request: UpstreamRequest, handler: UpstreamHandler): UpstreamStream;
+  /** `nowMs`: `performance.now()`. */
+  open(request: UpstreamRequest, handler: UpstreamHandler, nowMs: number): UpstreamStream;
   /** The endpoint left the configuration: idle connections close now, the others after their request. */
   retire(): void;
   /** Ends everything now; requests under way fail. */

@@ -64,6 +64,7 @@ export class FakeStream implements UpstreamStream {
   constructor(
     readonly request: UpstreamRequest,
     readonly handler: UpstreamHandler,
+    readonly openedAtMs: number,
   ) {}
   write(chunk: Uint8Array): boolean {
     this.bodyText += Buffer.from(chunk).toString('latin1');
@@ -82,7 +83,7 @@ export class FakeStream implements UpstreamStream {
     this.events.push('resumeReading');
   }
   assign(): void {
-    this.handler.onAssigned(0, 0, true);
+    this.handler.onAssigned(0, 0, true, this.openedAtMs);
   }
   answer(status: number, headers: string[] = [], body = ''): void {
     this.handler.onHead({ status, reason: '', headers, bodyBytes: body.length, hasBody: true, far: null });
@@ -109,8 +110,8 @@ export class FakeEndpoint implements LoopEndpoint {
   ) {
     this.upstream = {
       isAvoided: false,
-      open: (request, handler) => {
-        const stream = new FakeStream(request, handler);
+      open: (request, handler, nowMs) => {
+        const stream = new FakeStream(request, handler, nowMs);
         this.streams.push(stream);
         return stream;
       },

@@ -332,7 +332,7 @@ describe('the ledger', () => {
     const client = new FakeClient();
     const receiver = proxy.accept(fakeHead({ headers: ['Weft-Timing', '1'] }), client);
     receiver.onRequestEnd([]);
-    endpoint.last.handler.onAssigned(0, 0, true);
+    endpoint.last.assign();
     clock.nowMs += 100;
     (receiver as unknown as { onSweep(nowMs: number): void }).onSweep(clock.nowMs);
     expect(partsOf(recorded[0]!)).toEqual({ wait: 100 });
@@ -368,7 +368,7 @@ describe('the ledger', () => {
     const endpoint = new FakeEndpoint('a:1', 0);
     const { proxy, clock, recorded } = fakeMesh([endpoint]);
     const receiver = proxy.accept(fakeHead({ method: 'PUT', bodyBytes: 1, loopMs: 2 }), new FakeClient());
-    endpoint.last.handler.onAssigned(3, 4, false);
+    endpoint.last.handler.onAssigned(3, 4, false, clock.nowMs);
     clock.nowMs += 5 + 7;
     receiver.onRequestBody(Buffer.from('x'));
     receiver.onRequestEnd([]);

@@ -4,7 +4,7 @@ import { bucketIndex } from '../../../src/telemetry/histogram.ts';
 import { LoopDelay } from '../../../src/telemetry/loop-delay.ts';
 import { parts } from '../../../src/telemetry/recorder.ts';
 import { rowLayout, SeriesRecorder } from '../../../src/telemetry/series.ts';
-import { continueTrace } from '../../../src/telemetry/trace-context.ts';
+import { continueTrace, RandomIds } from '../../../src/telemetry/trace-context.ts';
 
 // Ratios of two things measured in turn in one run, with wide margins: what breaks them is an algorithm, not a busy machine.
 
@@ -58,7 +58,8 @@ describe('cost', () => {
       random = (random * 16807.3) % 1;
       return random;
     };
-    const ourNs = costNs(() => continueTrace('00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', next));
+    const ids = new RandomIds(next);
+    const ourNs = costNs(() => continueTrace('00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', ids));
     expect(promClientNs / ourNs, `${ourNs} against ${promClientNs} ns`).toBeGreaterThan(1);
   });
 

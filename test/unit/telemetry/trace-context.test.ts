@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { continueTrace } from '../../../src/telemetry/trace-context.ts';
+import { continueTrace, RandomIds } from '../../../src/telemetry/trace-context.ts';
 
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
 const parentId = '00f067aa0ba902b7';
@@ -58,7 +58,7 @@ const malformed: readonly [why: string, value: string][] = [
 
 describe('continueTrace', () => {
   it.each(malformed)('begins a new trace: %s', (_why, value) => {
-    const trace = continueTrace(value, sequence());
+    const trace = continueTrace(value, new RandomIds(sequence()));
     expect(trace.isContinued).toBe(false);
     expect(trace.traceId).not.toBe(traceId);
     expect(trace.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/);
@@ -66,16 +66,17 @@ describe('continueTrace', () => {
 
   it('begins one when there is none, with valid ids even of the worst random numbers', () => {
     for (const random of [() => 0, () => 1 - Number.EPSILON, Math.random]) {
-      const { traceparent, traceId: begun, spanId } = continueTrace(undefined, random);
+      const ids = new RandomIds(random);
+      const { traceparent, traceId: begun, spanId } = continueTrace(undefined, ids);
       expect(traceparent).toBe(`00-${begun}-${spanId}-00`);
       expect(begun).toMatch(/^(?!0{32})[0-9a-f]{32}$/);
       expect(spanId).toMatch(/^(?!0{16})[0-9a-f]{16}$/);
-      expect(continueTrace(traceparent, random).isContinued).toBe(true);
+      expect(continueTrace(traceparent, ids).isContinued).toBe(true);
     }
   });
 
   it.each(['00', '01', '02', '03', 'ff'])('keeps trace id and flags %s, and takes the parent id', (flags) => {
-    const trace = continueTrace(`00-${traceId}-${parentId}-${flags}`, sequence());
+    const trace = continueTrace(`00-${traceId}-${parentId}-${flags}`, new RandomIds(sequence()));
     expect(trace).toEqual({
       traceparent: `00-${traceId}-${trace.spanId}-${flags}`,
       traceId,
@@ -94,13 +95,14 @@ describe('continueTrace', () => {
     [`fe-${traceId}-${parentId}-09`, '01'],
     [`fe-${traceId}-${parentId}-08`, '00'],
   ])('continues a later version as 00 with the sampled flag only: %s', (value, flags) => {
-    const trace = continueTrace(value, sequence());
+    const trace = continueTrace(value, new RandomIds(sequence()));
     expect(trace.traceparent).toBe(`00-${traceId}-${trace.spanId}-${flags}`);
   });
 
   it('does not repeat ids', () => {
-    const ids = new Set<string>();
-    for (let i = 0; i < 10_000; i++) ids.add(continueTrace(valid, Math.random).spanId);
-    expect(ids.size).toBe(10_000);
+    const ids = new RandomIds(Math.random);
+    const seen = new Set<string>();
+    for (let i = 0; i < 10_000; i++) seen.add(continueTrace(valid, ids).spanId);
+    expect(seen.size).toBe(10_000);
   });
 });
