@@ -2,7 +2,7 @@
  * One connection of a link, the same at both ends: frames in and out, credit of the link, one write a turn, and whether the peer is still
  * there. Who opens streams and what they carry is link-client.ts's and link-server.ts's.
  *
- * A channel ends once, in `end`: every stream that is open hears of it, and so does the owner.
+ * A channel ends once, in `end`: the owner hears of it, and then every stream that is open.
  */
 import assert from 'node:assert';
 import type { Socket } from 'node:net';
@@ -36,7 +36,7 @@ export interface ChannelOwner {
   onGoaway(reason: GoawayReason, lastStream: number, detail: string): void;
   /** The end of a turn in which frames are about to be written. */
   onTurnEnd(): void;
-  /** The channel is over. Its streams have heard of it. `reason` is for people. */
+  /** The channel is over, and its streams are about to hear of it. `reason` is for people. */
   onEnded(reason: string): void;
   /** A stream is over. */
   onStreamOver(): void;
@@ -425,15 +425,16 @@ export class LinkChannel implements FrameReceiver, Swept {
 
   private finish(reason: string): void {
     this.isEnded = true;
+    this.backlog = [];
+    this.resumed = [];
+    this.writable = [];
+    // The owner first: a stream that hears of it may be sent again at once, and must not come here.
+    this.owner.onEnded(reason);
     for (const stream of this.streams.all()) {
       const hasLeft = stream.id <= this.leftThrough;
       stream.finish();
       stream.onLost(hasLeft);
     }
-    this.backlog = [];
-    this.resumed = [];
-    this.writable = [];
-    this.owner.onEnded(reason);
   }
 }
 

@@ -72,6 +72,11 @@ export class LinkClient implements ChannelOwner {
     return this.phase === 'open';
   }
 
+  /** The peer has shown that it speaks the link. */
+  get isGreeted(): boolean {
+    return this.channel?.isGreeted === true;
+  }
+
   get streams(): number {
     return this.channel === null ? 0 : this.channel.streams.size;
   }

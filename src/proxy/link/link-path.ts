@@ -86,7 +86,6 @@ export class LinkPath {
 
   private opened(client: LinkClient): void {
     this.dialling = null;
-    this.failuresInRow = 0;
     this.retryAtMs = 0;
     this.isPeerDraining = false;
     this.owner.onDialled(false);
@@ -117,9 +116,18 @@ export class LinkPath {
     this.ending.add(client);
     if (this.current !== client) return;
     this.current = null;
+    // Only a peer that greets, and does not refuse us with its next word, was worth the dial.
+    if (client.isGreeted && cause !== 'refused') this.failuresInRow = 0;
     if (cause === 'drain' && detail !== 'retired') this.isPeerDraining = true;
     if (cause === 'refused') this.noteFailure(failures['link-refused'], detail);
-    if (cause === 'lost') this.environment.onTrouble(this.address, failures['link-lost'], detail);
+    if (cause !== 'lost') return;
+    if (client.isGreeted) this.environment.onTrouble(this.address, failures['link-lost'], detail);
+    else this.noteFailure(failures['link-lost'], `${detail}, before it greeted${this.hint}`);
+  }
+
+  /** An open port may be anything. */
+  private get hint(): string {
+    return this.environment.security.tag === 'insecure' ? ': --insecure-link must be said by both sides' : '';
   }
 
   /** Looks after what takes time. */

@@ -3,7 +3,7 @@ import { limits } from '../../../src/model/limits.ts';
 import { frameType, goawayReason } from '../../../src/proxy/link/frames.ts';
 import type { LinkUpstream } from '../../../src/proxy/link/link-upstream.ts';
 import { Recording } from '../upstream/recording.ts';
-import { frames, getCart, LinkRoom, type RawPeer, until } from './link-room.ts';
+import { frames, getCart, LinkRoom, type RawPeer, turns, until } from './link-room.ts';
 
 let room: LinkRoom;
 beforeEach(() => {
@@ -21,13 +21,13 @@ class Retrying extends Recording {
 
   override onFailure(failure: { code: string }, isReused: boolean): void {
     super.onFailure(failure, isReused);
-    this.upstream.open(getCart, this.second).end();
+    this.upstream.open(getCart, this.second, room.nowMs).end();
   }
 }
 
 function ask(upstream: LinkUpstream): Retrying {
   const recording = new Retrying(upstream);
-  upstream.open(getCart, recording).end();
+  upstream.open(getCart, recording, room.nowMs).end();
   return recording;
 }
 
@@ -51,34 +51,33 @@ describe('a request that is tried again as soon as its link breaks', () => {
 });
 
 describe('a peer that takes connections and breaks them', () => {
-  /** Time passes, a request comes every 10 ms. */
-  async function connectionsIn(ms: number, onPeer: (peer: RawPeer) => void): Promise<number> {
+  /** After four tries the pause is 400 ms, and nobody waits for its end. */
+  async function expectPauseAfterFourTries(onPeer: (peer: RawPeer) => void, failure: string): Promise<void> {
     room.random = 1;
     const { address, peers } = await room.listenRaw(onPeer);
     const upstream = room.upstream(address);
-    for (let passedMs = 0; passedMs < ms; passedMs += 10) {
+    const askOnce = async () => {
       const recording = new Recording();
-      upstream.open(getCart, recording).end();
-      const asked = peers.length;
-      // Either it fails, or it waits for a pause that passes with the next step.
-      await until(() => recording.failure !== '' || upstream.stats.pending > 0 || peers.length > asked);
-      await room.pass(10);
+      upstream.open(getCart, recording, room.nowMs).end();
+      await recording.ended;
+      expect(recording.failure).toBe(failure);
+    };
+    for (let tries = 1; tries <= 4; tries++) {
+      await askOnce();
+      expect(peers).toHaveLength(tries);
+      if (tries < 4) await room.pass(limits.linkRetryMsMax);
     }
-    return peers.length;
+    await askOnce();
+    await turns();
+    expect(peers).toHaveLength(4);
   }
-  // 50, 100, 200, 400, 800 ms: six dials fit into 2 s.
-  const dialsMax = 7;
 
-  it('before it greets is dialled after longer and longer pauses', async () => {
-    expect(await connectionsIn(2_000, (peer) => peer.socket.destroy())).toBeLessThanOrEqual(dialsMax);
-    expect(limits.linkRetryFirstMs).toBe(50);
-  });
+  it('before it greets is dialled after longer and longer pauses', () =>
+    expectPauseAfterFourTries((peer) => peer.socket.destroy(), 'link-lost'));
 
-  it('with a word that it refuses us is too', async () => {
-    const refuse = (peer: RawPeer) => {
+  it('with a word that it refuses us is too', () =>
+    expectPauseAfterFourTries((peer) => {
       peer.send(frames.settings, frames.goaway(goawayReason.refused, 0, 'expired-certificate'));
       peer.socket.end();
-    };
-    expect(await connectionsIn(2_000, refuse)).toBeLessThanOrEqual(dialsMax);
-  });
+    }, 'link-refused'));
 });
