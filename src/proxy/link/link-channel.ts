@@ -58,6 +58,10 @@ export class LinkChannel implements FrameReceiver, Swept {
   isEnded = false;
   /** The peer's SETTINGS came. */
   isGreeted = false;
+  /** The rule that the peer broke; null: none so far. */
+  fault: LinkFault | null = null;
+  /** It ended because the peer said nothing any more: nobody can tell when that changes. */
+  isSilent = false;
 
   private readonly socket: Socket;
   private readonly owner: ChannelOwner;
@@ -389,9 +393,9 @@ export class LinkChannel implements FrameReceiver, Swept {
       this.heardAtMs = nowMs;
       if (this.pingedAtMs !== 0) this.pingedAtMs = nowMs;
     } else if (!this.isGreeted) {
-      if (nowMs - this.startedAtMs >= limits.connectTimeoutMs) this.end('the peer did not greet in time');
+      if (nowMs - this.startedAtMs >= limits.connectTimeoutMs) this.endSilent('the peer did not greet in time');
     } else if (this.pingedAtMs !== 0) {
-      if (nowMs - this.pingedAtMs >= limits.linkPingMs) this.end('the peer does not answer any more');
+      if (nowMs - this.pingedAtMs >= limits.linkPingMs) this.endSilent('the peer does not answer any more');
     } else if (nowMs - this.heardAtMs >= (this.streams.size > 0 ? limits.linkQuietMs : limits.linkIdleQuietMs)) {
       this.pingedAtMs = nowMs;
       this.sendFrame(frameType.ping, 0, pingPayload);
@@ -399,7 +403,13 @@ export class LinkChannel implements FrameReceiver, Swept {
     return !this.isEnded;
   }
 
+  private endSilent(reason: string): void {
+    this.isSilent = true;
+    this.end(reason);
+  }
+
   private violated(fault: LinkFault): void {
+    this.fault = fault;
     // What was open may have been acted upon, and must not be sent again elsewhere.
     this.sendGoaway(goawayReason.violation, this.lastStream, fault);
     this.endAfterFlush(`the peer broke the rules of the link: ${fault}`);

@@ -77,6 +77,11 @@ export class LinkClient implements ChannelOwner {
     return this.channel?.isGreeted === true;
   }
 
+  /** It ended because the peer said nothing any more. */
+  get isSilent(): boolean {
+    return this.channel?.isSilent === true;
+  }
+
   get streams(): number {
     return this.channel === null ? 0 : this.channel.streams.size;
   }

@@ -5,7 +5,7 @@
 import { limits } from '../../model/limits.ts';
 import { type Failure, failures } from '../failure.ts';
 import { LinkClient, type LinkEnvironment } from './link-client.ts';
-import type { DialTarget } from './link-socket.ts';
+import { type DialTarget, insecureHint } from './link-socket.ts';
 
 export interface PathOwner {
   /** A link is open and can take what waits. */
@@ -23,6 +23,11 @@ export class LinkPath {
   private readonly ending = new Set<LinkClient>();
   /** The callee drains: it is avoided until it has gone, and dialled again only when nobody else is left. */
   private isPeerDraining = false;
+  /**
+   * The link was lost by silence, or a dial took too long. Nobody who could go elsewhere waits for it again, for that would take seconds each
+   * time; it is dialled without being asked until it greets, or fails otherwise, which is known at once.
+   */
+  private isSilent = false;
   private failuresInRow = 0;
   /** By the environment's clock; 0: at any time. */
   private retryAtMs = 0;
@@ -44,9 +49,17 @@ export class LinkPath {
     return this.dialling !== null;
   }
 
-  /** Better not chosen: it drains, or could not be reached a moment ago. */
+  /** Better not chosen: it drains, or there is no link and none to be had soon. */
   get isAvoided(): boolean {
-    return this.isPeerDraining || (this.current === null && this.failuresInRow > 0 && !this.mayWait);
+    const { current } = this;
+    if (this.isPeerDraining) return true;
+    if (current !== null) return this.isSilent && !current.isGreeted;
+    return this.isSilent || this.isDialSlow || (this.failuresInRow > 0 && !this.mayWait);
+  }
+
+  private get isDialSlow(): boolean {
+    const { dialling, environment } = this;
+    return dialling !== null && environment.timer.nowMs - dialling.startedAtMs > limits.linkRetryWaitMs;
   }
 
   /** A link is being made, or will be so soon that a request may wait for it. */
@@ -107,6 +120,7 @@ export class LinkPath {
     this.failuresInRow++;
     this.retryAtMs = now() + pauseMs * (0.5 + 0.5 * random());
     this.lastFailure = failure;
+    this.isSilent = failure.code === 'connect-timeout';
     onTrouble(this.address, failure, detail);
     this.owner.onDialled(true);
     this.owner.onPathFailed(this, failure);
@@ -123,11 +137,12 @@ export class LinkPath {
     if (cause !== 'lost') return;
     if (client.isGreeted) this.environment.onTrouble(this.address, failures['link-lost'], detail);
     else this.noteFailure(failures['link-lost'], `${detail}, before it greeted${this.hint}`);
+    this.isSilent = client.isSilent;
   }
 
   /** An open port may be anything. */
   private get hint(): string {
-    return this.environment.security.tag === 'insecure' ? ': --insecure-link must be said by both sides' : '';
+    return this.environment.security.tag === 'insecure' ? `: ${insecureHint}` : '';
   }
 
   /** Looks after what takes time. */
@@ -138,8 +153,10 @@ export class LinkPath {
     if (current === null) {
       // A draining peer that has gone may come back as a new process.
       if (this.isPeerDraining && this.ending.size === 0) this.isPeerDraining = false;
+      if (this.isSilent) this.dial();
       return;
     }
+    if (current.isGreeted) this.isSilent = false;
     if (current.streams === 0 && nowMs - current.idleSinceMs >= limits.linkIdleMs) current.retire();
     // The old one stays until the new one is there, however often that fails.
     else if (nowMs >= current.retiresAtMs && this.dialling === null && nowMs >= this.retryAtMs) this.dialNow();
@@ -147,12 +164,14 @@ export class LinkPath {
 
   /** Whether there is anything that `sweep` must look after. */
   get isBusy(): boolean {
-    return this.current !== null || this.dialling !== null || this.ending.size > 0;
+    return this.current !== null || this.dialling !== null || this.ending.size > 0 || this.isSilent;
   }
 
   /** The endpoint left: streams that run may finish. */
   retire(): void {
     if (this.retryTimer !== null) clearTimeout(this.retryTimer);
+    this.retryTimer = null;
+    this.isSilent = false;
     this.dialling?.giveUp(failures['connect-failed'], 'the endpoint left the configuration');
     this.current?.retire();
   }

@@ -191,7 +191,9 @@ export class LinkRoom {
   }
 
   /** A callee that is nothing but bytes. */
-  async listenRaw(onPeer: (peer: RawPeer) => void = () => {}): Promise<{ address: string; peers: RawPeer[] }> {
+  async listenRaw(
+    onPeer: (peer: RawPeer) => void = () => {},
+  ): Promise<{ address: string; peers: RawPeer[]; close: () => void }> {
     const peers: RawPeer[] = [];
     const server = net.createServer((socket) => {
       const peer = new RawPeer(socket);
@@ -199,11 +201,12 @@ export class LinkRoom {
       onPeer(peer);
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    this.closers.push(() => {
+    const close = () => {
       for (const { socket } of peers) socket.destroy();
       server.close();
-    });
-    return { address: `127.0.0.1:${(server.address() as net.AddressInfo).port}`, peers };
+    };
+    this.closers.push(close);
+    return { address: `127.0.0.1:${(server.address() as net.AddressInfo).port}`, peers, close };
   }
 
   /** A callee that takes connections and never says anything. */
