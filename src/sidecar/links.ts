@@ -58,7 +58,8 @@ export class Links {
       onRefused: (failure) => instruments.recorder.countFailure('inbound', failure.code),
       onCallerRefused: (reason, caller, detail) => {
         instruments.recorder.countFailure('inbound', `link:${reason}`);
-        log.warn({ reason, caller, detail }, 'a caller was refused the link');
+        // The reason is part of what is limited: a stream of one kind must not hide the others.
+        log.warn({ reason, caller, detail }, `a caller was refused the link: ${reason}`);
       },
       loopDelay: instruments.loopWaitMs,
     });

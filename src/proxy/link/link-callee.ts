@@ -17,19 +17,34 @@ export interface CalleeOptions extends ListenerOptions {
   readonly now: () => number;
 }
 
+/** The rule that a caller broke, and whether it had shown before that it speaks the link. */
+export interface CallerFault {
+  readonly rule: LinkFault;
+  readonly isGreeted: boolean;
+}
+
 export class LinkCallee implements ChannelOwner {
   private readonly channel: LinkChannel;
   private readonly source: string;
   private readonly sourceAddress: string;
   private readonly options: CalleeOptions;
-  private readonly onGone: () => void;
+  private readonly onGone: (fault: CallerFault | null) => void;
   private readonly expiryTimer: NodeJS.Timeout | null;
   /** GOAWAY was sent: no stream above this one is looked at. */
   private lastServed = allStreams;
   private isGoing = false;
 
-  /** `source`: the caller's Service, as its certificate says. `expiresAtMs`: end of that certificate, ms since the epoch. */
-  constructor(socket: Socket, source: string, expiresAtMs: number, options: CalleeOptions, onGone: () => void) {
+  /**
+   * `source`: the caller's Service, as its certificate says. `expiresAtMs`: end of that certificate, ms since the epoch. `onGone` is called
+   * once, when nothing is left of the link; null: the caller broke no rule.
+   */
+  constructor(
+    socket: Socket,
+    source: string,
+    expiresAtMs: number,
+    options: CalleeOptions,
+    onGone: (fault: CallerFault | null) => void,
+  ) {
     this.source = source;
     this.sourceAddress = peerAddress(socket);
     this.options = options;
@@ -125,7 +140,8 @@ export class LinkCallee implements ChannelOwner {
 
   onEnded(): void {
     if (this.expiryTimer !== null) clearTimeout(this.expiryTimer);
-    this.onGone();
+    const { fault, isGreeted } = this.channel;
+    this.onGone(fault === null ? null : { rule: fault, isGreeted });
   }
 }
 

@@ -10,15 +10,22 @@ import type { CoarseTimer } from '../coarse-timer.ts';
 import { failures } from '../failure.ts';
 import { formatAddress, listenErrorFrom } from '../listener/listen-error.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
-import { LinkCallee } from './link-callee.ts';
-import { identityIn, type LinkSecurity, linkProtocol, secureOptionsOf } from './link-socket.ts';
+import { type CallerFault, LinkCallee } from './link-callee.ts';
+import {
+  identityIn,
+  insecureHint,
+  type LinkSecurity,
+  linkProtocol,
+  secureOptionsOf,
+  tlsErrorText,
+} from './link-socket.ts';
 
 export interface LinkListenerOptions extends ListenerOptions {
   readonly security: LinkSecurity;
   readonly timer: CoarseTimer;
   /** The clock of `timer`, ms. */
   readonly now: () => number;
-  /** A caller was turned away: once for each, with why. */
+  /** A caller was turned away, or cut off: once for each, with why. */
   readonly onCallerRefused: (reason: CallerRefusal, caller: string, detail: string) => void;
 }
 
@@ -30,6 +37,7 @@ export type CallerRefusal =
   | 'foreign-identity'
   | 'not-the-link'
   | 'no-identity-yet'
+  | 'violation'
   | 'handshake-failed';
 
 /** A handshake takes a round trip and a few ms; whoever needs longer holds a socket for nothing. */
@@ -55,6 +63,8 @@ class LinkListener implements Listener {
   private readonly server: net.Server;
   private readonly callees = new Set<LinkCallee>();
   private readonly sockets = new Set<net.Socket>();
+  /** By the TCP connection: one that is closed does not know its peer any more. */
+  private readonly callers = new WeakMap<object, string>();
   private readonly stopFollowing: () => void;
   private isDraining = false;
 
@@ -79,6 +89,7 @@ class LinkListener implements Listener {
     this.server.on('drop', () => options.onRefused(failures['connection-limit']));
     this.server.on('connection', (socket: net.Socket) => {
       this.sockets.add(socket);
+      this.callers.set(socket, callerOf(socket));
       socket.once('close', () => this.sockets.delete(socket));
     });
   }
@@ -132,16 +143,24 @@ class LinkListener implements Listener {
       noDelay: true,
     });
     server.on('secureConnection', (socket) => this.identify(socket));
-    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
-      const hasIdentity = this.options.security.tag === 'mutual-tls' && this.options.security.identity.current !== null;
-      const isOther = error.code === 'ERR_SSL_HTTP_REQUEST' || error.code === 'ERR_SSL_WRONG_VERSION_NUMBER';
-      this.refuse(
-        !hasIdentity ? 'no-identity-yet' : isOther ? 'not-the-link' : 'handshake-failed',
-        socket,
-        hasIdentity ? error.message : 'this sidecar has no certificate yet',
-      );
-    });
+    server.on('tlsClientError', (error, socket) => this.handshakeFailed(error, socket));
     return server;
+  }
+
+  private handshakeFailed(error: NodeJS.ErrnoException, socket: tls.TLSSocket): void {
+    const { security } = this.options;
+    // The TLS socket may be closed too; Node has no public way from it to the connection below it.
+    const below: unknown = Reflect.get(socket, '_parent');
+    const caller = (below instanceof net.Socket ? this.callers.get(below) : undefined) ?? callerOf(socket);
+    const refuse = (reason: CallerRefusal, detail: string) => this.options.onCallerRefused(reason, caller, detail);
+    if (security.tag === 'mutual-tls' && security.identity.current === null)
+      refuse('no-identity-yet', 'this sidecar has no certificate yet');
+    else if (error.code === 'ERR_SSL_HTTP_REQUEST') refuse('not-the-link', 'the caller speaks HTTP');
+    else if (error.code === 'ERR_SSL_WRONG_VERSION_NUMBER')
+      refuse('not-the-link', `the caller does not speak TLS: ${insecureHint}`);
+    else if (error.code === 'ECONNRESET')
+      refuse('handshake-failed', 'the caller closed the connection during the handshake');
+    else refuse('handshake-failed', tlsErrorText(error));
   }
 
   private identify(socket: tls.TLSSocket): void {
@@ -171,21 +190,26 @@ class LinkListener implements Listener {
 
   /** The caller is told why, and that nothing it may have sent was looked at. */
   private turnAway(socket: tls.TLSSocket, reason: CallerRefusal, detail: string): void {
-    this.refuse(reason, socket, detail);
+    this.options.onCallerRefused(reason, callerOf(socket), detail);
     LinkCallee.turnAway(socket, `${reason}: ${detail}`, this.options);
   }
 
-  private refuse(reason: CallerRefusal, socket: tls.TLSSocket, detail: string): void {
-    this.options.onCallerRefused(
-      reason,
-      formatAddress(socket.remoteAddress ?? 'unknown', socket.remotePort ?? 0),
-      detail,
-    );
-  }
-
   private welcome(socket: net.Socket, { service, expiresAtMs }: Caller): void {
-    const callee = new LinkCallee(socket, service, expiresAtMs, this.options, () => this.callees.delete(callee));
+    const caller = callerOf(socket);
+    const callee = new LinkCallee(socket, service, expiresAtMs, this.options, (fault) => {
+      this.callees.delete(callee);
+      if (fault !== null) this.cutOff(caller, fault);
+    });
     this.callees.add(callee);
     if (this.isDraining) callee.drain();
   }
+
+  private cutOff(caller: string, { rule, isGreeted }: CallerFault): void {
+    const { onCallerRefused, security } = this.options;
+    if (isGreeted) onCallerRefused('violation', caller, rule);
+    else onCallerRefused('not-the-link', caller, security.tag === 'insecure' ? `${rule}: ${insecureHint}` : rule);
+  }
 }
+
+const callerOf = ({ remoteAddress, remotePort }: net.Socket): string =>
+  remoteAddress === undefined ? 'unknown' : formatAddress(remoteAddress, remotePort ?? 0);

@@ -14,6 +14,9 @@ export type LinkSecurity =
   /** Plain TCP, no identity: for benchmarks, and for files without certificates. */
   { readonly tag: 'insecure' } | { readonly tag: 'mutual-tls'; readonly identity: LinkIdentity };
 
+/** What an operator is told who meets a peer of the other kind. */
+export const insecureHint = '--insecure-link must be said by both sides';
+
 /** In TLS's ALPN: a TLS client of something else is refused in the handshake. */
 export const linkProtocol = 'weft/1';
 
@@ -60,7 +63,7 @@ export function dial(security: LinkSecurity, target: DialTarget, events: DialEve
     security.tag === 'insecure'
       ? net.connect({ host, port, noDelay: true, onread }, () => open(Number.POSITIVE_INFINITY))
       : dialTls(security.identity, target, onread, open, fail);
-  socket?.on('error', (error: NodeJS.ErrnoException) => fail(failureOf(error), error.message));
+  socket?.on('error', (error: NodeJS.ErrnoException) => fail(failureOf(error), tlsErrorText(error)));
   socket?.on('close', () =>
     fail(security.tag === 'insecure' ? 'connect-failed' : 'link-handshake-failed', 'it was closed'),
   );
@@ -129,6 +132,12 @@ export function identityIn(certificate: X509Certificate): ServiceIdentity | null
   if (names.includes('"')) return null;
   const uris = names.split(', ').filter((name) => name.startsWith('URI:'));
   return uris.length === 1 ? parseSpiffeId(uris[0]!.slice(4)) : null;
+}
+
+/** In words. OpenSSL's own message names a thread and a line of its source; what is meant is in `reason`. */
+export function tlsErrorText(error: NodeJS.ErrnoException & { readonly reason?: string }): string {
+  if (error.code === 'ERR_SSL_WRONG_VERSION_NUMBER') return `the peer does not speak TLS: ${insecureHint}`;
+  return error.reason ?? error.message;
 }
 
 function failureOf({ code = '' }: NodeJS.ErrnoException): FailureCode {
