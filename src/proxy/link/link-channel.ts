@@ -82,7 +82,7 @@ export class LinkChannel implements FrameReceiver, Swept {
   private writable: LinkStream[] = [];
   private isTurnEndDue = false;
   /** Streams up to this one may have reached the peer. */
-  private leftThrough = 0;
+  leftThrough = 0;
 
   private readonly startedAtMs: number;
   private sweptAtMs: number;

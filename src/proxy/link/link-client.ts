@@ -154,8 +154,11 @@ export class LinkClient implements ChannelOwner {
 
   onHeadFrame(type: number, id: number, payload: string): LinkFault | null {
     if (type !== frameType.head) return 'OPEN is not for the callee to send';
-    const stream = this.channel!.streams.get(id);
-    if (stream === undefined) return id > this.lastId ? 'HEAD of a stream that was never open' : null;
+    const channel = this.channel!;
+    // One whose OPEN waits for the end of the turn cannot be answered either.
+    if (id > channel.leftThrough) return 'HEAD of a stream that was never open';
+    const stream = channel.streams.get(id);
+    if (stream === undefined) return null;
     if (stream instanceof LinkRequest) stream.takeHead(decodeHead(payload));
     return null;
   }
