@@ -37,7 +37,7 @@ afterEach(() => room.close());
 
 function open(request: UpstreamRequest = getCart): Recording & { stream: ReturnType<LinkUpstream['open']> } {
   const recording = new Recording();
-  const stream = upstream.open(request, recording);
+  const stream = upstream.open(request, recording, room.nowMs);
   if (request.bodyBytes === 0) stream.end();
   return Object.assign(recording, { stream });
 }

@@ -16,7 +16,7 @@ afterEach(() => room.close());
 
 function ask(upstream: LinkUpstream): Recording & { stream: ReturnType<LinkUpstream['open']> } {
   const recording = new Recording();
-  const stream = upstream.open(getCart, recording);
+  const stream = upstream.open(getCart, recording, room.nowMs);
   stream.end();
   return Object.assign(recording, { stream });
 }

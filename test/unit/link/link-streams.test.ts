@@ -27,7 +27,7 @@ type Asked = Recording & { stream: ReturnType<LinkUpstream['open']> };
 
 function ask(request: UpstreamRequest = getCart, from: LinkUpstream = upstream): Asked {
   const recording = new Recording();
-  const stream = from.open(request, recording);
+  const stream = from.open(request, recording, performance.now());
   if (request.bodyBytes === 0) stream.end();
   return Object.assign(recording, { stream });
 }

@@ -40,7 +40,7 @@ afterEach(() => room.close());
 
 function ask(upstream: LinkUpstream, request = getCart): Recording & { stream: ReturnType<LinkUpstream['open']> } {
   const recording = new Recording();
-  const stream = upstream.open(request, recording);
+  const stream = upstream.open(request, recording, room.nowMs);
   if (request.bodyBytes === 0) stream.end();
   return Object.assign(recording, { stream });
 }
