@@ -23,17 +23,24 @@ export interface ReadyLine {
   readonly push: string;
   readonly outbound: string;
   readonly inbound: string;
+  readonly link: string;
   readonly admin: string;
 }
 
-export interface Running {
+/** Started, and perhaps never ready. */
+export interface Starting {
   readonly process: ChildProcess;
-  readonly ready: ReadyLine;
-  /** From spawn to the ready line. */
-  readonly readyMs: number;
+  /** Rejects after `readyTimeoutMs`, or when the process ends before; nobody need wait for it. */
+  readonly whenReady: Promise<ReadyLine>;
   readonly logs: () => string;
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   kill(signal: NodeJS.Signals): Promise<void>;
+}
+
+export interface Running extends Starting {
+  readonly ready: ReadyLine;
+  /** From spawn to the ready line. */
+  readonly readyMs: number;
 }
 
 export interface CommandResult {
@@ -60,6 +67,13 @@ export class Bench {
   /** Starts `weft ARGS` and waits for its ready line, on standard output or (for `weft run`) standard error. */
   async weft(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Running> {
     const startedAtMs = performance.now();
+    const starting = this.begin(args, environment);
+    const ready = await starting.whenReady;
+    return { ...starting, ready, readyMs: performance.now() - startedAtMs };
+  }
+
+  /** Starts `weft ARGS` and waits for nothing. */
+  begin(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Starting {
     const child = spawn(process.execPath, [executable, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
@@ -74,7 +88,7 @@ export class Bench {
     };
     // From the start on: one that never gets ready must not be left behind either.
     this.closers.push(() => kill('SIGKILL'));
-    const ready = await new Promise<ReadyLine>((resolve, reject) => {
+    const whenReady = new Promise<ReadyLine>((resolve, reject) => {
       const timer = setTimeout(
         () => reject(new Error(`no ready line within ${readyTimeoutMs} ms: ${logs}`)),
         readyTimeoutMs,
@@ -97,15 +111,8 @@ export class Bench {
         reject(new Error(`weft ${args[0]} ended with ${code ?? signal} before it was ready: ${logs}`));
       });
     });
-    const running: Running = {
-      process: child,
-      ready,
-      readyMs: performance.now() - startedAtMs,
-      logs: () => logs,
-      exited,
-      kill,
-    };
-    return running;
+    whenReady.catch(() => {});
+    return { process: child, whenReady, logs: () => logs, exited, kill };
   }
 
   /** Runs a command to its end. */
@@ -155,6 +162,11 @@ export class Bench {
     });
     const { port } = server.address() as AddressInfo;
     return { address: `127.0.0.1:${port}`, port, server };
+  }
+
+  /** Ends at `close` what a test has started by itself. */
+  onClose(close: () => Promise<void> | void): void {
+    this.closers.push(close);
   }
 
   async close(): Promise<void> {
