@@ -23,13 +23,16 @@ export interface CallerFault {
   readonly isGreeted: boolean;
 }
 
+/** A timer cannot wait for longer than 24 days. */
+const timerMsMax = 2 ** 31 - 1;
+
 export class LinkCallee implements ChannelOwner {
   private readonly channel: LinkChannel;
   private readonly source: string;
   private readonly sourceAddress: string;
   private readonly options: CalleeOptions;
   private readonly onGone: (fault: CallerFault | null) => void;
-  private readonly expiryTimer: NodeJS.Timeout | null;
+  private expiryTimer: NodeJS.Timeout | null = null;
   /** GOAWAY was sent: no stream above this one is looked at. */
   private lastServed = allStreams;
   private isGoing = false;
@@ -52,8 +55,7 @@ export class LinkCallee implements ChannelOwner {
     this.channel = new LinkChannel({ socket, owner: this, timer: options.timer, now: options.now });
     socket.on('data', (bytes: Buffer) => this.channel.read(bytes, bytes.length));
     // A caller hands over to a new link before; one that does not is served no further than its certificate.
-    const leftMs = expiresAtMs - Date.now();
-    this.expiryTimer = leftMs < 2 ** 31 - 1 ? setTimeout(() => this.expire(), Math.max(0, leftMs)).unref() : null;
+    this.awaitExpiry(expiresAtMs);
   }
 
   /** Says why, and that nothing was looked at. */
@@ -79,6 +81,13 @@ export class LinkCallee implements ChannelOwner {
 
   destroy(): void {
     this.channel.end('the sidecar stops');
+  }
+
+  private awaitExpiry(expiresAtMs: number): void {
+    const leftMs = expiresAtMs - Date.now();
+    if (leftMs <= 0) this.expire();
+    else if (leftMs < Number.POSITIVE_INFINITY)
+      this.expiryTimer = setTimeout(() => this.awaitExpiry(expiresAtMs), Math.min(leftMs, timerMsMax)).unref();
   }
 
   private expire(): void {
