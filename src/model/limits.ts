@@ -78,6 +78,8 @@ export const limits = {
   linkRetryFirstMs: 50,
   linkRetryMsMax: 5_000,
   linkRetryWaitMs: 250,
+  /** How long requests with nowhere else to go wait for a peer that was found silent; until it answers, later ones fail at once. */
+  linkSilentWaitMs: 1_000,
   /** Endpoints that drain or cannot be reached, passed over in one choice. */
   endpointsPassedOverMax: 16,
 

@@ -45,25 +45,23 @@ export class LinkPath {
     return (this.current === null ? 0 : 1) + this.ending.size;
   }
 
-  get isDialling(): boolean {
-    return this.dialling !== null;
-  }
-
   /** Better not chosen: it drains, or there is no link and none to be had soon. */
   get isAvoided(): boolean {
     const { current } = this;
     if (this.isPeerDraining) return true;
     if (current !== null) return this.isSilent && !current.isGreeted;
-    return this.isSilent || this.isDialSlow || (this.failuresInRow > 0 && !this.mayWait);
+    if (this.isSilent || this.hasDialledFor(limits.linkRetryWaitMs)) return true;
+    return this.failuresInRow > 0 && !this.mayWait;
   }
 
-  private get isDialSlow(): boolean {
+  private hasDialledFor(ms: number): boolean {
     const { dialling, environment } = this;
-    return dialling !== null && environment.timer.nowMs - dialling.startedAtMs > limits.linkRetryWaitMs;
+    return dialling !== null && environment.timer.nowMs - dialling.startedAtMs > ms;
   }
 
   /** A link is being made, or will be so soon that a request may wait for it. */
   get isComing(): boolean {
+    if (this.isSilent && (this.failuresInRow > 0 || this.hasDialledFor(limits.linkSilentWaitMs))) return false;
     return this.dialling !== null || (this.retryTimer !== null && this.mayWait);
   }
 
@@ -138,6 +136,7 @@ export class LinkPath {
     if (client.isGreeted) this.environment.onTrouble(this.address, failures['link-lost'], detail);
     else this.noteFailure(failures['link-lost'], `${detail}, before it greeted${this.hint}`);
     this.isSilent = client.isSilent;
+    if (client.isSilent) this.lastFailure = failures['connect-timeout'];
   }
 
   /** An open port may be anything. */
@@ -153,13 +152,19 @@ export class LinkPath {
     if (current === null) {
       // A draining peer that has gone may come back as a new process.
       if (this.isPeerDraining && this.ending.size === 0) this.isPeerDraining = false;
-      if (this.isSilent) this.dial();
+      if (this.isSilent) this.search();
       return;
     }
     if (current.isGreeted) this.isSilent = false;
     if (current.streams === 0 && nowMs - current.idleSinceMs >= limits.linkIdleMs) current.retire();
     // The old one stays until the new one is there, however often that fails.
     else if (nowMs >= current.retiresAtMs && this.dialling === null && nowMs >= this.retryAtMs) this.dialNow();
+  }
+
+  /** Who waits for a peer that was found silent has waited long enough already. */
+  private search(): void {
+    this.dial();
+    if (!this.isComing) this.owner.onPathFailed(this, failures['connect-timeout']);
   }
 
   /** Whether there is anything that `sweep` must look after. */

@@ -129,7 +129,7 @@ export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
   }
 
   onPathFailed(_path: LinkPath, failure: Failure): void {
-    if (this.paths.some(({ isDialling, current }) => isDialling || current !== null)) return;
+    if (this.paths.some(({ isComing, current }) => isComing || current !== null)) return;
     for (const request of this.waiting) this.failSoon(request, failure);
     this.waiting.clear();
     this.stats.pending = 0;

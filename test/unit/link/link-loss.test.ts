@@ -78,6 +78,20 @@ describe('a peer that was found silent', () => {
     expect(peers).toHaveLength(4);
   });
 
+  it('is not waited for by who has nowhere else to go, once a dial has taken too long', async () => {
+    const { address, peers } = await room.listenRaw((peer) => peer.socket.pause());
+    const upstream = room.upstream(address, { security: handshakes });
+    const first = ask(upstream);
+    for (let ms = 0; ms <= limits.connectTimeoutMs; ms += 250) await room.pass(250);
+    await first.ended;
+    room.nowMs += limits.linkRetryMsMax;
+    await room.pass(250);
+    await until(() => peers.length === 2);
+    const late = ask(upstream);
+    await late.ended;
+    expect([first.failure, late.failure, peers.length]).toEqual(['connect-timeout', 'connect-timeout', 2]);
+  });
+
   it('that refuses a later dial is dead, not silent: it is dialled for who asks', async () => {
     const { address, peers, close } = await room.listenRaw((peer) => peer.socket.pause());
     const upstream = room.upstream(address, { security: handshakes });
