@@ -48,7 +48,7 @@ export interface Downstream {
   readonly wantsTiming: boolean;
   /** At most once. The listener may hold it until the end of the turn to join it with the body in one write. `timing`: until now. */
   head(head: AnswerHead, timing: HopTiming | null): void;
-  /** False: stop until `onDownstreamWritable`. The chunk is written or copied before it returns. */
+  /** False: stop until `onDownstreamWritable`. The chunk is written or copied by the end of the microtasks behind the call. */
   body(chunk: Uint8Array): boolean;
   end(trailers: HeaderList, timing: HopTiming | null): void;
   /** Cuts the connection, so that an incomplete answer can never be taken for a complete one. */

@@ -19,9 +19,7 @@ const parentIdAt = 36;
 const flagsAt = 53;
 const headChars = 55;
 
-const validVersion0 = /^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
-const zeroTraceId = '0'.repeat(32);
-const zeroSpanId = '0'.repeat(16);
+const validVersion0 = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /**
  * Random ids of 16 hexadecimal digits, never all zero, which would mean 'invalid'. They are cut from one text that is made for many at once:
@@ -38,12 +36,13 @@ export class RandomIds {
     if (this.at === this.text.length) this.refill();
     const id = this.text.slice(this.at, this.at + idDigits);
     this.at += idDigits;
-    return id === zeroSpanId ? '0000000000000001' : id;
+    return id;
   }
 
   private refill(): void {
     const words = new Uint32Array((idsAtOnce * idDigits) / 8);
     for (let i = 0; i < words.length; i++) words[i] = Math.floor(this.random() * 0x1_0000_0000);
+    for (let i = 0; i < words.length; i += 2) if (words[i] === 0 && words[i + 1] === 0) words[i] = 1;
     this.text = Buffer.from(words.buffer).toString('hex');
     this.at = 0;
   }
@@ -71,10 +70,7 @@ export function continueTrace(value: string | undefined, ids: RandomIds): Trace 
 
 function isValid(value: string): boolean {
   if (value.length < headChars) return false;
-  if (validVersion0.test(value)) {
-    const hasTraceId = value.slice(traceIdAt, parentIdAt - 1) !== zeroTraceId;
-    return hasTraceId && value.slice(parentIdAt, flagsAt - 1) !== zeroSpanId;
-  }
+  if (validVersion0.test(value)) return true;
   const version0 = value.charCodeAt(0);
   const version1 = value.charCodeAt(1);
   if (!isHex(version0) || !isHex(version1)) return false;

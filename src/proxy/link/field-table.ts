@@ -66,9 +66,19 @@ export const fieldNames: readonly string[] = [
   ...titleCase.map((name) => name.toLowerCase()).filter((name) => !titleCase.includes(name)),
 ];
 
-export const fieldNumbers: ReadonlyMap<string, number> = new Map(
-  fieldNames.map((name, number) => [name, number] as const).slice(1),
-);
+/** By length and first letter: two names share a place at most three times. A map would hash each name of each request anew. */
+const places: readonly number[][] = Array.from({ length: 64 * 32 }, () => []);
+const placeOf = (name: string): number => ((name.length & 63) << 5) | (name.charCodeAt(0) & 31);
+fieldNames.forEach((name, number) => {
+  if (number > 0) places[placeOf(name)]!.push(number);
+});
+
+/** 0: it has none. */
+export function fieldNumber(name: string): number {
+  const candidates = places[placeOf(name)]!;
+  for (let i = 0; i < candidates.length; i++) if (fieldNames[candidates[i]!] === name) return candidates[i]!;
+  return 0;
+}
 
 /** Number 0 says that the method follows. */
 export const methodNames: readonly string[] = ['', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'];

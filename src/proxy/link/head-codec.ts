@@ -8,7 +8,7 @@ import { limits } from '../../model/limits.ts';
 import type { HopTiming } from '../../telemetry/ledger.ts';
 import { newPartsMs, parts } from '../../telemetry/recorder.ts';
 import type { HeaderList } from '../headers.ts';
-import { fieldNames, fieldNumbers, methodNames, methodNumbers } from './field-table.ts';
+import { fieldNames, fieldNumber, methodNames, methodNumbers } from './field-table.ts';
 
 /** What kind of stream OPEN opens. Others (tunnels, datagrams) come with later versions. */
 const httpKind = 0;
@@ -65,9 +65,8 @@ function fields(headers: readonly string[]): string {
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
     const value = headers[i + 1]!;
-    const number = fieldNumbers.get(name);
-    block += number === undefined ? byteChars[0]! + text(name) : byteChars[number]!;
-    block += varint(value.length) + value;
+    const number = fieldNumber(name);
+    block += (number === 0 ? byteChars[0]! + text(name) : byteChars[number]!) + varint(value.length) + value;
   }
   return block;
 }

@@ -3,23 +3,32 @@ import { isFieldText, isToken } from '../char-classes.ts';
 import type { AnswerHead } from '../request.ts';
 
 /**
- * `200 OK CRLF Name: value ... ` as latin1; `more` (further fields, each behind a CRLF) stands behind the answer's own. uWS checks
+ * `200 OK CRLF Name: value ... `, as text where it is ASCII (uWS would write other text as UTF-8), else as latin1 bytes; `more` (further fields, each behind a CRLF) stands behind the answer's own. uWS checks
  * nothing of what it is given, so this is where a response could be split: null when a name is no token, or a value or the reason
  * holds a control character.
  *
  * uWS adds its own Date and the empty line. A `isWholeHead` block needs neither: it keeps the answer's Date and ends the head by itself.
  */
-export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean): Buffer | null {
+export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean): Buffer | string | null {
   const { headers, reason } = head;
   if (!isFieldText(reason)) return null;
   let block = `${head.status} ${reason}`;
+  let isAscii = !beyondAscii.test(reason);
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
     const value = headers[i + 1]!;
-    if (!isToken(name) || !isFieldText(value)) return null;
+    if (!isToken(name)) return null;
+    if (beyondAscii.test(value)) {
+      if (!isFieldText(value)) return null;
+      isAscii = false;
+    }
     if (!isWholeHead && name.length === 4 && name.toLowerCase() === 'date') continue;
     block += `\r\n${name}: ${value}`;
   }
   // writeStatus puts one CRLF behind what it is given.
-  return Buffer.from(isWholeHead ? `${block}${more}\r\n` : block + more, 'latin1');
+  const text = isWholeHead ? `${block}${more}\r\n` : block + more;
+  return isAscii ? text : Buffer.from(text, 'latin1');
 }
+
+/** Anything but HTAB and visible ASCII with blanks. */
+const beyondAscii = /[^\t\x20-\x7e]/;

@@ -82,7 +82,8 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     }
     if (this.phase === 'held' && this.answerBytes <= limits.heldAnswerBytesMax) {
       // Copying this little costs less than a second system call.
-      this.heldBody.push(Buffer.from(chunk));
+      // Written before anything else is read, unless the whole answer has to wait (see `end`): then it is copied.
+      this.heldBody.push(this.request.bodyBytes === -1 ? Buffer.from(chunk) : chunk);
       this.flushLater();
       return true;
     }
@@ -293,7 +294,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     let hasRoom = true;
     res.cork(() => {
       res.writeStatus(block);
-      hasRoom = writer.begin(first, corkBytes - block.byteLength - coreHeadBytes);
+      hasRoom = writer.begin(first, corkBytes - block.length - coreHeadBytes);
     });
     if (!hasRoom && !writer.isReturned) hasRoom = writer.drain();
     if (this.noteWrite(hasRoom) && this.phase === 'finishing') this.finish();
@@ -360,7 +361,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     if (writer?.isSent() === true && this.isRequestComplete) this.abort();
   }
 
-  private block(more: string, isWholeHead: boolean): Buffer | null {
+  private block(more: string, isWholeHead: boolean): Buffer | string | null {
     const block = answerBlock(this.answer!, more, isWholeHead);
     if (block === null) this.cut();
     return block;

@@ -189,7 +189,8 @@ function closingReply({ status, reason, headers, body }: LocalReply, isHead: boo
   const bodyBytes = isHead ? body.byteLength : body.byteLength + padding.length + 2;
   const length = `\r\nContent-Length: ${bodyBytes}\r\nConnection: close\r\n`;
   const block = answerBlock({ status, reason, headers, bodyBytes, hasBody: !isHead }, length, false);
-  return isHead ? block! : Buffer.concat([block!, Buffer.from('\r\n'), body, Buffer.from(padding)]);
+  const bytes = typeof block === 'string' ? Buffer.from(block, 'latin1') : block!;
+  return isHead ? bytes : Buffer.concat([bytes, Buffer.from('\r\n'), body, Buffer.from(padding)]);
 }
 
 /** uWS decodes values as UTF-8, and a proxy passes bytes on. Null: it was not UTF-8, and uWS has replaced bytes by U+FFFD. */

@@ -38,7 +38,7 @@ export interface UpstreamHandler {
   /** A connection is assigned and the head is being written, at `nowMs` of `performance.now()`. Others in ms; `connectMs` 0 when it was kept. `isReused`: a kept connection. */
   onAssigned(queueMs: number, connectMs: number, isReused: boolean, nowMs: number): void;
   onHead(head: UpstreamHead): void;
-  /** The chunk is only valid during the call: copy what must be kept. */
+  /** The chunk is only valid during the call and the microtasks right behind it: copy what must be kept. */
   onBody(chunk: Buffer): void;
   /** Trailers as a header list; empty when there were none. */
   onEnd(trailers: HeaderList, far: FarTiming | null): void;
