@@ -60,10 +60,11 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
 
   // --- From the endpoint --------------------------------------------------------------------------------------------------------------
 
-  onAssigned(queueMs: number, connectMs: number, _isReused: boolean, nowMs: number): void {
+  onAssigned(queueMs: number, connectMs: number, _isReused: boolean, nowMs: number, tlsMs: number): void {
     const { partsMs } = this.exchange;
     partsMs[partIndex.queue]! += queueMs;
     partsMs[partIndex.connect]! += connectMs;
+    partsMs[partIndex.tls]! += tlsMs;
     this.isAssigned = true;
     this.assignedAtMs = nowMs;
     if (this.exchange.isRequestComplete) this.sentAtMs = this.assignedAtMs;

@@ -297,6 +297,8 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     const { attempts, isBodyAtHand } = exchange;
     const { method } = exchange.head;
     if (!mayTryAgain({ method, failure, isReusedConnection, isBodyAtHand, attempts })) return false;
+    // A connect that ran into its deadline has cost the client seconds: only another endpoint is worth as much again.
+    if (failure.code === 'connect-timeout' && !hasUntried(exchange)) return false;
     exchange.attempt?.cancel('failed');
     exchange.attempt = null;
     this.parts.recorder.countRetry(this.parts.direction, failure.code);
@@ -386,6 +388,10 @@ function pickEndpoint(destination: LoopService, exchange: Exchange): LoopEndpoin
     endpoint = destination.pick(exchange);
   }
   return endpoint;
+}
+
+function hasUntried({ destination, tried }: Exchange): boolean {
+  return destination !== null && destination.endpoints.some(({ slot }) => !tried.includes(slot));
 }
 
 /** Removes a field and returns its last value, or null. */

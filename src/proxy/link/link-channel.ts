@@ -83,6 +83,8 @@ export class LinkChannel implements FrameReceiver, Swept {
   private isTurnEndDue = false;
   /** Streams up to this one may have reached the peer. */
   leftThrough = 0;
+  /** The peer speaks another version: nothing that was sent to it was looked at. */
+  private isForeign = false;
 
   private readonly startedAtMs: number;
   private sweptAtMs: number;
@@ -178,8 +180,11 @@ export class LinkChannel implements FrameReceiver, Swept {
   private greet(bytes: Buffer, start: number, end: number): LinkFault | null {
     if (bytes.readUInt32BE(start) !== settingsMagic) return 'this is not the link';
     const [lowest, highest] = [bytes[start + 4]!, bytes[start + 5]!];
-    if (lowest > linkVersion || highest < linkVersion)
+    if (lowest > linkVersion || highest < linkVersion) {
+      // The other end refuses ours for the same reason, so it has looked at nothing.
+      this.isForeign = true;
       return `this side speaks version ${linkVersion}, the other ${lowest} to ${highest}`;
+    }
     // What later versions say beyond this has a default that is right for this one.
     if (end - start > 64) return 'SETTINGS is too long';
     this.isGreeted = true;
@@ -441,7 +446,7 @@ export class LinkChannel implements FrameReceiver, Swept {
     // The owner first: a stream that hears of it may be sent again at once, and must not come here.
     this.owner.onEnded(reason);
     for (const stream of this.streams.all()) {
-      const hasLeft = stream.id <= this.leftThrough;
+      const hasLeft = !this.isForeign && stream.id <= this.leftThrough;
       stream.finish();
       stream.onLost(hasLeft);
     }

@@ -38,7 +38,11 @@ const streamIdMax = 0x7fff_0000;
 
 export class LinkClient implements ChannelOwner {
   readonly startedAtMs: number;
-  connectMs = 0;
+  /** From the start to an open link, and how much of it was the TLS handshake. */
+  private dialMs = 0;
+  private tlsMs = 0;
+  /** When TCP was there and the handshake began; 0: not yet, or without TLS. */
+  private connectedAtMs = 0;
   /** When another takes over, by the environment's clock; infinity before it is open. */
   retiresAtMs = Number.POSITIVE_INFINITY;
   /** Since when it has no stream. */
@@ -57,6 +61,9 @@ export class LinkClient implements ChannelOwner {
     this.events = events;
     this.startedAtMs = environment.now();
     this.socket = dial(environment.security, target, {
+      onConnected: () => {
+        this.connectedAtMs = environment.now();
+      },
       onOpen: (expiresAtMs) => this.onOpen(expiresAtMs),
       onFailed: (failure, detail) => this.failed(failure, detail),
       onRead: (bytes, length) => this.channel?.read(bytes, length),
@@ -96,7 +103,8 @@ export class LinkClient implements ChannelOwner {
     const { timer, now, wallMs, random } = this.environment;
     this.phase = 'open';
     const nowMs = now();
-    this.connectMs = nowMs - this.startedAtMs;
+    this.dialMs = nowMs - this.startedAtMs;
+    this.tlsMs = this.connectedAtMs === 0 ? 0 : nowMs - this.connectedAtMs;
     this.idleSinceMs = nowMs;
     // Well before the end, so that there is time for several tries; jittered, so that a fleet does not dial at once.
     const lifeMs = Math.min(limits.linkAgeMs, Math.max(0, (expiresAtMs - wallMs()) * 0.8));
@@ -185,8 +193,9 @@ export class LinkClient implements ChannelOwner {
     for (const request of opened) {
       // A dial that began before the request did is its wait only from there on.
       const waitedMs = Math.max(0, nowMs - request.openedAtMs);
-      const connectMs = request.openedAtMs < this.startedAtMs + this.connectMs ? Math.min(this.connectMs, waitedMs) : 0;
-      request.assigned(connectMs === 0 ? 0 : waitedMs - connectMs, connectMs, nowMs);
+      const dialMs = request.openedAtMs < this.startedAtMs + this.dialMs ? Math.min(this.dialMs, waitedMs) : 0;
+      const tlsMs = Math.min(this.tlsMs, dialMs);
+      request.assigned(dialMs === 0 ? 0 : waitedMs - dialMs, dialMs - tlsMs, tlsMs, nowMs);
     }
   }
 

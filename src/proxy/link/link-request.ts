@@ -61,8 +61,8 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
   // --- From the link ------------------------------------------------------------------------------------------------------------------
 
   /** OPEN leaves with this turn. */
-  assigned(queueMs: number, connectMs: number, nowMs: number): void {
-    if (!this.isOver) this.handler.onAssigned(queueMs, connectMs, connectMs === 0, nowMs);
+  assigned(queueMs: number, connectMs: number, tlsMs: number, nowMs: number): void {
+    if (!this.isOver) this.handler.onAssigned(queueMs, connectMs, connectMs + tlsMs === 0, nowMs, tlsMs);
   }
 
   /** It never got a link. */

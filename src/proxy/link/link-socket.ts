@@ -28,6 +28,8 @@ export interface DialTarget {
 }
 
 export interface DialEvents {
+  /** TCP is there and the TLS handshake begins; not called without TLS. */
+  readonly onConnected: () => void;
   /** `expiresAtMs`: when the first of the two certificates expires, ms since the epoch; infinity without TLS. */
   readonly onOpen: (expiresAtMs: number) => void;
   /** At most once, and not after `onOpen`. `detail` is for people. */
@@ -62,7 +64,7 @@ export function dial(security: LinkSecurity, target: DialTarget, events: DialEve
   const socket =
     security.tag === 'insecure'
       ? net.connect({ host, port, noDelay: true, onread }, () => open(Number.POSITIVE_INFINITY))
-      : dialTls(security.identity, target, onread, open, fail);
+      : dialTls(security.identity, target, onread, events.onConnected, open, fail);
   socket?.on('error', (error: NodeJS.ErrnoException) => fail(failureOf(error), tlsErrorText(error)));
   socket?.on('close', () =>
     fail(security.tag === 'insecure' ? 'connect-failed' : 'link-handshake-failed', 'it was closed'),
@@ -74,6 +76,7 @@ function dialTls(
   identity: LinkIdentity,
   { host, port, identity: wanted }: DialTarget,
   onread: net.OnReadOpts,
+  onConnected: () => void,
   open: (expiresAtMs: number) => void,
   fail: (code: FailureCode, detail: string) => void,
 ): tls.TLSSocket | null {
@@ -105,6 +108,7 @@ function dialTls(
     }
     open(Math.min(credentials.expiresAtMs, Date.parse(certificate.validTo)));
   });
+  socket.once('connect', onConnected);
   socket.setNoDelay(true);
   return socket;
 }

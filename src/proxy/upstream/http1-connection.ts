@@ -96,7 +96,7 @@ export class Http1Connection {
     const waitedMs = Math.max(0, nowMs - stream.openedAtMs);
     // A connect that began before the stream was opened is the stream's wait only from there on.
     const connectMs = this.isKept ? 0 : Math.min(this.connectMs, waitedMs);
-    stream.handler.onAssigned(waitedMs - connectMs, connectMs, this.isKept, nowMs);
+    stream.handler.onAssigned(waitedMs - connectMs, connectMs, this.isKept, nowMs, 0);
     stream.unblock();
     return true;
   }

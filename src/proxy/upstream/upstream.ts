@@ -35,8 +35,8 @@ export interface UpstreamHead {
  * Callbacks never run inside `open`.
  */
 export interface UpstreamHandler {
-  /** A connection is assigned and the head is being written, at `nowMs` of `performance.now()`. Others in ms; `connectMs` 0 when it was kept. `isReused`: a kept connection. */
-  onAssigned(queueMs: number, connectMs: number, isReused: boolean, nowMs: number): void;
+  /** A connection is assigned and the head is being written, at `nowMs` of `performance.now()`. Others in ms; `connectMs` (TCP) and `tlsMs` (the handshake after it) 0 when it was kept. `isReused`: a kept connection. */
+  onAssigned(queueMs: number, connectMs: number, isReused: boolean, nowMs: number, tlsMs: number): void;
   onHead(head: UpstreamHead): void;
   /** The chunk is only valid during the call and the microtasks right behind it: copy what must be kept. */
   onBody(chunk: Buffer): void;

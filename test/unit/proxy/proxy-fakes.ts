@@ -83,7 +83,7 @@ export class FakeStream implements UpstreamStream {
     this.events.push('resumeReading');
   }
   assign(): void {
-    this.handler.onAssigned(0, 0, true, this.openedAtMs);
+    this.handler.onAssigned(0, 0, true, this.openedAtMs, 0);
   }
   answer(status: number, headers: string[] = [], body = ''): void {
     this.handler.onHead({ status, reason: '', headers, bodyBytes: body.length, hasBody: true, far: null });

@@ -368,7 +368,7 @@ describe('the ledger', () => {
     const endpoint = new FakeEndpoint('a:1', 0);
     const { proxy, clock, recorded } = fakeMesh([endpoint]);
     const receiver = proxy.accept(fakeHead({ method: 'PUT', bodyBytes: 1, loopMs: 2 }), new FakeClient());
-    endpoint.last.handler.onAssigned(3, 4, false, clock.nowMs);
+    endpoint.last.handler.onAssigned(3, 4, false, clock.nowMs, 0);
     clock.nowMs += 5 + 7;
     receiver.onRequestBody(Buffer.from('x'));
     receiver.onRequestEnd([]);
