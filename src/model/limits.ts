@@ -74,6 +74,8 @@ export const limits = {
   /** A link that nobody used for this long is closed; one of this age is replaced, or earlier, before its certificates expire. */
   linkIdleMs: 300_000,
   linkAgeMs: 3600_000,
+  /** A link is not replaced before this age: certificates that nobody renews in time would make a new one at every look. */
+  linkHandoverMsMin: 1_000,
   /** After a link could not be made: the first pause, doubling up to the last, jittered. Up to the third, requests wait for the next try. */
   linkRetryFirstMs: 50,
   linkRetryMsMax: 5_000,

@@ -108,7 +108,7 @@ export class LinkClient implements ChannelOwner {
     this.idleSinceMs = nowMs;
     // Well before the end, so that there is time for several tries; jittered, so that a fleet does not dial at once.
     const lifeMs = Math.min(limits.linkAgeMs, Math.max(0, (expiresAtMs - wallMs()) * 0.8));
-    this.retiresAtMs = nowMs + lifeMs * (0.9 + 0.1 * random());
+    this.retiresAtMs = nowMs + Math.max(limits.linkHandoverMsMin, lifeMs * (0.9 + 0.1 * random()));
     this.channel = new LinkChannel({ socket, owner: this, timer, now });
     this.events.onOpen(this);
   }

@@ -2,7 +2,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { frameType, goawayReason } from '../../../src/proxy/link/frames.ts';
 import type { LinkUpstream } from '../../../src/proxy/link/link-upstream.ts';
+import { newRoot } from '../identity/roots.ts';
 import { Recording } from '../upstream/recording.ts';
+import { credentialsBy, FakeIdentity } from './link-certificates.ts';
 import { frames, getCart, LinkRoom, type RawPeer, turns, until } from './link-room.ts';
 
 let room: LinkRoom;
@@ -80,4 +82,24 @@ describe('a peer that takes connections and breaks them', () => {
       peer.send(frames.settings, frames.goaway(goawayReason.refused, 0, 'expired-certificate'));
       peer.socket.end();
     }, 'link-refused'));
+});
+
+describe('a certificate that is about to expire', () => {
+  it('and is not renewed in time does not make a new link at every look', async () => {
+    const root = await newRoot(Date.now());
+    const [web, cart] = await Promise.all([credentialsBy(root), credentialsBy(root, { service: 'cart' })]);
+    const { address, proxy } = await room.listen({ tag: 'mutual-tls', identity: new FakeIdentity(cart) });
+    // The clock by which certificates expire is shortly before their end, and stands still.
+    room.wallMs = web.expiresAtMs - 100;
+    const upstream = room.upstream(address, { security: { tag: 'mutual-tls', identity: new FakeIdentity(web) } });
+    for (let looks = 1; looks <= 12; looks++) {
+      // What is under way keeps a link open that was handed over.
+      upstream.open(getCart, new Recording()).end();
+      await until(() => proxy.calls.length === looks);
+      await room.pass(250);
+      await turns();
+    }
+    expect(upstream.stats.opened).toBeGreaterThan(1);
+    expect(upstream.stats.opened).toBeLessThanOrEqual(1 + (12 * 250) / limits.linkHandoverMsMin);
+  });
 });
