@@ -7,6 +7,7 @@ import type { SigningRoot } from '../../src/identity/root.ts';
 import { type Credentials, credentialsFrom, rootIn } from './credentials.ts';
 import { Bench, call, type Running, until } from './harness.ts';
 import { beside, counted, IdentityMesh, linesOf, linkFailures, whenServed } from './identity-mesh.ts';
+import { RotationMesh } from './rotation-mesh.ts';
 import { manifest, service } from './static-mesh.ts';
 
 const refusedMessage = 'a caller was refused the link';
@@ -300,5 +301,25 @@ describe('a mesh with join tokens', () => {
     // The one that was refused is where it was.
     expect(isStrangerReady).toBe(false);
     expect(linesOf(stranger, 'a new certificate is in force')).toEqual([]);
+  });
+});
+
+describe('certificates of 10 s, the shortest there are, and a root', () => {
+  const bench = new Bench();
+  afterAll(() => bench.close());
+
+  it('are replaced under load, and no request fails', async () => {
+    const mesh = await RotationMesh.start(bench, '10s');
+    await mesh.runFor(8_000);
+    await mesh.rotateRoot();
+    await mesh.runFor(25_000);
+    expect((await mesh.roots()).map(({ isSigning, retiresAt }) => [isSigning, retiresAt !== null])).toEqual([
+      [false, true],
+      [true, false],
+    ]);
+    for (const { handovers, renewals } of await mesh.stop()) {
+      expect(handovers).toBeGreaterThanOrEqual(2);
+      expect(renewals).toBeGreaterThanOrEqual(3);
+    }
   });
 });
