@@ -8,13 +8,15 @@ const blockBytesMin = 2 * 1024;
 
 export class HeldBytes {
   bytes = 0;
-  private blocks: Buffer[] = [];
+  /** Null: nothing is held, as in most streams from start to end. */
+  private blocks: Buffer[] | null = null;
   /** Bytes of the first block that were dropped, and bytes of the last block that are filled; all others are full. */
   private dropped = 0;
   private filled = 0;
 
   /** Copies. */
   add(piece: Uint8Array): void {
+    this.blocks ??= [];
     const { blocks } = this;
     const last = blocks[blocks.length - 1];
     let from = 0;
@@ -34,27 +36,29 @@ export class HeldBytes {
 
   /** The first bytes that lie in one piece, at most `bytesMax`; empty when there are none. Valid until `drop`. */
   first(bytesMax: number): Buffer {
-    const block = this.blocks[0];
-    if (block === undefined) return noBytes;
-    const end = this.blocks.length === 1 ? this.filled : block.length;
+    const { blocks } = this;
+    const block = blocks === null ? undefined : blocks[0];
+    if (blocks === null || block === undefined) return noBytes;
+    const end = blocks.length === 1 ? this.filled : block.length;
     return block.subarray(this.dropped, Math.min(end, this.dropped + bytesMax));
   }
 
   /** Forgets bytes that `first` showed. */
   drop(bytes: number): void {
-    if (bytes === 0) return;
+    const { blocks } = this;
+    if (bytes === 0 || blocks === null) return;
     this.bytes -= bytes;
     this.dropped += bytes;
-    const end = this.blocks.length === 1 ? this.filled : this.blocks[0]!.length;
+    const end = blocks.length === 1 ? this.filled : blocks[0]!.length;
     if (this.dropped < end) return;
-    this.blocks.shift();
+    blocks.shift();
     this.dropped = 0;
-    if (this.blocks.length === 0) this.filled = 0;
+    if (blocks.length === 0) this.filled = 0;
   }
 
   clear(): void {
     this.bytes = 0;
-    this.blocks = [];
+    this.blocks = null;
     this.dropped = 0;
     this.filled = 0;
   }
