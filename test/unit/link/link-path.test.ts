@@ -5,7 +5,7 @@ import { frameType, goawayReason } from '../../../src/proxy/link/frames.ts';
 import type { LinkIdentity } from '../../../src/proxy/link/link-identity.ts';
 import type { LinkUpstream } from '../../../src/proxy/link/link-upstream.ts';
 import { Recording } from '../upstream/recording.ts';
-import { frames, getCart, LinkRoom, type RawPeer, turns, until } from './link-room.ts';
+import { frame, frames, getCart, LinkRoom, postCart, type RawPeer, turns, until } from './link-room.ts';
 
 let room: LinkRoom;
 
@@ -84,6 +84,15 @@ describe('a link that cannot be made', () => {
     const early = ask(upstream);
     await early.ended;
     expect([early.failure, room.troubles.length]).toEqual(['connect-refused', 5]);
+  });
+
+  it('for want of a common version sends elsewhere what it had sent, whatever the method: neither side looked at it', async () => {
+    const { address, peers } = await room.listenRaw((peer) => peer.send(frame(frameType.settings, 0, 'WEFT\x02\x03')));
+    const recording = new Recording();
+    room.upstream(address).open(postCart(3), recording, room.nowMs);
+    await recording.ended;
+    expect(recording.failure).toBe('connect-failed');
+    expect((await peers[0]!.goaway()).text).toBe('this side speaks version 1, the other 2 to 3');
   });
 
   it('does not keep more requests waiting than the limit', async () => {
