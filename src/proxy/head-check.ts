@@ -7,7 +7,7 @@ import { isIPv6 } from 'node:net';
 import { limits } from '../model/limits.ts';
 import { isFieldText, isHexCode, isHostCode, isTargetText, isToken } from './char-classes.ts';
 import { type Failure, failures } from './failure.ts';
-import type { HeaderList } from './headers.ts';
+import { type HeaderList, isNamed } from './headers.ts';
 import { normalisePath } from './path.ts';
 import type { RequestHead } from './request.ts';
 
@@ -167,7 +167,7 @@ function specialField(name: string): Special | null {
 }
 
 function isName<Name extends Special>(name: string, special: Name): Name | null {
-  return name === special || name.toLowerCase() === special ? special : null;
+  return isNamed(name, special) ? special : null;
 }
 
 /** Length of the body (-1: chunked), or what is wrong with the framing. Both fields together are refused by their presence. */

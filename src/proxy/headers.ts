@@ -1,12 +1,20 @@
 /** Header fields as they travel: a flat list, name then value, order and case kept, values as latin1 strings. */
 export type HeaderList = string[];
 
+/**
+ * Whether a field's name is this one, in any case. `lowerName` is letters in lower case and dashes. Compares letters; `toLowerCase` would make
+ * a text of every name that has an upper-case letter, some ten in a request.
+ */
+export function isNamed(name: string, lowerName: string): boolean {
+  if (name.length !== lowerName.length) return false;
+  for (let i = 0; i < name.length; i++) if ((name.charCodeAt(i) | 0x20) !== lowerName.charCodeAt(i)) return false;
+  return true;
+}
+
 /** First value of a field, or undefined. `lowerName` is in lower case. */
 export function headerValue(headers: readonly string[], lowerName: string): string | undefined {
   for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
-    if (name.length === lowerName.length && (name === lowerName || name.toLowerCase() === lowerName))
-      return headers[i + 1]!;
+    if (isNamed(headers[i]!, lowerName)) return headers[i + 1]!;
   }
   return undefined;
 }
@@ -15,8 +23,7 @@ export function headerValue(headers: readonly string[], lowerName: string): stri
 export function joinedHeaderValue(headers: readonly string[], lowerName: string): string | undefined {
   let joined: string | undefined;
   for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
-    if (name.length === lowerName.length && (name === lowerName || name.toLowerCase() === lowerName)) {
+    if (isNamed(headers[i]!, lowerName)) {
       joined = joined === undefined ? headers[i + 1]! : `${joined},${headers[i + 1]!}`;
     }
   }

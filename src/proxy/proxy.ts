@@ -20,7 +20,7 @@ import type { Deadlines } from './deadlines.ts';
 import type { Discovery } from './discovery.ts';
 import { type CurrentAttempt, Exchange, type ExchangeSteps } from './exchange.ts';
 import { type Failure, type FailureCode, failures } from './failure.ts';
-import { type HeaderList, headerValue } from './headers.ts';
+import { type HeaderList, headerValue, isNamed } from './headers.ts';
 import { localReply, reasonOf } from './local-reply.ts';
 import { Mirror } from './mirror.ts';
 import { closeParts, type OutcomeSinks, recordOutcome } from './outcome.ts';
@@ -391,7 +391,7 @@ function pickEndpoint(destination: LoopService, exchange: Exchange): LoopEndpoin
 }
 
 function hasUntried({ destination, tried }: Exchange): boolean {
-  return destination !== null && destination.endpoints.some(({ slot }) => !tried.includes(slot));
+  return destination?.endpoints.some(({ slot }) => !tried.includes(slot)) === true;
 }
 
 /** Removes a field and returns its last value, or null. */
@@ -401,7 +401,7 @@ function takeValue(headers: HeaderList, lowerName: string): string | null {
   let kept = 0;
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
-    if (name.length === lowerName.length && name.toLowerCase() === lowerName) {
+    if (isNamed(name, lowerName)) {
       value = headers[i + 1]!;
       continue;
     }
@@ -416,7 +416,7 @@ function takeValue(headers: HeaderList, lowerName: string): string | null {
 /** The far sidecar's Server-Timing is the last one: fields of its app come before it and stay. */
 function takeFarTiming(headers: HeaderList): ReturnType<typeof parseFarTiming> {
   for (let i = headers.length - 2; i >= 0; i -= 2) {
-    if (headers[i]!.length !== 13 || headers[i]!.toLowerCase() !== 'server-timing') continue;
+    if (!isNamed(headers[i]!, 'server-timing')) continue;
     const far = parseFarTiming(headers[i + 1]!);
     if (far !== null) headers.splice(i, 2);
     return far;

@@ -2,7 +2,7 @@
  * The shape of a message as it leaves: header filters, rewrites and Weft's own fields, applied in one pass to a checked head.
  */
 import type { HeaderChange, PathChange, Redirect } from '../model/snapshot.ts';
-import type { HeaderList } from './headers.ts';
+import { type HeaderList, isNamed } from './headers.ts';
 import type { RequestHead } from './request.ts';
 
 /** Set, add, remove (Gateway API HTTPHeaderFilter), in place. */
@@ -47,13 +47,8 @@ export function upstreamHeaders(
   const headers: HeaderList = ['Host', authority];
   for (let i = 0; i < source.length; i += 2) {
     const name = source[i]!;
-    // The lengths of the fields below: most fields are passed on after one comparison of numbers.
-    const length = name.length;
-    if (length === 11 || length === 10) {
-      const lower = name.toLowerCase();
-      if (lower === 'traceparent' || lower === 'weft-timing') continue;
-      if (lower === 'tracestate' && !isTraceValid) continue;
-    }
+    if (isNamed(name, 'traceparent') || isNamed(name, 'weft-timing')) continue;
+    if (!isTraceValid && isNamed(name, 'tracestate')) continue;
     headers.push(name, source[i + 1]!);
   }
   headers.push('traceparent', traceparent);

@@ -1,6 +1,6 @@
 /** A request on a link, at the caller's end: what the proxy asks of a way to an endpoint, as one stream. */
 import { type Failure, failures } from '../failure.ts';
-import type { HeaderList } from '../headers.ts';
+import { type HeaderList, isNamed } from '../headers.ts';
 import type { UpstreamHandler, UpstreamRequest, UpstreamStream } from '../upstream/upstream.ts';
 import { type ResetReason, resetReason } from './frames.ts';
 import { type EndPayload, encodeOpen, type HeadPayload } from './head-codec.ts';
@@ -149,9 +149,8 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
 function hasFraming(headers: HeaderList): boolean {
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
-    if (name.length === 14 && name.toLowerCase() === 'content-length') return true;
-    if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') return true;
-    if (name.length === 10 && name.toLowerCase() === 'connection') return true;
+    if (isNamed(name, 'content-length') || isNamed(name, 'transfer-encoding') || isNamed(name, 'connection'))
+      return true;
   }
   return false;
 }

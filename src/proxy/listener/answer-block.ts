@@ -1,5 +1,6 @@
 /** The head of an answer as one block of bytes behind the status code: one crossing into uWS instead of one a field. */
 import { isFieldText, isToken } from '../char-classes.ts';
+import { isNamed } from '../headers.ts';
 import type { AnswerHead } from '../request.ts';
 
 /**
@@ -22,7 +23,7 @@ export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean
       if (!isFieldText(value)) return null;
       isAscii = false;
     }
-    if (!isWholeHead && name.length === 4 && name.toLowerCase() === 'date') continue;
+    if (!isWholeHead && isNamed(name, 'date')) continue;
     block += `\r\n${name}: ${value}`;
   }
   // writeStatus puts one CRLF behind what it is given.

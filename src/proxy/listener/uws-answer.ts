@@ -23,6 +23,20 @@ const closeField = '\r\nConnection: close';
  */
 type Phase = 'held' | 'streaming' | 'finishing' | 'lingering' | 'done';
 
+/** The whole answer that `writeWhole` writes: one function for all, because a new one for each answer is compiled again at its first call. */
+const whole: { res: HttpResponse | null; block: Buffer | string; body: Uint8Array; isClosing: boolean } = {
+  res: null,
+  block: '',
+  body: noBytes,
+  isClosing: false,
+};
+
+function writeWhole(): void {
+  const { res, block, body, isClosing } = whole;
+  res!.writeStatus(block);
+  res!.end(body, isClosing);
+}
+
 /** Facts about the request that decide how its answer ends. */
 export interface UwsRequestFacts {
   /** -1: chunked. */
@@ -255,10 +269,11 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     if (block === null) return;
     const body = this.takeHeld(noBytes);
     this.giveBack();
-    res.cork(() => {
-      res.writeStatus(block);
-      res.end(body, isClosing);
-    });
+    whole.res = res;
+    whole.block = block;
+    whole.body = body;
+    whole.isClosing = isClosing;
+    res.cork(writeWhole);
   }
 
   /** uWS's own Content-Length leaves such a response unfinished or says 2^63, so it stands in the block. */

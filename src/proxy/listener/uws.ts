@@ -108,16 +108,11 @@ class UwsListener implements Listener {
     let answer: UwsAnswer | null = null;
     res.onAborted(() => answer?.onAborted());
     const { options } = this;
-    const headers: HeaderList = [];
-    let coreCloses: boolean | null = null;
-    let changedName: string | null = null;
-    req.forEach((name, value) => {
-      const bytes = restoreBytes(value);
-      if (bytes === null) changedName ??= name;
-      headers.push(name, bytes ?? '');
-      // uWS looks at the length of the first Connection field and at nothing else.
-      if (coreCloses === null && name === 'connection') coreCloses = value.length === 5;
-    });
+    reading.headers = [];
+    reading.coreCloses = null;
+    reading.changedName = null;
+    req.forEach(readField);
+    const { headers, coreCloses, changedName } = reading;
     const method = req.getCaseSensitiveMethod();
     if (changedName !== null) {
       this.refuse(res, changedField(changedName), method === 'HEAD');
@@ -191,6 +186,21 @@ function closingReply({ status, reason, headers, body }: LocalReply, isHead: boo
   const block = answerBlock({ status, reason, headers, bodyBytes, hasBody: !isHead }, length, false);
   const bytes = typeof block === 'string' ? Buffer.from(block, 'latin1') : block!;
   return isHead ? bytes : Buffer.concat([bytes, Buffer.from('\r\n'), body, Buffer.from(padding)]);
+}
+
+/** The head that `readField` reads: one function for all, because a new one for each request is compiled again at its first call. */
+const reading: { headers: HeaderList; coreCloses: boolean | null; changedName: string | null } = {
+  headers: [],
+  coreCloses: null,
+  changedName: null,
+};
+
+function readField(name: string, value: string): void {
+  const bytes = restoreBytes(value);
+  if (bytes === null) reading.changedName ??= name;
+  reading.headers.push(name, bytes ?? '');
+  // uWS looks at the length of the first Connection field and at nothing else.
+  if (reading.coreCloses === null && name === 'connection') reading.coreCloses = value.length === 5;
 }
 
 /** uWS decodes values as UTF-8, and a proxy passes bytes on. Null: it was not UTF-8, and uWS has replaced bytes by U+FFFD. */

@@ -2,6 +2,7 @@
  * A request head as bytes of HTTP/1.1. This is the last line of defence against request splitting: whatever the stages before
  * let through, no line is written here that was not meant as a line, and no framing field that is not ours.
  */
+import { isNamed } from '../headers.ts';
 import { isToken } from './http1-octets.ts';
 import type { UpstreamRequest } from './upstream.ts';
 
@@ -43,6 +44,5 @@ function isTarget(target: string): boolean {
 }
 
 function isFraming(name: string): boolean {
-  if (name.length === 14) return name.toLowerCase() === 'content-length';
-  return name.length === 17 && name.toLowerCase() === 'transfer-encoding';
+  return isNamed(name, 'content-length') || isNamed(name, 'transfer-encoding');
 }
