@@ -5,11 +5,12 @@ const established = '01';
 const lookEveryMs = 100;
 
 export class LinkConnections {
-  /** Different ones so far. */
-  readonly seen = new Set<string>();
+  /** Different ones so far: when each was seen first and last, ms since the first look. */
+  readonly seen = new Map<string, { readonly firstMs: number; lastMs: number }>();
   current = 0;
   /** Most at a time. */
   most = 0;
+  private readonly startedAtMs = performance.now();
   private readonly portHex: string;
   private readonly timer: NodeJS.Timeout;
 
@@ -32,8 +33,15 @@ export class LinkConnections {
     const peers = rows
       .filter(([, local = '', , state]) => local.endsWith(`:${this.portHex}`) && state === established)
       .map(([, , remote]) => remote!);
-    this.current = peers.length;
+    // A row may come twice when connections come and go while the list is read.
+    const different = new Set(peers);
+    this.current = different.size;
     this.most = Math.max(this.most, this.current);
-    for (const peer of peers) this.seen.add(peer);
+    const nowMs = Math.round(performance.now() - this.startedAtMs);
+    for (const peer of different) {
+      const span = this.seen.get(peer);
+      if (span === undefined) this.seen.set(peer, { firstMs: nowMs, lastMs: nowMs });
+      else span.lastMs = nowMs;
+    }
   }
 }
