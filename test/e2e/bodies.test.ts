@@ -1,8 +1,8 @@
-/** Bodies of 1 GB through two sidecars, both ways, and readers that do not read: memory stays where it was. */
-import { createHash } from 'node:crypto';
+/** Bodies of 1 GB through two sidecars, in HTTP/1.1 between them, both ways, and readers that do not read: memory stays where it was. */
 import { request as httpRequest } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Bench, call, type Running, residentMiB, until } from './harness.ts';
+import { Bench, call, type Running, until } from './harness.ts';
+import { type Body, growthDuring, readBody, sendPattern, transfer as transferOver, wholeBody } from './large-bodies.ts';
 
 const gigabyte = 1024 ** 3;
 const growthMiBMax = 20;
@@ -10,17 +10,9 @@ const growthMiBMax = 20;
 let bench: Bench;
 let web: Running;
 let cart: Running;
-let received = { bytes: 0, digest: '' };
+let received: Body = { bytes: 0, digest: '' };
 /** Paused reads of the app, released by the test. */
 let release: (() => void) | null = null;
-
-/** 64 KiB that repeat: cheap to make, and a lost or doubled chunk changes the digest. */
-const pattern = Buffer.from(Array.from({ length: 65_536 }, (_, i) => (i * 31 + (i >> 8)) & 0xff));
-const digestOf = (bytes: number) => {
-  const hash = createHash('md5');
-  for (let sent = 0; sent < bytes; sent += pattern.length) hash.update(pattern);
-  return hash.digest('hex');
-};
 
 beforeEach(async () => {
   bench = new Bench();
@@ -30,32 +22,14 @@ beforeEach(async () => {
     if (request.method === 'GET') {
       const bytes = Number(request.url!.slice(1));
       if (request.headers['x-framing'] !== 'chunked') response.setHeader('content-length', bytes);
-      let sent = 0;
-      const more = () => {
-        while (sent < bytes) {
-          sent += pattern.length;
-          if (!response.write(pattern)) {
-            response.once('drain', more);
-            return;
-          }
-        }
-        response.end();
-      };
-      more();
+      sendPattern(response, bytes);
       return;
     }
-    const hash = createHash('md5');
-    let bytes = 0;
-    const read = () => {
-      request.on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        hash.update(chunk);
+    const read = () =>
+      readBody(request, (body) => {
+        received = body;
+        response.end(String(body.bytes));
       });
-      request.once('end', () => {
-        received = { bytes, digest: hash.digest('hex') };
-        response.end(String(bytes));
-      });
-    };
     if (request.headers['x-wait'] === undefined) read();
     else release = read;
   });
@@ -99,84 +73,24 @@ beforeEach(async () => {
 });
 afterEach(() => bench.close());
 
-function transfer(
-  method: 'GET' | 'POST',
-  bytes: number,
-  headers: Record<string, string> = {},
-): Promise<{ bytes: number; digest: string }> {
-  const [hostname, port] = web.ready.outbound.split(':');
-  return new Promise((resolve, reject) => {
-    const framing: Record<string, string> =
-      method === 'POST' && headers['x-framing'] !== 'chunked' ? { 'content-length': String(bytes) } : {};
-    const outgoing = httpRequest(
-      { hostname, port, method, path: `/${bytes}`, headers: { host: 'cart', ...framing, ...headers } },
-      (incoming) => {
-        const hash = createHash('md5');
-        let read = 0;
-        incoming.on('data', (chunk: Buffer) => {
-          read += chunk.length;
-          hash.update(chunk);
-        });
-        incoming.once('end', () =>
-          incoming.statusCode === 200
-            ? resolve({ bytes: read, digest: hash.digest('hex') })
-            : reject(new Error(`status ${incoming.statusCode}`)),
-        );
-        incoming.once('error', reject);
-      },
-    );
-    outgoing.once('error', reject);
-    if (method === 'GET') {
-      outgoing.end();
-      return;
-    }
-    let sent = 0;
-    const more = () => {
-      while (sent < bytes) {
-        sent += pattern.length;
-        if (!outgoing.write(pattern)) {
-          outgoing.once('drain', more);
-          return;
-        }
-      }
-      outgoing.end();
-    };
-    more();
-  });
-}
-
-/** Largest growth of either sidecar while `work` runs, MiB. */
-async function growthDuring(work: () => Promise<void>): Promise<number> {
-  const before = [web, cart].map((sidecar) => residentMiB(sidecar.process.pid!));
-  let growth = 0;
-  const timer = setInterval(() => {
-    [web, cart].forEach((sidecar, i) => {
-      growth = Math.max(growth, residentMiB(sidecar.process.pid!) - before[i]!);
-    });
-  }, 50);
-  try {
-    await work();
-  } finally {
-    clearInterval(timer);
-  }
-  return growth;
-}
+const transfer = (method: 'GET' | 'POST', bytes: number, headers: Record<string, string> = {}): Promise<Body> =>
+  transferOver({ address: web.ready.outbound, host: 'cart', method, bytes, headers });
 
 describe('1 GB', () => {
   it.each(['counted', 'chunked'])('downloads whole in constant memory (%s)', async (framing) => {
-    let result = { bytes: 0, digest: '' };
-    const growth = await growthDuring(async () => {
+    let result: Body | null = null;
+    const growth = await growthDuring([web, cart], async () => {
       result = await transfer('GET', gigabyte, { 'x-framing': framing });
     });
-    expect(result).toEqual({ bytes: gigabyte, digest: digestOf(gigabyte) });
+    expect(result).toEqual(wholeBody(gigabyte));
     expect(growth).toBeLessThanOrEqual(growthMiBMax);
   });
 
   it.each(['counted', 'chunked'])('uploads whole in constant memory (%s)', async (framing) => {
-    const growth = await growthDuring(async () => {
+    const growth = await growthDuring([web, cart], async () => {
       await transfer('POST', gigabyte, { 'x-framing': framing });
     });
-    expect(received).toEqual({ bytes: gigabyte, digest: digestOf(gigabyte) });
+    expect(received).toEqual(wholeBody(gigabyte));
     expect(growth).toBeLessThanOrEqual(growthMiBMax);
   });
 });
@@ -185,7 +99,7 @@ describe('a reader that does not read', () => {
   it('a client: the sidecars hold little, and others are served meanwhile', async () => {
     const [hostname, port] = web.ready.outbound.split(':');
     let stalled: import('node:http').IncomingMessage | null = null;
-    const growth = await growthDuring(async () => {
+    const growth = await growthDuring([web, cart], async () => {
       const outgoing = httpRequest({ hostname, port, path: `/${gigabyte}`, headers: { host: 'cart' } }, (incoming) => {
         stalled = incoming;
         incoming.pause();
@@ -201,7 +115,7 @@ describe('a reader that does not read', () => {
 
   it('an app that takes the upload 15 s late gets it whole, and the sidecars held little of it', async () => {
     const bytes = 256 * 1024 * 1024;
-    const growth = await growthDuring(async () => {
+    const growth = await growthDuring([web, cart], async () => {
       const sending = transfer('POST', bytes, { 'x-wait': '1' });
       await until('the request arrived', () => release !== null);
       // Longer than the 10 to 12 s after which the uWS core cuts a connection on which nothing moves.
@@ -209,7 +123,7 @@ describe('a reader that does not read', () => {
       release!();
       await sending;
     });
-    expect(received).toEqual({ bytes, digest: digestOf(bytes) });
+    expect(received).toEqual(wholeBody(bytes));
     expect(growth).toBeLessThanOrEqual(growthMiBMax);
   });
 });
