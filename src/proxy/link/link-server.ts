@@ -8,7 +8,8 @@ import { spiffeIdOf } from '../../model/identity.ts';
 import { limits } from '../../model/limits.ts';
 import type { CoarseTimer } from '../coarse-timer.ts';
 import { failures } from '../failure.ts';
-import { formatAddress, listenErrorFrom } from '../listener/listen-error.ts';
+import { bindServer } from '../listener/bind-server.ts';
+import { formatAddress } from '../listener/listen-error.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
 import { type CallerFault, LinkCallee } from './link-callee.ts';
 import {
@@ -98,18 +99,9 @@ class LinkListener implements Listener {
     return this.callees.size;
   }
 
-  listen(): Promise<void> {
+  async listen(): Promise<void> {
     const { host, port } = this.options;
-    return new Promise((resolve, reject) => {
-      const onError = (error: Error) => reject(listenErrorFrom(error, formatAddress(host, port)));
-      this.server.once('error', onError);
-      this.server.listen({ host, port, exclusive: true }, () => {
-        this.server.off('error', onError);
-        const bound = this.server.address();
-        this.address = formatAddress(host, bound !== null && typeof bound === 'object' ? bound.port : port);
-        resolve();
-      });
-    });
+    this.address = await bindServer(this.server, host, port);
   }
 
   /** Callers are told in band to open no more streams here; what they have opened, or are about to, is served. */

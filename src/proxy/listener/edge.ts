@@ -9,10 +9,10 @@ import { limits } from '../../model/limits.ts';
 import { failures } from '../failure.ts';
 import { RefusedHead } from '../head-check.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
+import { bindServer } from './bind-server.ts';
 import type { EdgeTurn } from './edge-answer.ts';
 import { EdgeConnection, otherVersion } from './edge-connection.ts';
 import { HeldAnswers } from './held-answers.ts';
-import { formatAddress, listenErrorFrom } from './listen-error.ts';
 
 /** How often Node looks for heads that do not arrive; unreferenced. */
 const headTimeoutCheckMs = 2_000;
@@ -68,18 +68,9 @@ class EdgeListener implements Listener {
     // No `upgrade` listener: Node then treats such a request like any other, as RFC 9110 section 7.8 allows, and the field is dropped.
   }
 
-  listen(): Promise<void> {
+  async listen(): Promise<void> {
     const { host, port } = this.options;
-    return new Promise((resolve, reject) => {
-      const onError = (error: Error) => reject(listenErrorFrom(error, formatAddress(host, port)));
-      this.server.once('error', onError);
-      this.server.listen({ host, port, exclusive: true }, () => {
-        this.server.off('error', onError);
-        const bound = this.server.address();
-        this.address = formatAddress(host, bound !== null && typeof bound === 'object' ? bound.port : port);
-        resolve();
-      });
-    });
+    this.address = await bindServer(this.server, host, port);
   }
 
   drain(): void {

@@ -3,7 +3,8 @@
  * bound again for a minute.
  */
 import { createServer } from 'node:net';
-import { formatAddress, listenErrorFrom } from './listen-error.ts';
+import { splitAddress } from '../../model/build-snapshot.ts';
+import { bindServer } from './bind-server.ts';
 
 /**
  * A port that was free on `host` a moment ago. Another process may take it before it is used: the caller tries again.
@@ -18,13 +19,9 @@ export async function probePort(host: string, port: number): Promise<void> {
   await bindOnce(host, port);
 }
 
-function bindOnce(host: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', (error) => reject(listenErrorFrom(error, formatAddress(host, port))));
-    server.listen({ host, port, exclusive: true }, () => {
-      const bound = server.address();
-      server.close(() => resolve(bound !== null && typeof bound === 'object' ? bound.port : port));
-    });
-  });
+async function bindOnce(host: string, port: number): Promise<number> {
+  const server = createServer();
+  const address = await bindServer(server, host, port);
+  await new Promise((resolve) => server.close(resolve));
+  return splitAddress(address).port;
 }

@@ -69,11 +69,9 @@ export class DirectoryIdentity implements IdentityAgent {
   takeBundle(): void {}
 
   status(): IdentityStatus {
-    const { current } = this.#held;
     return {
       source: 'directory',
-      spiffeId: current?.spiffeId ?? null,
-      expiresAt: current === null ? null : new Date(current.expiresAtMs).toISOString(),
+      ...this.#held.status(),
       lastError: this.#failure.reason,
       renewals: this.#renewals,
     };

@@ -14,6 +14,13 @@ export class HeldCredentials implements LinkIdentity {
     });
   }
 
+  /** Expired ones are held, too: peers refuse them. `expiresAt` is RFC 3339. */
+  status(): { readonly spiffeId: string | null; readonly expiresAt: string | null } {
+    const { current } = this;
+    if (current === null) return { spiffeId: null, expiresAt: null };
+    return { spiffeId: current.spiffeId, expiresAt: new Date(current.expiresAtMs).toISOString() };
+  }
+
   replace(credentials: LinkCredentials): void {
     this.current = credentials;
     this.#resolveFirst();

@@ -1,18 +1,6 @@
-/**
- * Who this sidecar is, kept up to date: one interface over its three sources, a control plane, a directory, or none. `openIdentityAgent`
- * chooses; nothing of it is waited for at start.
- */
+/** Who this sidecar is, kept up to date: what it is asked and told, whatever source it comes from. `openIdentityAgent` opens one. */
 import type { TrustBundle } from '../../model/identity.ts';
 import type { LinkIdentity } from '../../proxy/link/link-identity.ts';
-import type { Logger } from '../../telemetry/logger.ts';
-import { systemClock } from '../clock.ts';
-import type { SidecarOptions } from '../options.ts';
-import { askForCertificate } from './certificate-client.ts';
-import { makeRequestInThread } from './certificate-request-thread.ts';
-import { DirectoryIdentity } from './directory-identity.ts';
-import { IdentityFile } from './identity-file.ts';
-import { IssuedIdentity } from './issued-identity.ts';
-import { decodeJoinToken } from './join-token.ts';
 
 export interface IdentityStatus {
   readonly source: 'control-plane' | 'directory' | 'none';
@@ -38,48 +26,4 @@ export interface IdentityAgent extends LinkIdentity {
   status(): IdentityStatus;
   /** Resolves when nothing is under way any more. `current` stays. */
   close(): Promise<void>;
-}
-
-/** Rejects with JoinTokenError. What the state directory or the identity directory holds is in force when it resolves. */
-export async function openIdentityAgent(options: SidecarOptions, logger: Logger): Promise<IdentityAgent> {
-  const { identityDir, isLinkInsecure, joinToken, namespace, service, source, stateDir } = options;
-  if (isLinkInsecure)
-    logger.warn(
-      { service, namespace },
-      '--insecure-link: the links of this sidecar are NOT encrypted, and nobody proves who he is on them',
-    );
-  if (identityDir !== null) {
-    const identity = new DirectoryIdentity({ path: identityDir, clock: systemClock, logger });
-    await identity.load();
-    return identity;
-  }
-  if (isLinkInsecure || source.tag === 'file') return noIdentity();
-  const identity = new IssuedIdentity({
-    urls: source.urls,
-    service,
-    namespace,
-    joinToken: joinToken === null ? null : decodeJoinToken(joinToken, service, namespace),
-    file: stateDir === null ? null : new IdentityFile(stateDir, logger),
-    clock: systemClock,
-    random: Math.random,
-    logger,
-    makeRequest: makeRequestInThread,
-    ask: askForCertificate,
-  });
-  await identity.restore();
-  return identity;
-}
-
-/** For a sidecar that proves nobody's identity, its own included. */
-export function noIdentity(): IdentityAgent {
-  return {
-    current: null,
-    onChange: () => () => {},
-    first: Promise.resolve(),
-    pushToken: null,
-    start: () => {},
-    takeBundle: () => {},
-    status: () => ({ source: 'none', spiffeId: null, expiresAt: null, lastError: null, renewals: 0 }),
-    close: () => Promise.resolve(),
-  };
 }

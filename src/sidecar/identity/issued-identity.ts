@@ -138,11 +138,9 @@ export class IssuedIdentity implements IdentityAgent {
   }
 
   status(): IdentityStatus {
-    const { current } = this.#held;
     return {
       source: 'control-plane',
-      spiffeId: current?.spiffeId ?? null,
-      expiresAt: current === null ? null : new Date(current.expiresAtMs).toISOString(),
+      ...this.#held.status(),
       lastError: this.#failure.reason,
       renewals: this.#renewals,
     };

@@ -1,0 +1,55 @@
+/** Chooses where a sidecar's identity comes from: a control plane, a directory, or nowhere. Nothing of it is waited for at start. */
+import type { Logger } from '../../telemetry/logger.ts';
+import { systemClock } from '../clock.ts';
+import type { SidecarOptions } from '../options.ts';
+import { askForCertificate } from './certificate-client.ts';
+import { makeRequestInThread } from './certificate-request-thread.ts';
+import { DirectoryIdentity } from './directory-identity.ts';
+import type { IdentityAgent } from './identity-agent.ts';
+import { IdentityFile } from './identity-file.ts';
+import { IssuedIdentity } from './issued-identity.ts';
+import { decodeJoinToken } from './join-token.ts';
+
+/** Rejects with JoinTokenError. What the state directory or the identity directory holds is in force when it resolves. */
+export async function openIdentityAgent(options: SidecarOptions, logger: Logger): Promise<IdentityAgent> {
+  const { identityDir, isLinkInsecure, joinToken, namespace, service, source, stateDir } = options;
+  if (isLinkInsecure)
+    logger.warn(
+      { service, namespace },
+      '--insecure-link: the links of this sidecar are NOT encrypted, and nobody proves who he is on them',
+    );
+  if (identityDir !== null) {
+    const identity = new DirectoryIdentity({ path: identityDir, clock: systemClock, logger });
+    await identity.load();
+    return identity;
+  }
+  if (isLinkInsecure || source.tag === 'file') return noIdentity();
+  const identity = new IssuedIdentity({
+    urls: source.urls,
+    service,
+    namespace,
+    joinToken: joinToken === null ? null : decodeJoinToken(joinToken, service, namespace),
+    file: stateDir === null ? null : new IdentityFile(stateDir, logger),
+    clock: systemClock,
+    random: Math.random,
+    logger,
+    makeRequest: makeRequestInThread,
+    ask: askForCertificate,
+  });
+  await identity.restore();
+  return identity;
+}
+
+/** For a sidecar that proves nobody's identity, its own included. */
+export function noIdentity(): IdentityAgent {
+  return {
+    current: null,
+    onChange: () => () => {},
+    first: Promise.resolve(),
+    pushToken: null,
+    start: () => {},
+    takeBundle: () => {},
+    status: () => ({ source: 'none', spiffeId: null, expiresAt: null, lastError: null, renewals: 0 }),
+    close: () => Promise.resolve(),
+  };
+}
