@@ -62,6 +62,7 @@ export class LinkCallee implements ChannelOwner {
   static turnAway(socket: Socket, detail: string, { timer, now }: CalleeOptions): void {
     const nobody: ChannelOwner = {
       onHeadFrame: () => null,
+      onGreeted: () => {},
       onGoaway: () => {},
       onTurnEnd: () => {},
       onEnded: () => {},
@@ -137,6 +138,8 @@ export class LinkCallee implements ChannelOwner {
     if (hasBody) answer.body(reply.body);
     answer.end([], null);
   }
+
+  onGreeted(): void {}
 
   onGoaway(): void {
     // The caller opens no more and closes by itself; what it has opened is served.

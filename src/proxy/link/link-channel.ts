@@ -34,6 +34,8 @@ export interface ChannelOwner {
   onHeadFrame(type: number, stream: number, payload: string): LinkFault | null;
   /** The peer opens or takes no more streams here; streams above `lastStream` were not looked at. */
   onGoaway(reason: GoawayReason, lastStream: number, detail: string): void;
+  /** SETTINGS came. A callee that refuses says so with its next frame. */
+  onGreeted(): void;
   /** The end of a turn in which frames are about to be written. */
   onTurnEnd(): void;
   /** The channel is over, and its streams are about to hear of it. `reason` is for people. */
@@ -188,6 +190,7 @@ export class LinkChannel implements FrameReceiver, Swept {
     // What later versions say beyond this has a default that is right for this one.
     if (end - start > 64) return 'SETTINGS is too long';
     this.isGreeted = true;
+    this.owner.onGreeted();
     return null;
   }
 

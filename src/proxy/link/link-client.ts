@@ -25,6 +25,8 @@ export interface LinkEnvironment {
 
 export interface ClientEvents {
   readonly onOpen: (client: LinkClient) => void;
+  /** The callee speaks our version; whether it takes us is said by what comes with that. */
+  readonly onGreeted: (client: LinkClient) => void;
   /** It never opened. */
   readonly onFailed: (client: LinkClient, failure: Failure, detail: string) => void;
   /** It was open, and takes no more streams: drained, or gone. Called once. */
@@ -183,6 +185,10 @@ export class LinkClient implements ChannelOwner {
     }
     if (isRefused || isViolation) channel.end(detail);
     else this.endWhenIdle();
+  }
+
+  onGreeted(): void {
+    this.events.onGreeted(this);
   }
 
   onTurnEnd(): void {

@@ -87,6 +87,7 @@ export class LinkPath {
   private dialNow(): void {
     const client = new LinkClient(this.environment, this.target, {
       onOpen: (opened) => this.opened(opened),
+      onGreeted: (greeted) => this.greeted(greeted),
       onFailed: (failed, failure, detail) => this.failed(failed, failure, detail),
       onClosing: (closing, cause, detail) => this.closing(closing, cause, detail),
       onGone: (gone) => this.ending.delete(gone),
@@ -95,11 +96,24 @@ export class LinkPath {
     else this.noteFailure(failures['no-identity'], 'this sidecar has no certificate yet');
   }
 
+  /** The first streams leave without a round trip of ours; but while there is a link that works, only one that is taken replaces it. */
   private opened(client: LinkClient): void {
+    this.owner.onDialled(false);
+    if (this.current === null) this.use(client);
+  }
+
+  private greeted(client: LinkClient): void {
+    if (this.dialling !== client) return;
+    // A refusal comes together with the greeting, and is read by the end of this turn.
+    setImmediate(() => {
+      if (this.dialling === client && client.isOpen) this.use(client);
+    });
+  }
+
+  private use(client: LinkClient): void {
     this.dialling = null;
     this.retryAtMs = 0;
     this.isPeerDraining = false;
-    this.owner.onDialled(false);
     const before = this.current;
     this.current = client;
     before?.retire();
@@ -126,6 +140,14 @@ export class LinkPath {
 
   private closing(client: LinkClient, cause: 'drain' | 'refused' | 'lost', detail: string): void {
     this.ending.add(client);
+    if (this.dialling === client) {
+      this.dialling = null;
+      if (detail === 'retired') return;
+      this.noteFailure(
+        failures[cause === 'refused' ? 'link-refused' : 'link-lost'],
+        `${detail}; it was to replace another`,
+      );
+    }
     if (this.current !== client) return;
     this.current = null;
     // Only a peer that greets, and does not refuse us with its next word, was worth the dial.
@@ -178,6 +200,7 @@ export class LinkPath {
     this.retryTimer = null;
     this.isSilent = false;
     this.dialling?.giveUp(failures['connect-failed'], 'the endpoint left the configuration');
+    this.dialling?.retire();
     this.current?.retire();
   }
 

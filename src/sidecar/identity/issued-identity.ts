@@ -39,7 +39,7 @@ export interface IssuedIdentityOptions {
 const makeRequestMs = 10_000;
 /** One try, so that a control plane that hangs leaves time for others: at most this, and a quarter of what is left of the certificate. */
 const attemptMsMax = 5_000;
-const attemptMsMin = 1_000;
+const attemptMsMin = 2_500;
 /** Half of the life, give or take this part of it: certificates of a fleet that started at once spread out. */
 const renewalJitter = 0.1;
 /** When the own root is leaving, all sidecars renew; they do it within this time, or a quarter of what is left. */

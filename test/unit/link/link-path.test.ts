@@ -222,6 +222,32 @@ describe('a link', () => {
     expect(peers[1]!.isClosed).toBe(false);
   }, 60_000);
 
+  it('stays in use when the one that was to replace it is refused', async () => {
+    const { address, peers } = await room.listenRaw((peer) => {
+      if (peers.length === 1) peer.send(frames.settings);
+      else peer.send(frames.settings, frames.goaway(goawayReason.refused, 0, 'not any more'));
+    });
+    const upstream = room.upstream(address, { wallMs: () => 0 });
+    ask(upstream);
+    await until(() => peers.length === 1);
+    await peers[0]!.next(frameType.open, 1);
+    for (let ms = 0; ms < limits.linkAgeMs && peers.length === 1; ms += 1_000) {
+      peers[0]!.send(frames.credit(1, 1));
+      await room.pass(1_000);
+    }
+    await peers[1]!.closed();
+    await turns(5);
+    expect(room.troubles.map(({ code, detail }) => `${code} ${detail}`)).toEqual([
+      'link-refused not any more; it was to replace another',
+    ]);
+    const next = ask(upstream);
+    await peers[0]!.next(frameType.open, 2);
+    peers[0]!.send(frames.head(2), frames.end(2));
+    await next.ended;
+    expect(next.failure).toBe('');
+    expect(peers[0]!.all(frameType.goaway)).toEqual([]);
+  }, 60_000);
+
   it('to an endpoint that left ends with its last stream, and takes none any more', async () => {
     const { address, peers } = await room.listenRaw((peer) => peer.send(frames.settings));
     const upstream = room.upstream(address);
