@@ -62,6 +62,27 @@ function rudeClient(options: tls.ConnectionOptions): { peer: RawPeer; closed: Pr
 
 const alpn = ['weft/1'];
 
+describe('a link', () => {
+  it('tells what its handshake took apart from the connect, once', async () => {
+    let readings = 0;
+    // A millisecond passes between any two readings: the connect has some of them, the handshake others.
+    const upstream = room.upstream(address, {
+      identity: '/ns/default/sa/cart',
+      security: { tag: 'mutual-tls', identity: new FakeIdentity(web) },
+      now: () => room.nowMs + readings++,
+    });
+    proxy.onAccept = (call) => call.answer({}, 'well');
+    const first = ask(upstream);
+    await first.ended;
+    expect(first.tlsMs).toBeGreaterThan(0);
+    expect(first.connectMs).toBeGreaterThan(0);
+    room.nowMs += 1_000;
+    const second = ask(upstream);
+    await second.ended;
+    expect([second.connectMs, second.tlsMs]).toEqual([0, 0]);
+  });
+});
+
 describe('a caller that must not come in is turned away, told why, counted once, and nothing of it reaches the proxy', () => {
   it.each<readonly [string, CallerRefusal, () => Promise<tls.ConnectionOptions>]>([
     ['without a certificate', 'no-certificate', async () => ({ ALPNProtocols: alpn })],

@@ -152,6 +152,13 @@ export class RawClient {
     });
   }
 
+  /** All bytes from now on, also beyond what `received` keeps. */
+  collect(): Buffer[] {
+    const chunks: Buffer[] = [];
+    this.socket.on('data', (chunk) => chunks.push(chunk));
+    return chunks;
+  }
+
   send(text: string): void {
     this.socket.write(text, 'latin1');
   }

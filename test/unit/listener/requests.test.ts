@@ -3,6 +3,19 @@ import { type Bench, type Call, kinds, openBench, parseAnswer, plain, RawClient,
 
 const mebibyte = 1024 * 1024;
 
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Every place differs from its neighbours, so that nothing can go missing or move unseen. */
+function countingBytes(size: number): Buffer {
+  const bytes = Buffer.alloc(size);
+  for (let at = 0; at + 4 <= size; at += 4) bytes.writeUInt32LE(at, at);
+  return bytes;
+}
+
+function hasLastChunk(received: Buffer[]): boolean {
+  return /\r\n0(;[^\r\n]*)?\r\n\r\n$/.test(Buffer.concat(received.slice(-64)).subarray(-64).toString('latin1'));
+}
+
 describe.each(kinds)('requests through %s', (kind) => {
   let bench: Bench;
   let client: RawClient;
@@ -226,7 +239,8 @@ describe.each(kinds)('requests through %s', (kind) => {
       }
     };
     client.socket.pause();
-    const body = Buffer.alloc(size, 'e');
+    const received = client.collect();
+    const body = countingBytes(size);
     if (isChunked) {
       client.socket.write(`${size.toString(16)}\r\n`);
       client.socket.write(body);
@@ -236,7 +250,11 @@ describe.each(kinds)('requests through %s', (kind) => {
     }
     for (let i = 0; i < 100; i++) await new Promise((resolve) => setImmediate(resolve));
     client.socket.resume();
-    await client.until(({ receivedBytes }) => receivedBytes >= size);
+    await client.until(({ receivedBytes }) => receivedBytes >= size && (!isChunked || hasLastChunk(received)));
+    const whole = Buffer.concat(received);
+    const answer = whole.subarray(whole.indexOf('\r\n\r\n') + 4);
+    const echo = isChunked ? Buffer.from(unchunk(answer.toString('latin1'))!.data, 'latin1') : answer;
+    expect(echo.equals(body)).toBe(true);
     expect(accepted.gone).toBe(0);
   });
 
@@ -385,6 +403,63 @@ describe('what only uWS needs', () => {
     (await next).answer({}, 'x');
     await client.untilClosed();
     expect(bench.proxy.calls.map(({ head }) => head.path)).toEqual(['/']);
+  });
+
+  // What is written while uWS reads shares one buffer: when the kernel was full just then, uWS dropped what did not fit.
+  it('loses nothing of a chunked answer that is written while uWS reads', async () => {
+    const next = bench.proxy.nextCall();
+    const received = client.collect();
+    client.send('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n');
+    const accepted = await next;
+    accepted.downstream.head({ ...plain, bodyBytes: -1 }, null);
+    // More than fits in that buffer, by little: 4 in 5 full kernels are met by the buffer.
+    const piece = countingBytes(20_000);
+    const sent: Buffer[] = [];
+    let writableAt = 0;
+    accepted.onChunk = () => {
+      sent.push(piece);
+      writableAt = accepted.writable + (accepted.downstream.body(piece) ? 0 : 1);
+    };
+    for (let round = 0; round < 6; round++) {
+      client.socket.pause();
+      let isFull = false;
+      while (!isFull) {
+        const pieces = sent.length;
+        client.send('1\r\nx\r\n');
+        await accepted.until(() => sent.length > pieces);
+        for (let turn = 0; turn < 10 && accepted.writable < writableAt; turn++) await nextTurn();
+        isFull = accepted.writable < writableAt;
+      }
+      client.socket.resume();
+      await accepted.until(() => accepted.writable >= writableAt);
+    }
+    client.send('0\r\n\r\n');
+    await accepted.until(() => accepted.ends === 1);
+    accepted.downstream.end([], null);
+    await client.until(() => hasLastChunk(received));
+    const { body } = parseAnswer(Buffer.concat(received).toString('latin1'));
+    expect(sent.length).toBeGreaterThan(50);
+    expect(Buffer.from(unchunk(body)!.data, 'latin1').equals(Buffer.concat(sent))).toBe(true);
+  });
+
+  it('sends what was held back when the last bytes of a paused request come', async () => {
+    const next = bench.proxy.nextCall();
+    const received = client.collect();
+    client.send('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n');
+    const accepted = await next;
+    const { downstream } = accepted;
+    const piece = countingBytes(200_000);
+    accepted.onChunk = () => {
+      downstream.head({ ...plain, bodyBytes: -1 }, null);
+      expect(downstream.body(piece)).toBe(false);
+      downstream.pauseRequest();
+    };
+    client.send('1\r\nx\r\n0\r\n\r\n');
+    await accepted.until(() => accepted.ends === 1);
+    downstream.end([], null);
+    await client.until(() => hasLastChunk(received));
+    const { body } = parseAnswer(Buffer.concat(received).toString('latin1'));
+    expect(Buffer.from(unchunk(body)!.data, 'latin1').equals(piece)).toBe(true);
   });
 
   it('lets a chunked request arrive after an early answer, and closes then', async () => {

@@ -19,6 +19,7 @@ export class Recording implements UpstreamHandler {
   isReused: boolean | null = null;
   queueMs = -1;
   connectMs = -1;
+  tlsMs = -1;
   endings = 0;
   onBodyHook: ((chunk: Buffer) => void) | null = null;
   onHeadHook: (() => void) | null = null;
@@ -38,10 +39,11 @@ export class Recording implements UpstreamHandler {
     });
   }
 
-  onAssigned(queueMs: number, connectMs: number, isReused: boolean): void {
+  onAssigned(queueMs: number, connectMs: number, isReused: boolean, _nowMs: number, tlsMs: number): void {
     this.note('assigned');
     this.queueMs = queueMs;
     this.connectMs = connectMs;
+    this.tlsMs = tlsMs;
     this.isReused = isReused;
     this.onAssignedHook?.();
   }
