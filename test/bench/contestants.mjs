@@ -8,7 +8,7 @@ const handshakeTimeoutMs = 2_000;
 
 /**
  * By name. `start(field)` answers with the port that takes the load and both hops' processes, A first; `field` has the room, the app's
- * port, the certificates and, for a profile, Node's flags by hop.
+ * port, the certificates and Node's flags by hop.
  */
 export const contestants = {
   nginx: { title: 'nginx -> nginx', start: startPlainNginx },
@@ -61,14 +61,14 @@ async function startLinkSidecars(field, flagsOf) {
 function startB({ room, appPort, nodeFlags }, name, flags) {
   const app = `127.0.0.1:${appPort}`;
   return startSidecar(room, {
-    ...{ name, service: 'b', resources: [service('b', [])], nodeFlags: nodeFlags?.b },
+    ...{ name, service: 'b', resources: [service('b', [])], nodeFlags: nodeFlags.b },
     flags: ['--app', app, ...flags],
   });
 }
 
 async function startA({ room, nodeFlags }, name, flags, endpoints, b) {
   const a = await startSidecar(room, {
-    ...{ name, service: 'a', resources: [service('b', endpoints)], nodeFlags: nodeFlags?.a },
+    ...{ name, service: 'a', resources: [service('b', endpoints)], nodeFlags: nodeFlags.a },
     flags,
   });
   return { port: Number(a.ready.outbound.split(':').pop()), processes: [a.process, b.process] };

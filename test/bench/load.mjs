@@ -1,9 +1,9 @@
-// The load: wrk on the other core, and the single request that says whether a contestant answers rightly at all.
-import { execFile } from 'node:child_process';
+// The load: one round of it from the other core, and the single request that says whether a contestant answers rightly at all.
 import { request } from 'node:http';
+import { runLoadGenerator } from './native-bench.mjs';
 
-/** What the app answers with: 100 bytes. */
-export const body = 'weft-bench'.repeat(10);
+/** What the app answers with: one byte, repeated. */
+export const answer = { bodyByte: 'w', bodyBytes: 100 };
 /** Five fields beside Host, which names the Service. */
 const headers = {
   'User-Agent': 'weft-bench/1',
@@ -14,8 +14,6 @@ const headers = {
 };
 const host = 'b';
 const checkTimeoutMs = 5_000;
-const graceMs = 10_000;
-const unitsMs = { us: 0.001, ms: 1, s: 1_000, m: 60_000 };
 
 /** @throws Error saying what was wrong with the answer. */
 export function checkAnswer(port) {
@@ -32,7 +30,8 @@ export function checkAnswer(port) {
       });
       response.once('end', () => {
         if (response.statusCode !== 200) fail(`${response.statusCode} ${received.slice(0, 200)}`);
-        else if (received !== body) fail(`${received.length} bytes that the app never sent`);
+        else if (received !== answer.bodyByte.repeat(answer.bodyBytes))
+          fail(`${received.length} bytes that the app never sent`);
         else resolve();
       });
     });
@@ -41,40 +40,20 @@ export function checkAnswer(port) {
 }
 
 /**
- * One round of wrk.
- * @returns completed requests, requests a second, p50 and p99 in milliseconds
- * @throws Error when any request failed or was answered with another status than 2xx.
+ * One round of load, every answer checked for status and body.
+ * @returns completed requests, requests a second, p50 and p99 in milliseconds, the load generator's own CPU time in microseconds
+ * @throws Error when any request failed or was answered wrongly.
  */
-export async function runWrk(core, port, { connections, seconds }) {
-  const fields = Object.entries({ Host: host, ...headers }).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
-  const flags = ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', ...fields, `http://127.0.0.1:${port}/`];
-  const text = await new Promise((resolve, reject) => {
-    const options = { timeout: seconds * 1_000 + graceMs };
-    execFile('taskset', ['-c', String(core), 'wrk', ...flags], options, (error, stdout, stderr) => {
-      if (error === null) resolve(stdout);
-      else reject(new Error(`wrk failed: ${stderr.trim() || error.message}`));
-    });
+export async function runLoad(core, port, { connections, seconds }) {
+  const { requests, failures, firstFailure, ...figures } = await runLoadGenerator(core, {
+    ...{ port, connections, seconds, host },
+    header: Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+    ...{ 'body-byte': answer.bodyByte, 'body-bytes': answer.bodyBytes },
   });
-  const problem = /Non-2xx or 3xx responses:.*|Socket errors:.*/.exec(text);
-  if (problem !== null) throw new Error(`wrong answers under load: ${problem[0].trim()}`);
-  const requests = Number(find(text, /(\d+) requests in/));
+  if (failures > 0) throw new Error(`${failures} wrong answers under load, the first: ${firstFailure}`);
   if (requests === 0) throw new Error('no request was completed under load');
   return {
-    requests,
-    perSecond: Number(find(text, /Requests\/sec:\s+([\d.]+)/)),
-    p50Ms: millisecondsOf(find(text, /^\s+50%\s+(\S+)/m)),
-    p99Ms: millisecondsOf(find(text, /^\s+99%\s+(\S+)/m)),
+    ...{ requests, perSecond: figures.rps, p50Ms: figures.p50Us / 1_000, p99Ms: figures.p99Us / 1_000 },
+    ...{ busySeconds: figures.seconds, loadCpuUs: figures.cpuSeconds * 1e6 },
   };
-}
-
-// Lines are told apart by their beginning: a share of standard deviations may also read 12.50%.
-function find(text, pattern) {
-  const found = pattern.exec(text);
-  if (found === null) throw new Error(`wrk printed nothing like ${pattern}: ${text.slice(0, 300)}`);
-  return found[1];
-}
-
-function millisecondsOf(text) {
-  const number = find(text, /^([\d.]+)(?:us|ms|s|m)$/);
-  return Number(number) * unitsMs[text.slice(number.length)];
 }

@@ -1,15 +1,7 @@
-// nginx as the app behind the proxies, and as the proxy that is to be beaten: one worker, no access log, connections kept.
+// nginx, the proxy that is to be beaten: one worker, no access log, connections kept.
 import { accepts, waitFor } from './bench-room.mjs';
 
 const keptForever = 'keepalive_requests 1000000000; keepalive_timeout 1h;';
-
-/** Answers every request with `body`. */
-export const appServer = (port, body) => `
-  server {
-    listen 127.0.0.1:${port} backlog=4096;
-    default_type text/plain;
-    location / { return 200 "${body}"; }
-  }`;
 
 export const plainServer = (port, upstreamPort) => `
   ${upstream(upstreamPort)}

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { readProfile } from './cpu-profile.mjs';
-import { checkAnswer, runWrk } from './load.mjs';
+import { checkAnswer, runLoad } from './load.mjs';
 import { dropReplacedCode, removeMap } from './perf-map.mjs';
 import { readSamples } from './perf-script.mjs';
 import { aligned } from './report.mjs';
@@ -23,14 +23,14 @@ const scriptTimeoutMs = 120_000;
 /** Samples CPU time, with the kernel's part and native code: the profile to believe. */
 export async function profileWithPerf(contestant, field, { connections }) {
   const flags = ['--perf-basic-prof', '--interpreted-frames-native-stack'];
-  const entry = await contestant.start({ ...field, nodeFlags: { a: flags, b: flags } });
+  const entry = await contestant.start({ ...field, nodeFlags: withFlags(field, { a: flags, b: flags }) });
   const pids = entry.processes.map(({ pid }) => pid);
   try {
     await warmUp(entry, field, connections);
     const file = field.room.path('perf.data');
     const what = ['-F', String(perfHertz), '-e', 'cpu-clock', '-g', '-p', pids.join(','), '-o', file];
     const recorder = field.room.start(field.room.loadCore, 'perf', ['record', ...what, '--', 'sleep', String(seconds)]);
-    const figures = await measure(entry, { ...field.room.cores, seconds, connections });
+    const figures = await measure(entry, { app: field.app, ...field.room.cores, seconds, connections });
     await recorder.exited;
     for (const pid of pids) dropReplacedCode(pid);
     console.log(headLine(contestant, connections, figures));
@@ -77,11 +77,11 @@ function printSamples(hop, found, hopUs) {
 export async function profileWithV8(contestant, field, { connections }) {
   const directories = Object.fromEntries(hops.map((hop) => [hop, field.room.makeDirectory(`profile-${hop}`)]));
   const flagsFor = (hop) => ['--cpu-prof', `--cpu-prof-dir=${directories[hop]}`, `--cpu-prof-interval=${v8IntervalUs}`];
-  const nodeFlags = Object.fromEntries(hops.map((hop) => [hop, flagsFor(hop)]));
+  const nodeFlags = withFlags(field, Object.fromEntries(hops.map((hop) => [hop, flagsFor(hop)])));
   const entry = await contestant.start({ ...field, nodeFlags });
   await warmUp(entry, field, connections);
   const fromUs = nowUs();
-  const figures = await measure(entry, { ...field.room.cores, seconds, connections });
+  const figures = await measure(entry, { app: field.app, ...field.room.cores, seconds, connections });
   const window = { fromUs, toUs: nowUs() };
   console.log(headLine(contestant, connections, figures));
   // The profile is written when the process ends.
@@ -97,9 +97,12 @@ export async function profileWithV8(contestant, field, { connections }) {
   }
 }
 
+const withFlags = ({ nodeFlags }, more) =>
+  Object.fromEntries(hops.map((hop) => [hop, [...nodeFlags[hop], ...more[hop]]]));
+
 async function warmUp(entry, { room }, connections) {
   await checkAnswer(entry.port);
-  await runWrk(room.loadCore, entry.port, { connections, seconds: warmUpSeconds });
+  await runLoad(room.loadCore, entry.port, { connections, seconds: warmUpSeconds });
 }
 
 const headLine = ({ title }, connections, { perSecond, cpuUs, userUs, systemUs }) =>

@@ -3,6 +3,9 @@
 /** Whom the others are compared to, by round. */
 export const baselines = ['nginx', 'nginx-tls'];
 
+/** Below that the proxies were not what everything waited for. */
+const coreShareMin = 0.95;
+
 export function medianOf(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -28,16 +31,17 @@ export function tableOf(entries, figures) {
     'p50 ms',
     'p99 ms',
     'core',
+    'load',
     'others',
     'MiB',
   ];
   const there = baselines.filter((name) => isWhole(entries, name));
   const rows = [[...head, ...there.map((name) => `CPU vs ${name}`)]];
-  const reasons = [];
+  const remarks = [];
   for (const { name, title, voidBecause } of entries) {
     if (voidBecause !== null) {
       rows.push([title, 'void']);
-      reasons.push(`void: ${title}: ${voidBecause}`);
+      remarks.push(`void: ${title}: ${voidBecause}`);
       continue;
     }
     const rounds = figures[name];
@@ -46,11 +50,20 @@ export function tableOf(entries, figures) {
       ...[title, median((one) => one.cpuUs, 1), median((one) => one.userUs, 1), median((one) => one.systemUs, 1)],
       ...[median((one) => one.hopUs[0], 1), median((one) => one.hopUs[1], 1), median((one) => one.perSecond, 0)],
       ...[median((one) => one.p50Ms, 2), median((one) => one.p99Ms, 2)],
-      ...[median((one) => one.coreShare, 2), median((one) => one.othersShare, 2), median((one) => one.residentMib, 0)],
+      ...[median((one) => one.coreShare, 2), median((one) => one.loadShare, 2), median((one) => one.othersShare, 2)],
+      median((one) => one.residentMib, 0),
       ...there.map((baseline) => rangeLine(ratiosOf(rounds, figures[baseline]))),
     ]);
+    if (medianOf(rounds.map((one) => one.coreShare)) < coreShareMin) remarks.push(idleLine(title, rounds));
   }
-  return [aligned(rows), ...reasons].join('\n');
+  return [aligned(rows), ...remarks].join('\n');
+}
+
+/** Proxies that wait for load take smaller batches: their figures are those of a lower load. */
+function idleLine(title, rounds) {
+  const median = (part) => medianOf(rounds.map(part)).toFixed(2);
+  const [core, others, load] = [(one) => one.coreShare, (one) => one.othersShare, (one) => one.loadShare].map(median);
+  return `note: ${title} was not busy all the time: it had ${core} of its core and others ${others}; load and app had ${load} of theirs`;
 }
 
 export function rangeLine(ratios) {

@@ -1,5 +1,5 @@
 // The rounds: every contestant in turn, round by round, and what one of them cost.
-import { checkAnswer, runWrk } from './load.mjs';
+import { checkAnswer, runLoad } from './load.mjs';
 import { coreBusyUs, cpuTimeUs, residentMib } from './pinned-process.mjs';
 
 /** V8 has compiled what is hot by then; a sidecar's first two seconds cost up to a third more. */
@@ -8,15 +8,19 @@ const triesPerRound = 4;
 
 /**
  * Runs all rounds. A contestant that answers wrongly once is void from then on, with all its rounds.
+ * @param app the process behind all contestants
  * @param entries `{ name, port, processes, voidBecause }`; `voidBecause` is set here, too
  * @param othersMax a round during which others had more than this share of the proxies' core is done again, at most `triesPerRound` times
  * @returns `figures` by name, one per round, and how many rounds were `spoiled` and done again
  */
-export async function runRounds(entries, { proxyCore, loadCore, rounds, seconds, connections, othersMax, onRound }) {
+export async function runRounds(
+  entries,
+  { app, proxyCore, loadCore, rounds, seconds, connections, othersMax, onRound },
+) {
   const figures = Object.fromEntries(entries.map(({ name }) => [name, []]));
-  const place = { proxyCore, loadCore };
+  const place = { app, proxyCore, loadCore };
   for (const entry of entries)
-    await unlessVoid(entry, () => runWrk(loadCore, entry.port, { connections, seconds: warmUpSeconds }));
+    await unlessVoid(entry, () => runLoad(loadCore, entry.port, { connections, seconds: warmUpSeconds }));
   let spoiled = 0;
   for (let round = 1; round <= rounds; ) {
     const found = await runRound(entries, { ...place, seconds, connections, onRound, round });
@@ -44,11 +48,14 @@ async function runRound(entries, { round, onRound, ...load }) {
 }
 
 /** One round of one contestant: CPU microseconds per completed request, of both hops together and of each. */
-export async function measure({ port, processes }, { proxyCore, loadCore, seconds, connections }) {
+export async function measure({ port, processes }, { app, proxyCore, loadCore, seconds, connections }) {
+  const appCpuUs = () => totalUs(cpuTimeUs([app]));
+  const appBeforeUs = appCpuUs();
   const before = processes.map((one) => cpuTimeUs([one]));
   const coreBusyBeforeUs = coreBusyUs(proxyCore);
   const startedAtMs = performance.now();
-  const load = await runWrk(loadCore, port, { connections, seconds });
+  const { busySeconds, loadCpuUs, ...load } = await runLoad(loadCore, port, { connections, seconds });
+  const busyUs = busySeconds * 1e6;
   const elapsedUs = (performance.now() - startedAtMs) * 1_000;
   const coreBusy = coreBusyUs(proxyCore) - coreBusyBeforeUs;
   const spent = processes.map((one, hop) => {
@@ -56,20 +63,23 @@ export async function measure({ port, processes }, { proxyCore, loadCore, second
     return { userUs: userUs - before[hop].userUs, systemUs: systemUs - before[hop].systemUs };
   });
   const sum = (part) => spent.reduce((total, one) => total + part(one), 0);
-  const cpuUs = sum((one) => one.userUs + one.systemUs);
+  const cpuUs = sum(totalUs);
   return {
     ...load,
     cpuUs: cpuUs / load.requests,
     userUs: sum((one) => one.userUs) / load.requests,
     systemUs: sum((one) => one.systemUs) / load.requests,
-    hopUs: spent.map((one) => (one.userUs + one.systemUs) / load.requests),
+    hopUs: spent.map((one) => totalUs(one) / load.requests),
     // Below 1 with many connections: others had the core, or the load generator was the slower one.
-    coreShare: cpuUs / elapsedUs,
+    coreShare: cpuUs / busyUs,
+    loadShare: (loadCpuUs + appCpuUs() - appBeforeUs) / busyUs,
     // Interrupts of the proxies' own traffic are in here, too.
     othersShare: Math.max(0, coreBusy - cpuUs) / elapsedUs,
     residentMib: residentMib(processes),
   };
 }
+
+const totalUs = ({ userUs, systemUs }) => userUs + systemUs;
 
 export async function unlessVoid(entry, step) {
   if (entry.voidBecause !== null) return;

@@ -4,8 +4,11 @@ import { readFileSync } from 'node:fs';
 import { cpus, loadavg, release } from 'node:os';
 
 /** Debian's package of each program. */
-const packages = { nginx: 'nginx-light', wrk: 'wrk', openssl: 'openssl', taskset: 'util-linux', perf: 'linux-perf' };
-const always = ['nginx', 'wrk', 'openssl', 'taskset'];
+const packages = {
+  ...{ nginx: 'nginx-light', openssl: 'openssl', taskset: 'util-linux', perf: 'linux-perf' },
+  ...{ 'g++': 'g++', make: 'make' },
+};
+const always = ['nginx', 'openssl', 'taskset', 'g++', 'make'];
 const installTimeoutMs = 300_000;
 
 /**
@@ -34,7 +37,7 @@ export function requireTools(more) {
 export function machineLines() {
   return [
     `machine  ${cpus()[0].model.trim()}, ${cpus().length} cores, Linux ${release()}, load average ${loadLine()}`,
-    `versions Node ${process.versions.node}, ${versionOf('nginx', ['-v'])}, ${versionOf('wrk', ['-v'])}, ${versionOf('openssl', ['version'])}`,
+    `versions Node ${process.versions.node}, ${versionOf('nginx', ['-v'])}, ${versionOf('g++', ['--version'])}, ${versionOf('openssl', ['version'])}`,
   ];
 }
 

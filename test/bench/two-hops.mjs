@@ -3,11 +3,11 @@
 // The proxies have one core, the load generator and the app the other; contestants take turns, and are compared round by round.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { BenchRoom, freePorts } from './bench-room.mjs';
+import { BenchRoom } from './bench-room.mjs';
 import { Certificates } from './certificates.mjs';
 import { contestants } from './contestants.mjs';
-import { body, checkAnswer } from './load.mjs';
-import { appServer, startNginx } from './nginx.mjs';
+import { answer, checkAnswer } from './load.mjs';
+import { buildNativeBench, startUpstream } from './native-bench.mjs';
 import { profileWithPerf, profileWithV8 } from './profile.mjs';
 import { ratiosOf, tableOf } from './report.mjs';
 import { runRounds, unlessVoid } from './rounds.mjs';
@@ -21,6 +21,7 @@ const usage = `node test/bench/two-hops.mjs [flags]
   --dist DIR          the build that is measured (dist)
   --cores P,L         core of the proxies, core of load and app (0,1)
   --others-max SHARE  rounds with more of the proxies' core in other hands are done again, within bounds (1: never)
+  --node-flags 'A B'  for Node itself, in all sidecars (none)
   --json FILE         every figure of every round
   --profile NAME      instead: the most expensive functions of both sidecars of one Weft contestant
   --profiler perf|v8  by CPU time with kernel and native code, or Node's own with inlined functions (perf)`;
@@ -32,9 +33,13 @@ async function main() {
   requireTools(options.profile !== null && options.profiler === 'perf' ? ['perf'] : []);
   for (const core of [options.proxyCore, options.loadCore])
     if (!hasCore(core)) stop(`This machine has no core ${core}: the benchmark needs two (--cores P,L).`);
+  buildNativeBench();
   const room = new BenchRoom(options);
   try {
-    const field = { room, appPort: await startApp(room), certificates: new Certificates(room) };
+    const app = await startUpstream(room, answer);
+    await checkAnswer(app.port);
+    const nodeFlags = { a: options.nodeFlags, b: options.nodeFlags };
+    const field = { room, app: app.process, appPort: app.port, certificates: new Certificates(room), nodeFlags };
     for (const line of machineLines()) console.log(line);
     if (options.profile === null) await compete(field, options);
     else {
@@ -46,26 +51,19 @@ async function main() {
   }
 }
 
-async function startApp(room) {
-  const [port] = await freePorts(1);
-  await startNginx(room, room.loadCore, 'app', port, appServer(port, body));
-  await checkAnswer(port);
-  return port;
-}
-
 async function compete(field, options) {
   const entries = [];
   for (const name of options.names) entries.push(await enter(name, field));
   const results = [];
   for (const connections of options.connections) {
     console.log(
-      `\ntwo hops, ${connections} connections busy, ${options.rounds} rounds of ${options.seconds} s, reply ${body.length} bytes`,
+      `\ntwo hops, ${connections} connections busy, ${options.rounds} rounds of ${options.seconds} s, reply ${answer.bodyBytes} bytes`,
     );
     const onRound = (round, name, { cpuUs, perSecond, othersShare }) =>
       console.error(
         `  round ${round} ${name}: ${cpuUs.toFixed(1)} µs, ${perSecond.toFixed(0)} a second, others ${othersShare.toFixed(2)}`,
       );
-    const { figures, spoiled } = await runRounds(entries, { ...options, connections, onRound });
+    const { figures, spoiled } = await runRounds(entries, { ...options, app: field.app, connections, onRound });
     console.log(tableOf(entries, figures));
     if (spoiled > 0)
       console.log(`${spoiled} rounds done again, because others had more than ${options.othersMax} of the core`);
@@ -104,6 +102,7 @@ function readOptions() {
       'others-max': text('1'),
       profile: text(),
       profiler: text('perf'),
+      'node-flags': text(''),
     },
     help: { type: 'boolean', short: 'h' },
   };
@@ -132,6 +131,7 @@ function readOptions() {
     ...{ names, othersMax, proxyCore, loadCore, distDir: values.dist, json: values.json ?? null },
     profile: values.profile ?? null,
     profiler: values.profiler,
+    nodeFlags: values['node-flags'].split(' ').filter(Boolean),
     rounds: numbersOf('--rounds', values.rounds, 1, 1_000)[0],
     seconds: numbersOf('--seconds', values.seconds, 1, 600)[0],
     connections: numbersOf('--connections', values.connections, 1, 4_096),
