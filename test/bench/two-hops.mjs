@@ -21,7 +21,7 @@ const usage = `node test/bench/two-hops.mjs [flags]
   --dist DIR          the build that is measured (dist)
   --cores P,L         core of the proxies, core of load and app (0,1)
   --others-max SHARE  rounds with more of the proxies' core in other hands are done again, within bounds (1: never)
-  --node-flags 'A B'  for Node itself, in all sidecars (none)
+  --node-flags='A B'  for Node itself, in all sidecars (none)
   --json FILE         every figure of every round
   --profile NAME      instead: the most expensive functions of both sidecars of one Weft contestant
   --profiler perf|v8  by CPU time with kernel and native code, or Node's own with inlined functions (perf)`;

@@ -1,0 +1,52 @@
+// The programs of native-bench/ on the load's core: the app behind the proxies, and the load before them.
+import { execFile, execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { waitFor } from './bench-room.mjs';
+
+const directory = fileURLToPath(new URL('../../native-bench', import.meta.url));
+const buildTimeoutMs = 120_000;
+const graceMs = 15_000;
+/** What waits for a core that others use is not the load that was meant. Without the right to it, nice(1) warns and goes on. */
+const first = ['nice', '-n', '-10'];
+
+/** @throws Error with the compiler's words. */
+export function buildNativeBench() {
+  try {
+    execFileSync('make', ['-C', directory], { stdio: ['ignore', 'ignore', 'pipe'], timeout: buildTimeoutMs });
+  } catch (error) {
+    throw new Error(`make -C native-bench failed: ${String(error.stderr).trim().slice(-1_000)}`, { cause: error });
+  }
+}
+
+/**
+ * Starts the app.
+ * @param body what it answers every request with: one byte, repeated
+ * @returns the process and its port
+ */
+export async function startUpstream(room, { bodyByte, bodyBytes }) {
+  const flags = ['--port', '0', '--body-byte', bodyByte, '--body-bytes', String(bodyBytes)];
+  const started = room.start(room.loadCore, first[0], [...first.slice(1), join(directory, 'build/upstream'), ...flags]);
+  const line = await waitFor(started, 'upstream', () => /^\{"ready":.*\}$/m.exec(started.output)?.[0]);
+  return { process: started, port: JSON.parse(line).port };
+}
+
+/**
+ * Runs the load generator once, and waits for its end.
+ * @param flags as it takes them, by name; a list says one several times
+ * @returns what it printed (native-bench/README.md)
+ * @throws Error when it could not run.
+ */
+export function runLoadGenerator(core, flags) {
+  const words = Object.entries(flags).flatMap(([name, value]) =>
+    [value].flat().flatMap((one) => [`--${name}`, String(one)]),
+  );
+  const command = ['-c', String(core), ...first, join(directory, 'build/load'), ...words];
+  const options = { timeout: flags.seconds * 1_000 + graceMs };
+  return new Promise((resolve, reject) => {
+    execFile('taskset', command, options, (error, out, err) => {
+      if (error === null) resolve(JSON.parse(out));
+      else reject(new Error(`load failed: ${err.trim() || error.message}`));
+    });
+  });
+}
