@@ -8,8 +8,10 @@ export class HeldAnswers {
   /** Bounded by the requests under way. */
   private held: HeldAnswer[] = [];
 
-  private readonly flush = (): void => {
+  /** Also for a listener whose turn ends before the microtasks behind it. */
+  readonly flush = (): void => {
     const { held } = this;
+    if (held.length === 0) return;
     this.held = [];
     for (const answer of held) answer.flushHeld();
   };

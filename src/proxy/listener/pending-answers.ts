@@ -23,6 +23,8 @@ const stuckTickMs = 5;
 
 export class PendingAnswers {
   isDraining = false;
+  /** True while uWS runs our code out of a read: what is written to that connection then stays in the core's cork until the read is over. */
+  isCoreReading = false;
   readonly held = new HeldAnswers();
   /** The three are bounded by the listener's connections: there is one request at a time on each. */
   private readonly slow = new Set<PendingAnswer>();
@@ -30,6 +32,16 @@ export class PendingAnswers {
   private readonly lingering = new Set<PendingAnswer>();
   private slowTimer: NodeJS.Timeout | null = null;
   private stuckTimer: NodeJS.Timeout | null = null;
+
+  enterCore(): void {
+    this.isCoreReading = true;
+  }
+
+  /** The microtasks behind uWS's call still run in the core's cork, so heads do not wait for theirs. */
+  leaveCore(): void {
+    this.held.flush();
+    this.isCoreReading = false;
+  }
 
   /** Its request body or its reader is slow: `keepAlive` now and then. */
   watchSlow(answer: PendingAnswer): void {

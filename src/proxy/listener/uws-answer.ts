@@ -68,6 +68,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   /** A write found no room, and the proxy (or the end of the answer) waits for it. */
   private isBlocked = false;
   private isWatchingWritable = false;
+  private isRetryDue = false;
 
   constructor(
     private readonly pending: PendingAnswers,
@@ -155,6 +156,12 @@ export class UwsAnswer implements Downstream, PendingAnswer {
 
   /** `chunk` is valid during the call only. Called once with nothing for a request without a body. */
   onData(chunk: ArrayBuffer, isLast: boolean): void {
+    this.pending.enterCore();
+    this.readData(chunk, isLast);
+    this.pending.leaveCore();
+  }
+
+  private readData(chunk: ArrayBuffer, isLast: boolean): void {
     if (isLast) this.isRequestComplete = true;
     if (this.phase === 'lingering') {
       if (isLast) this.closeSoon();
@@ -304,7 +311,8 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     const block = this.block(isClosing || this.request.coreCloses ? closeField : '', false);
     if (block === null) return;
     if (this.phase === 'held') this.phase = 'streaming';
-    const writer = bodyBytes === -1 ? new ChunkedBody(res, isClosing) : new FixedLengthBody(res, bodyBytes, isClosing);
+    const writer =
+      bodyBytes === -1 ? new ChunkedBody(res, isClosing, this.pending) : new FixedLengthBody(res, bodyBytes, isClosing);
     this.writer = writer;
     let hasRoom = true;
     res.cork(() => {
@@ -334,7 +342,21 @@ export class UwsAnswer implements Downstream, PendingAnswer {
       this.res.pause();
       this.pending.watchStuck(this);
     }
+    if (this.pending.isCoreReading) this.retrySoon();
     return false;
+  }
+
+  /** What had to wait for the end of the core's read. */
+  private retrySoon(): void {
+    if (this.isRetryDue) return;
+    this.isRetryDue = true;
+    setImmediate(() => {
+      this.isRetryDue = false;
+      if (this.phase === 'done') return;
+      // The core's cork may have met a full kernel after the pause: then the core watches, and reads, again.
+      if (this.isPaused) this.res.pause();
+      this.retryWrite();
+    });
   }
 
   private watchWritable(): void {

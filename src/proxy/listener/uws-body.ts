@@ -14,7 +14,7 @@ export interface UwsBody {
   readonly isReturned: boolean;
   /** The first bytes, inside the cork in which the head was written, whose buffer has `roomBytes` left. Like `write` otherwise. */
   begin(chunk: Uint8Array, roomBytes: number): boolean;
-  /** Outside of any cork. The chunk is given or copied. False: wait until the connection is writable. */
+  /** Outside of any cork of ours. The chunk is given or copied. False: wait until the connection is writable. */
   write(chunk: Uint8Array): boolean;
   /** Sends what was kept, as far as the connection takes it. True when there is room again. */
   drain(): boolean;
@@ -118,9 +118,11 @@ export class ChunkedBody implements UwsBody {
   isReturned = false;
   private kept: Uint8Array[] = [];
 
+  /** While `core.isCoreReading`, all that was written shares the core's cork, and a cork of ours does nothing: further pieces are kept. */
   constructor(
     private readonly res: HttpResponse,
     private readonly isClosing: boolean,
+    private readonly core: { readonly isCoreReading: boolean },
   ) {}
 
   begin(chunk: Uint8Array, roomBytes: number): boolean {
@@ -131,7 +133,7 @@ export class ChunkedBody implements UwsBody {
   }
 
   write(chunk: Uint8Array): boolean {
-    if (this.kept.length > 0) {
+    if (this.kept.length > 0 || this.core.isCoreReading) {
       this.kept.push(copyFrom(chunk, 0));
       return false;
     }
@@ -149,6 +151,7 @@ export class ChunkedBody implements UwsBody {
   }
 
   drain(): boolean {
+    if (this.core.isCoreReading) return false;
     const { kept } = this;
     this.kept = [];
     let hasRoom = true;

@@ -133,8 +133,10 @@ class UwsListener implements Listener {
       return;
     }
     answer = this.openAnswer(res, head, coreCloses === true);
+    this.pending.enterCore();
     answer.receiver = options.acceptor.accept(head, answer);
     if (head.bodyBytes === 0) answer.onNoBody();
+    this.pending.leaveCore();
   }
 
   private openAnswer(res: HttpResponse, head: CheckedHead, coreCloses: boolean): UwsAnswer {

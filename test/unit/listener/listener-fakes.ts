@@ -126,11 +126,13 @@ export class RawClient {
   receivedBytes = 0;
   isClosed = false;
   isReset = false;
+  private chunks: Buffer[] | null = null;
   private whenChanged: () => void = () => {};
 
   private constructor(readonly socket: Socket) {
     socket.on('data', (chunk) => {
       this.receivedBytes += chunk.byteLength;
+      this.chunks?.push(chunk);
       if (this.receivedBytes <= 200_000) this.received += chunk.toString('latin1');
       this.whenChanged();
     });
@@ -154,9 +156,8 @@ export class RawClient {
 
   /** All bytes from now on, also beyond what `received` keeps. */
   collect(): Buffer[] {
-    const chunks: Buffer[] = [];
-    this.socket.on('data', (chunk) => chunks.push(chunk));
-    return chunks;
+    this.chunks = [];
+    return this.chunks;
   }
 
   send(text: string): void {

@@ -13,7 +13,9 @@ function countingBytes(size: number): Buffer {
 }
 
 function hasLastChunk(received: Buffer[]): boolean {
-  return /\r\n0(;[^\r\n]*)?\r\n\r\n$/.test(Buffer.concat(received.slice(-64)).subarray(-64).toString('latin1'));
+  return /\r\n0(;[^\r\n]*)?\r\n\r\n$/.test(
+    Buffer.concat(received.slice(-32).map((chunk) => chunk.subarray(-32))).toString('latin1'),
+  );
 }
 
 describe.each(kinds)('requests through %s', (kind) => {
@@ -451,8 +453,7 @@ describe('what only uWS needs', () => {
     const piece = countingBytes(200_000);
     accepted.onChunk = () => {
       downstream.head({ ...plain, bodyBytes: -1 }, null);
-      expect(downstream.body(piece)).toBe(false);
-      downstream.pauseRequest();
+      if (!downstream.body(piece)) downstream.pauseRequest();
     };
     client.send('1\r\nx\r\n0\r\n\r\n');
     await accepted.until(() => accepted.ends === 1);
