@@ -30,8 +30,13 @@ export function isToken(text: string): boolean {
 
 /** True when no control character but HTAB, and no character above 0xFF (which would change when it is sent as a byte), is in it. */
 export function isFieldText(text: string): boolean {
-  return isAllOf(text, fieldText);
+  // A long text is mostly a slice of another, of which V8 looks up every character anew; the expression looks it up once.
+  return text.length < sliceCharsMin ? isAllOf(text, fieldText) : !noFieldText.test(text);
 }
+
+/** V8 copies what is shorter. */
+const sliceCharsMin = 13;
+const noFieldText = /[^\t\x20-\x7e\x80-\xff]/;
 
 /** True when the text holds visible ASCII only, and no `#`: what a request target may consist of. */
 export function isTargetText(text: string): boolean {

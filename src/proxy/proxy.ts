@@ -215,7 +215,8 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   }
 
   private traceOf(exchange: Exchange): Trace {
-    exchange.trace ??= continueTrace(headerValue(exchange.head.headers, 'traceparent'), this.ids);
+    const { headers, source } = exchange.head;
+    exchange.trace ??= continueTrace(headerValue(headers, 'traceparent'), this.ids, source !== '');
     return exchange.trace;
   }
 

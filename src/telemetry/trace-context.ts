@@ -55,10 +55,12 @@ const idsAtOnce = 256;
  * The trace that the request belongs to, with a new parent id. A valid value keeps its trace id and flags; of a version that we do not
  * know, only the sampled flag (section 4.3). Anything else, several fields joined with `,` included, begins a new trace, which is not
  * sampled: nobody has recorded it so far.
+ *
+ * `isTrusted`: it comes from a sidecar that has proved who it is, and that has judged or begun it: only its length is looked at.
  */
-export function continueTrace(value: string | undefined, ids: RandomIds): Trace {
+export function continueTrace(value: string | undefined, ids: RandomIds, isTrusted = false): Trace {
   const spanId = ids.next();
-  if (value === undefined || !isValid(value)) {
+  if (value === undefined || !((isTrusted && value.length === headChars) || isValid(value))) {
     const traceId = ids.next() + ids.next();
     return { traceparent: `00-${traceId}-${spanId}-00`, traceId, spanId, isContinued: false };
   }
