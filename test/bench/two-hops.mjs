@@ -20,7 +20,7 @@ const usage = `node test/bench/two-hops.mjs [flags]
   --only NAME,NAME    of ${Object.keys(contestants).join(', ')} (all)
   --dist DIR          the build that is measured (dist)
   --cores P,L         core of the proxies, core of load and app (0,1)
-  --others-max SHARE  rounds with more of the proxies' core in other hands are done again, within bounds (1: never)
+  --others-max SHARE  what is measured with more of the proxies' core in other hands is done again, 6 times at most (1: never)
   --node-flags='A B'  for Node itself, in all sidecars (none)
   --json FILE         every figure of every round
   --profile NAME      instead: the most expensive functions of both sidecars of one Weft contestant
@@ -63,10 +63,10 @@ async function compete(field, options) {
       console.error(
         `  round ${round} ${name}: ${cpuUs.toFixed(1)} µs, ${perSecond.toFixed(0)} a second, others ${othersShare.toFixed(2)}`,
       );
-    const { figures, spoiled } = await runRounds(entries, { ...options, app: field.app, connections, onRound });
+    const { figures, again } = await runRounds(entries, { ...options, app: field.app, connections, onRound });
     console.log(tableOf(entries, figures));
-    if (spoiled > 0)
-      console.log(`${spoiled} rounds done again, because others had more than ${options.othersMax} of the core`);
+    if (again > 0)
+      console.log(`${again} measurements done again, because others had more than ${options.othersMax} of the core`);
     results.push(...entries.map((entry) => resultOf(entry, connections, figures)));
   }
   console.log(`load average at the end ${loadLine()}`);
