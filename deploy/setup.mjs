@@ -1,7 +1,16 @@
 // Brings a checkout to the point where it runs: packages, generated code, build. Each step is skipped when its inputs are unchanged.
 import { execSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -14,6 +23,7 @@ requireNode(20, 20);
 if (!isInstalled()) run('install', 'npm ci --include=dev --no-audit --no-fund');
 step('generate', ['proto', 'deploy/generate.mjs', 'package-lock.json'], 'src/wire/generated/push.js');
 step('build', ['src', 'proto', 'deploy/build.mjs', 'package-lock.json'], 'dist/bin/weft.js');
+linkExecutable();
 
 function requireNode(major, minor) {
   const [actualMajor, actualMinor] = process.versions.node.split('.').map(Number);
@@ -42,6 +52,17 @@ function step(name, inputs, output) {
   run(name, `"${process.execPath}" deploy/${name}.mjs`);
   mkdirSync(stamps, { recursive: true });
   writeFileSync(stamp, wanted);
+}
+
+/**
+ * Puts the executable where `npx weft` finds it whatever npm remembers: who says that before the first build has npm keep, for good, an
+ * entry of this checkout in its own cache that has no executable.
+ */
+function linkExecutable() {
+  const link = join(root, 'node_modules/.bin/weft');
+  if (lstatSync(link, { throwIfNoEntry: false }) !== undefined) return;
+  mkdirSync(join(root, 'node_modules/.bin'), { recursive: true });
+  symlinkSync('../../dist/bin/weft.js', link);
 }
 
 function run(name, command) {
