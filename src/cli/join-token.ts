@@ -1,26 +1,24 @@
 /** The join token that a sidecar is started with: out of a file, or of the environment. */
-import { readFileSync } from 'node:fs';
-import { limits } from '../model/limits.ts';
+import { isTokenText } from '../sidecar/identity/join-token.ts';
+import { readTokenFile } from '../sidecar/identity/join-token-file.ts';
 import { usageError } from './terminal.ts';
-
-const tokenPattern = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 /**
  * Null: there is none. A file that was named wins over WEFT_JOIN_TOKEN; an empty variable is none.
- * @throws CliError (exit code 2) when the file cannot be read, or when what is there is no token.
+ * Rejects with CliError (exit code 2) when the file cannot be read, or when what is there is no token.
  */
-export function readJoinToken(
+export async function readJoinToken(
   file: string | undefined,
   env: Readonly<Record<string, string | undefined>>,
-): string | null {
-  if (file !== undefined) return checked(readToken(file), `--join-token-file ${file}`);
+): Promise<string | null> {
+  if (file !== undefined) return checked(await readToken(file), `--join-token-file ${file}`);
   const fromEnv = env.WEFT_JOIN_TOKEN?.trim() ?? '';
   return fromEnv === '' ? null : checked(fromEnv, 'WEFT_JOIN_TOKEN');
 }
 
-function readToken(file: string): string {
+async function readToken(file: string): Promise<string> {
   try {
-    return readFileSync(file, 'utf8').trim();
+    return await readTokenFile(file);
   } catch (error) {
     throw usageError(`--join-token-file ${file} cannot be read: ${(error as Error).message}.`);
   }
@@ -28,6 +26,6 @@ function readToken(file: string): string {
 
 /** The token itself is a secret, and is not repeated. */
 function checked(token: string, from: string): string {
-  if (token.length <= limits.tokenCharsMax && tokenPattern.test(token)) return token;
+  if (isTokenText(token)) return token;
   throw usageError(`${from} holds no join token: expected what \`weft token create --join --service NAME\` prints.`);
 }

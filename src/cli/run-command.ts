@@ -46,7 +46,7 @@ Examples:
       const app = { host: '127.0.0.1', port: flags.appPort };
       // Whoever runs an app in the mesh means it to be called; with --config nobody is told, so nothing is opened unasked.
       const inbound = flags.inbound ?? (flags.config === undefined ? { host: '127.0.0.1', port: 0 } : undefined);
-      const joinToken = readJoinToken(flags.joinTokenFile, process.env);
+      const joinToken = await readJoinToken(flags.joinTokenFile, process.env);
       const options = sidecarOptionsOf(inbound === undefined ? flags : { ...flags, inbound }, app, joinToken);
       const { runWithSidecar } = await import('./serve-sidecar.ts');
       terminal.exitCode = await runWithSidecar(options, flags, [program, ...args], terminal);

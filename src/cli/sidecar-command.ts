@@ -30,7 +30,8 @@ Examples:
   weft sidecar --service web --upstream cart=127.0.0.1:9101 --state-dir /var/lib/weft`,
     )
     .action(async (flags: SidecarFlags & { readonly app?: HostPort }) => {
-      const options = sidecarOptionsOf(flags, flags.app ?? null, readJoinToken(flags.joinTokenFile, process.env));
+      const joinToken = await readJoinToken(flags.joinTokenFile, process.env);
+      const options = sidecarOptionsOf(flags, flags.app ?? null, joinToken);
       const { serveSidecar } = await import('./serve-sidecar.ts');
       terminal.exitCode = await serveSidecar(options, options.drainMs + closeMs, terminal);
     });

@@ -64,7 +64,7 @@ export function addSidecarFlags(command: Command): Command {
     )
     .option(
       '--join-token-file <file>',
-      'a token of `weft token create --join`, for the first certificate (environment: WEFT_JOIN_TOKEN, the token itself)',
+      'a token of `weft token create --join`, for the first certificate; read again at each try (environment: WEFT_JOIN_TOKEN, the token itself)',
     )
     .option(
       '--identity-dir <dir>',
@@ -138,6 +138,7 @@ export function sidecarOptionsOf(
     link,
     isLinkInsecure: flags.insecureLink === true,
     joinToken,
+    joinTokenFile: flags.joinTokenFile === undefined ? null : resolve(flags.joinTokenFile),
     identityDir: flags.identityDir === undefined ? null : resolve(flags.identityDir),
     admin: flags.admin,
     source:

@@ -39,6 +39,8 @@ export interface SidecarOptions {
   readonly isLinkInsecure: boolean;
   /** Shown to a control plane for the first certificate. A secret: not for the log. */
   readonly joinToken: string | null;
+  /** Absolute path of the file that `joinToken` came from, which may hold another one later; null: it did not come from a file. */
+  readonly joinTokenFile: string | null;
   /** Absolute path of a directory with svid.pem, key.pem and bundle.pem; null: the identity comes from the control plane, if there is one. */
   readonly identityDir: string | null;
   readonly admin: HostPort;

@@ -15,7 +15,7 @@ import { CredentialsError, credentialsOf, issuerAmong, joinBundles } from './cre
 import { HeldCredentials } from './held-credentials.ts';
 import type { IdentityAgent, IdentityStatus } from './identity-agent.ts';
 import type { IdentityFile, SavedIdentity } from './identity-file.ts';
-import type { JoinToken } from './join-token.ts';
+import type { JoinTokenSource } from './join-token.ts';
 import { RepeatedFailure } from './repeated-failure.ts';
 
 export interface IssuedIdentityOptions {
@@ -24,7 +24,7 @@ export interface IssuedIdentityOptions {
   readonly service: string;
   readonly namespace: string;
   /** Null: without one, in plain HTTP. */
-  readonly joinToken: JoinToken | null;
+  readonly joinToken: JoinTokenSource | null;
   /** Null: nothing is kept. */
   readonly file: IdentityFile | null;
   readonly clock: Clock;
@@ -37,6 +37,7 @@ export interface IssuedIdentityOptions {
 }
 
 const makeRequestMs = 10_000;
+const readTokenMs = 1_000;
 /** One try, so that a control plane that hangs leaves time for others: at most this, and a quarter of what is left of the certificate. */
 const attemptMsMax = 5_000;
 const attemptMsMin = 2_500;
@@ -220,6 +221,7 @@ export class IssuedIdentity implements IdentityAgent {
     const { signal } = this.#stop;
     this.#request ??= await withDeadline(clock, signal, makeRequestMs, makeRequest);
     const { csrPem, keyPem } = this.#request;
+    await this.#refreshJoinToken();
     const trust = this.#trust();
     const question = { url, csrPem, service, namespace, token: this.#token(), trust };
     const answer = await withDeadline(clock, signal, this.#attemptMs(), (deadline) =>
@@ -227,7 +229,7 @@ export class IssuedIdentity implements IdentityAgent {
     );
     const bundle = this.#bundleWith(answer);
     const credentials = this.#checked({ certificatePem: answer.certificatePem, keyPem, bundlePem: bundle });
-    if (joinToken !== null && joinToken.identity.trustDomain !== credentials.trustDomain)
+    if (joinToken !== null && joinToken.current.identity.trustDomain !== credentials.trustDomain)
       throw new CredentialsError(`the certificate is of another trust domain: ${credentials.spiffeId}`);
     this.#request = null;
     this.#tokenTurn = 0;
@@ -247,9 +249,17 @@ export class IssuedIdentity implements IdentityAgent {
     logger.info({ url, spiffeId, expiresAt: new Date(expiresAtMs).toISOString() }, 'a new certificate is in force');
   }
 
+  /** The one that expired may have been replaced. A disk that hangs leaves the one before: a renewal does not even show it. */
+  async #refreshJoinToken(): Promise<void> {
+    const { clock, joinToken } = this.#options;
+    const { signal } = this.#stop;
+    if (joinToken === null) return;
+    await withDeadline(clock, signal, readTokenMs, () => joinToken.refresh()).catch(() => signal.throwIfAborted());
+  }
+
   /** Null: plain HTTP. Who came over TLS once never goes back. */
   #trust(): ControlPlaneTrust | null {
-    const { joinToken } = this.#options;
+    const joinToken = this.#options.joinToken?.current ?? null;
     const { current } = this.#held;
     if (joinToken === null && this.#saved?.isOverTls !== true) return null;
     return {
@@ -262,7 +272,7 @@ export class IssuedIdentity implements IdentityAgent {
   /** The push token renews. When it is refused (the control plane may have another root now), the join token has its turn, or none. */
   #token(): string | null {
     const { joinToken } = this.#options;
-    const tokens = [...(this.pushToken === null ? [] : [this.pushToken]), joinToken?.text ?? null];
+    const tokens = [...(this.pushToken === null ? [] : [this.pushToken]), joinToken?.current.text ?? null];
     return tokens[this.#tokenTurn % tokens.length]!;
   }
 
@@ -314,7 +324,11 @@ export class IssuedIdentity implements IdentityAgent {
     if (!(error instanceof CertificateRefusedError) || ![401, 403].includes(error.status)) return reason;
     const howTo = `weft token create --join --service ${service}.${namespace} makes one for --join-token-file`;
     if (joinToken === null) return `${reason} (there is no join token: ${howTo})`;
-    return joinToken.expiresAtMs <= clock.nowMs() ? `${reason} (the join token has expired: ${howTo})` : reason;
+    const why = [
+      ...(joinToken.current.expiresAtMs <= clock.nowMs() ? [`the join token has expired: ${howTo}`] : []),
+      ...(joinToken.fault === null ? [] : [joinToken.fault]),
+    ];
+    return why.length === 0 ? reason : `${reason} (${why.join('; ')})`;
   }
 
   // --- State directory -----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
  * to know which root the control plane must prove to have.
  */
 import { parseSpiffeId, type ServiceIdentity } from '../../model/identity.ts';
+import { limits } from '../../model/limits.ts';
 
 export interface JoinToken {
   /** The token itself. A secret. */
@@ -14,15 +15,37 @@ export interface JoinToken {
   readonly expiresAtMs: number;
 }
 
+/** A join token that may be another one later, see join-token-file.ts. */
+export interface JoinTokenSource {
+  /** As it was read last. */
+  readonly current: JoinToken;
+  /** Why what is there now cannot be used, so that `current` is the one before; null: it can. */
+  readonly fault: string | null;
+  /** Looks what is there now. Never rejects. */
+  refresh(): Promise<void>;
+}
+
 /** The token cannot be what was meant; `message` says why and what to do. */
 export class JoinTokenError extends Error {
   override readonly name = 'JoinTokenError';
   readonly code = 'bad-join-token';
 }
 
+const tokenPattern = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+
+/** Whether it has the form of a token, so that it can be in a header. */
+export const isTokenText = (text: string): boolean => text.length <= limits.tokenCharsMax && tokenPattern.test(text);
+
+/** One that stays what it is: that of the environment. */
+export const fixedJoinToken = (current: JoinToken): JoinTokenSource => ({
+  current,
+  fault: null,
+  refresh: () => Promise.resolve(),
+});
+
 /** @throws JoinTokenError when the text is no join token, or one of another Service. */
 export function decodeJoinToken(text: string, service: string, namespace: string): JoinToken {
-  const claims = claimsOf(text);
+  const claims = isTokenText(text) ? claimsOf(text) : null;
   const identity = typeof claims?.sub === 'string' ? parseSpiffeId(claims.sub) : null;
   const { aud, root, exp } = claims ?? {};
   const isWhole = typeof root === 'string' && /^[0-9a-f]{64}$/.test(root) && typeof exp === 'number';

@@ -8,11 +8,12 @@ import { DirectoryIdentity } from './directory-identity.ts';
 import type { IdentityAgent } from './identity-agent.ts';
 import { IdentityFile } from './identity-file.ts';
 import { IssuedIdentity } from './issued-identity.ts';
-import { decodeJoinToken } from './join-token.ts';
+import { decodeJoinToken, fixedJoinToken, type JoinTokenSource } from './join-token.ts';
+import { JoinTokenFile } from './join-token-file.ts';
 
 /** Rejects with JoinTokenError. What the state directory or the identity directory holds is in force when it resolves. */
 export async function openIdentityAgent(options: SidecarOptions, logger: Logger): Promise<IdentityAgent> {
-  const { identityDir, isLinkInsecure, joinToken, namespace, service, source, stateDir } = options;
+  const { identityDir, isLinkInsecure, namespace, service, source, stateDir } = options;
   if (isLinkInsecure)
     logger.warn(
       { service, namespace },
@@ -28,7 +29,7 @@ export async function openIdentityAgent(options: SidecarOptions, logger: Logger)
     urls: source.urls,
     service,
     namespace,
-    joinToken: joinToken === null ? null : decodeJoinToken(joinToken, service, namespace),
+    joinToken: joinTokenOf(options),
     file: stateDir === null ? null : new IdentityFile(stateDir, logger),
     clock: systemClock,
     random: Math.random,
@@ -38,6 +39,13 @@ export async function openIdentityAgent(options: SidecarOptions, logger: Logger)
   });
   await identity.restore();
   return identity;
+}
+
+/** @throws JoinTokenError */
+function joinTokenOf({ joinToken, joinTokenFile, namespace, service }: SidecarOptions): JoinTokenSource | null {
+  if (joinToken === null) return null;
+  const first = decodeJoinToken(joinToken, service, namespace);
+  return joinTokenFile === null ? fixedJoinToken(first) : new JoinTokenFile(joinTokenFile, first);
 }
 
 /** For a sidecar that proves nobody's identity, its own included. */

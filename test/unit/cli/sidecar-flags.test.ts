@@ -109,24 +109,28 @@ describe('the join token', () => {
 
   it.each(['', 'a.b', 'a.b.c d', `a.b.${'c'.repeat(limits.tokenCharsMax)}`])(
     'is none when the file holds %j',
-    (text) => {
-      expect(() => readJoinToken(fileWith(text), {})).toThrow(/holds no join token: expected what/);
+    async (text) => {
+      await expect(readJoinToken(fileWith(text), {})).rejects.toThrow(/holds no join token: expected what/);
     },
   );
 
-  it('is not repeated when it cannot be used', () => {
-    expect(() => readJoinToken(undefined, { WEFT_JOIN_TOKEN: 'secret' })).toThrow(/^(?!.*secret).*WEFT_JOIN_TOKEN/);
+  it('is not repeated when it cannot be used', async () => {
+    await expect(readJoinToken(undefined, { WEFT_JOIN_TOKEN: 'secret' })).rejects.toThrow(
+      /^(?!.*secret).*WEFT_JOIN_TOKEN/,
+    );
   });
 
-  it('must be in a file that can be read', () => {
-    expect(() => readJoinToken(join(directory, 'none'), {})).toThrow(/--join-token-file .* cannot be read: ENOENT/);
+  it('must be in a file that can be read', async () => {
+    await expect(readJoinToken(join(directory, 'none'), {})).rejects.toThrow(
+      /--join-token-file .* cannot be read: ENOENT/,
+    );
   });
 
-  it('is that of the file, else that of the environment, else none', () => {
-    expect(readJoinToken(fileWith('a.b.c\n'), { WEFT_JOIN_TOKEN: 'd.e.f' })).toBe('a.b.c');
-    expect(readJoinToken(undefined, { WEFT_JOIN_TOKEN: ' d.e.f\n' })).toBe('d.e.f');
-    expect(readJoinToken(undefined, { WEFT_JOIN_TOKEN: '' })).toBeNull();
-    expect(readJoinToken(undefined, {})).toBeNull();
+  it('is that of the file, else that of the environment, else none', async () => {
+    expect(await readJoinToken(fileWith('a.b.c\n'), { WEFT_JOIN_TOKEN: 'd.e.f' })).toBe('a.b.c');
+    expect(await readJoinToken(undefined, { WEFT_JOIN_TOKEN: ' d.e.f\n' })).toBe('d.e.f');
+    expect(await readJoinToken(undefined, { WEFT_JOIN_TOKEN: '' })).toBeNull();
+    expect(await readJoinToken(undefined, {})).toBeNull();
   });
 });
 
@@ -152,6 +156,7 @@ describe('the flags of a sidecar', () => {
       link: null,
       isLinkInsecure: false,
       joinToken: null,
+      joinTokenFile: null,
       identityDir: null,
       admin: { host: '127.0.0.1', port: 15000 },
       source: { tag: 'control-plane', urls: ['http://127.0.0.1:7070'] },
@@ -182,6 +187,7 @@ describe('the flags of a sidecar', () => {
       link: { host: '0.0.0.0', port: 15008 },
       isLinkInsecure: false,
       joinToken: null,
+      joinTokenFile: null,
       identityDir: resolve('identity'),
       admin: { host: 'localhost', port: 0 },
       source: { tag: 'control-plane', urls: ['http://10.0.0.1:7070', 'http://10.0.0.2:7070'] },

@@ -8,6 +8,7 @@ import { bundlePem, type TrustBundle } from '../../../../src/model/identity.ts';
 import { CertificateRefusedError } from '../../../../src/sidecar/identity/certificate-client.ts';
 import { IdentityFile } from '../../../../src/sidecar/identity/identity-file.ts';
 import type { IssuedIdentityOptions } from '../../../../src/sidecar/identity/issued-identity.ts';
+import { fixedJoinToken, type JoinTokenSource } from '../../../../src/sidecar/identity/join-token.ts';
 import { silentLogger } from '../../control/memory-store.ts';
 import { bundleOf, identityOf, newRoot } from '../../identity/roots.ts';
 import { until } from '../fake-control-plane.ts';
@@ -424,12 +425,12 @@ describe('with a state directory', () => {
   it('never goes back from TLS to plain HTTP', async () => {
     const path = await directory();
     const clock = new RememberingClock();
-    const joinToken = {
+    const joinToken = fixedJoinToken({
       text: 'join',
       identity: identityOf('cart'),
       rootSha256: root.sha256,
       expiresAtMs: clock.nowMs() + 1_000,
-    };
+    });
     const made = await started(signing(), { file: fileIn(path), clock, joinToken });
     expect(made.plane.questions[0]).toMatchObject({
       token: 'join',
@@ -452,12 +453,68 @@ describe('with a join token', () => {
   it('shows it again when the push token is refused, and says when it has expired', async () => {
     const clock = new RememberingClock();
     const expiresAtMs = clock.nowMs() + 1_000;
-    const joinToken = { text: 'join', identity: identityOf('cart'), rootSha256: root.sha256, expiresAtMs };
+    const first = { text: 'join', identity: identityOf('cart'), rootSha256: root.sha256, expiresAtMs };
+    const joinToken = fixedJoinToken(first);
     const made = await started(signing(), { clock, joinToken });
     made.plane.answer = refusing(401, 'token-invalid');
     clock.advance(1_800_000);
     await until(() => made.plane.questions.length === 4, passing(clock, 10));
     expect(made.plane.questions.map(({ token }) => token)).toEqual(['join', 'push-token', 'join', 'push-token']);
     expect(made.agent.status().lastError).toContain('the join token has expired');
+  });
+
+  /** A file whose content is `next`, and which cannot be used while `fault` says why. */
+  function replaceable(clock: RememberingClock) {
+    const tokenOf = (text: string) => ({
+      ...{ text, identity: identityOf('cart'), rootSha256: root.sha256 },
+      expiresAtMs: clock.nowMs() + (text === 'expired' ? -1_000 : 3600_000),
+    });
+    let current = tokenOf('expired');
+    const file = { next: 'expired', fault: null as string | null };
+    const joinToken: JoinTokenSource = {
+      get current() {
+        return current;
+      },
+      get fault() {
+        return file.fault;
+      },
+      refresh: async () => {
+        if (file.fault === null) current = tokenOf(file.next);
+      },
+    };
+    return { file, joinToken };
+  }
+  const takingOnly: (text: string) => Answer = (text) => (question, nowMs) =>
+    question.token === text ? signing()(question, nowMs) : refusing(401, 'token-invalid')(question, nowMs);
+
+  it('shows the one that took the place of one that expired', async () => {
+    const clock = new RememberingClock();
+    const { file, joinToken } = replaceable(clock);
+    const { agent, plane } = agentOf(takingOnly('next'), { clock, joinToken });
+    agent.start();
+    await until(() => plane.questions.length === 2, passing(clock, 100));
+    expect(agent.status().lastError).toContain('the join token has expired');
+    file.next = 'next';
+    await until(() => agent.current !== null, passing(clock, 100));
+    expect(plane.questions.at(-1)?.token).toBe('next');
+  });
+
+  it('says why the one that was put there is not used', async () => {
+    const clock = new RememberingClock();
+    const { file, joinToken } = replaceable(clock);
+    const { agent } = agentOf(takingOnly('next'), { clock, joinToken });
+    file.fault = 'the new one is for pay';
+    agent.start();
+    await until(() => agent.status().lastError !== null, passing(clock, 100));
+    expect(agent.status().lastError).toMatch(/the join token has expired.*the new one is for pay/);
+  });
+
+  it('does not wait for a disk that hangs', async () => {
+    const clock = new RememberingClock();
+    const { joinToken } = replaceable(clock);
+    const hanging: JoinTokenSource = { current: joinToken.current, fault: null, refresh: hang };
+    const { agent } = agentOf(takingOnly('expired'), { clock, joinToken: hanging });
+    agent.start();
+    await until(() => agent.current !== null, passing(clock, 100));
   });
 });
