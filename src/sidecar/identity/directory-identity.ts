@@ -4,16 +4,20 @@
  */
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseSpiffeId } from '../../model/identity.ts';
 import type { LinkCredentials } from '../../proxy/link/link-identity.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Clock } from '../clock.ts';
-import { type CredentialParts, credentialsOf } from './credentials-check.ts';
+import { type CredentialParts, CredentialsError, credentialsOf } from './credentials-check.ts';
 import { HeldCredentials } from './held-credentials.ts';
 import type { IdentityAgent, IdentityStatus } from './identity-agent.ts';
 import { RepeatedFailure } from './repeated-failure.ts';
 
 export interface DirectoryIdentityOptions {
   readonly path: string;
+  /** Whose certificate it must be. */
+  readonly service: string;
+  readonly namespace: string;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -22,6 +26,9 @@ export interface DirectoryIdentityOptions {
 const lookEveryMs = 500;
 const fileBytesMax = 256 * 1024;
 const names = ['svid.pem', 'key.pem', 'bundle.pem'] as const;
+
+/** The files fit together, and are another Service's. */
+export class OtherServiceError extends CredentialsError {}
 
 export class DirectoryIdentity implements IdentityAgent {
   readonly #options: DirectoryIdentityOptions;
@@ -83,29 +90,53 @@ export class DirectoryIdentity implements IdentityAgent {
     await this.#looking;
   }
 
-  /** Reads the files. Never rejects: what cannot be used is logged, and what was in force stays. */
+  /**
+   * Reads the files for the first time. Rejects with OtherServiceError: that is a slip of whoever starts it. What else is wrong with the
+   * files may be mended by whoever writes them: it is logged, and they are looked at again.
+   */
   async load(): Promise<void> {
+    try {
+      await this.#read();
+    } catch (error) {
+      if (error instanceof OtherServiceError) throw error;
+      this.#failed(error);
+    }
+  }
+
+  async #read(): Promise<void> {
     const { path, clock, logger } = this.#options;
     const signature = await this.#signature();
     this.#seen = signature;
-    try {
-      const credentials = credentialsOf(await readParts(path), clock.nowMs());
-      this.#loaded = signature;
-      this.#failure.clear();
-      this.#expiry.clear();
-      if (isSame(credentials, this.#held.current)) return;
-      if (this.#held.current !== null) this.#renewals++;
-      this.#held.replace(credentials);
-      const { spiffeId, expiresAtMs } = credentials;
-      logger.info({ path, spiffeId, expiresAt: new Date(expiresAtMs).toISOString() }, 'the identity is in force');
-    } catch (error) {
-      // Read again at each look, until it fits: it may become valid, or readable, without a change.
-      this.#loaded = '';
-      const stays = this.#held.current === null ? 'there is no identity yet' : 'the identity before it stays in force';
-      this.#failure.note((error as Error).message, (reason) =>
-        logger.error({ path, reason }, `the files of the identity cannot be used, ${stays}`),
-      );
-    }
+    const credentials = this.#own(credentialsOf(await readParts(path), clock.nowMs()));
+    this.#loaded = signature;
+    this.#failure.clear();
+    this.#expiry.clear();
+    if (isSame(credentials, this.#held.current)) return;
+    if (this.#held.current !== null) this.#renewals++;
+    this.#held.replace(credentials);
+    const { spiffeId, expiresAtMs } = credentials;
+    logger.info({ path, spiffeId, expiresAt: new Date(expiresAtMs).toISOString() }, 'the identity is in force');
+  }
+
+  /** Whose it is can be told where the name is in the form of this mesh; CAs with names of their own are taken at their word. */
+  #own(credentials: LinkCredentials): LinkCredentials {
+    const { path, service, namespace } = this.#options;
+    const named = parseSpiffeId(credentials.spiffeId);
+    if (named === null || (named.service === service && named.namespace === namespace)) return credentials;
+    throw new OtherServiceError(
+      `the certificate in ${path} is the one of ${named.service}.${named.namespace} (${credentials.spiffeId}), not of ${service}.${namespace}: name another --identity-dir, or another --service`,
+    );
+  }
+
+  /** What was in force stays. */
+  #failed(error: unknown): void {
+    const { path, logger } = this.#options;
+    // Read again at each look, until it fits: it may become valid, or readable, without a change.
+    this.#loaded = '';
+    const stays = this.#held.current === null ? 'there is no identity yet' : 'the identity before it stays in force';
+    this.#failure.note((error as Error).message, (reason) =>
+      logger.error({ path, reason }, `the files of the identity cannot be used, ${stays}`),
+    );
   }
 
   async #look(): Promise<void> {
@@ -113,7 +144,8 @@ export class DirectoryIdentity implements IdentityAgent {
     const before = this.#seen;
     this.#seen = await this.#signature();
     // They are three files, written one after the other: they are read once they have stopped changing.
-    if (this.#seen === before && this.#seen !== this.#loaded) await this.load();
+    if (this.#seen === before && this.#seen !== this.#loaded)
+      await this.#read().catch((error: unknown) => this.#failed(error));
   }
 
   #warnWhenExpired(): void {

@@ -11,7 +11,7 @@ import { IssuedIdentity } from './issued-identity.ts';
 import { decodeJoinToken, fixedJoinToken, type JoinTokenSource } from './join-token.ts';
 import { JoinTokenFile } from './join-token-file.ts';
 
-/** Rejects with JoinTokenError. What the state directory or the identity directory holds is in force when it resolves. */
+/** Rejects with JoinTokenError and OtherServiceError. What the state directory or the identity directory holds is in force when it resolves. */
 export async function openIdentityAgent(options: SidecarOptions, logger: Logger): Promise<IdentityAgent> {
   const { identityDir, isLinkInsecure, namespace, service, source, stateDir } = options;
   if (isLinkInsecure)
@@ -20,7 +20,7 @@ export async function openIdentityAgent(options: SidecarOptions, logger: Logger)
       '--insecure-link: the links of this sidecar are NOT encrypted, and nobody proves who he is on them',
     );
   if (identityDir !== null) {
-    const identity = new DirectoryIdentity({ path: identityDir, clock: systemClock, logger });
+    const identity = new DirectoryIdentity({ path: identityDir, service, namespace, clock: systemClock, logger });
     await identity.load();
     return identity;
   }

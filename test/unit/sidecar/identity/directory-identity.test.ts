@@ -33,15 +33,14 @@ async function put(name: string, text: string): Promise<void> {
   await rename(join(path, `${name}.new`), join(path, name));
 }
 
-async function certified(by: SigningRoot, ttlMs = 3600_000) {
+async function certified(by: SigningRoot, ttlMs = 3600_000, identity = identityOf('cart')) {
   const { csrPem, keyPem } = await makeCertificateRequest();
-  const identity = identityOf('cart');
   const { certificatePem } = await issueSvid(by, { csrPem, identity, nowMs: 1_000_000, ttlMs });
   return { certificatePem, keyPem };
 }
 
-async function putAll(by: SigningRoot, ttlMs?: number): Promise<void> {
-  const { certificatePem, keyPem } = await certified(by, ttlMs);
+async function putAll(by: SigningRoot, ttlMs?: number, identity = identityOf('cart')): Promise<void> {
+  const { certificatePem, keyPem } = await certified(by, ttlMs, identity);
   await put('svid.pem', certificatePem);
   await put('key.pem', keyPem);
   await put('bundle.pem', by.certificatePem);
@@ -51,7 +50,7 @@ async function opened() {
   const clock = new ManualClock();
   const errors: string[] = [];
   const logger = { ...silentLogger, error: (_fields: object, message: string) => void errors.push(message) };
-  const identity = new DirectoryIdentity({ path, clock, logger });
+  const identity = new DirectoryIdentity({ path, service: 'cart', namespace: 'default', clock, logger });
   cleanups.push(() => identity.close());
   await identity.load();
   identity.start();
@@ -88,6 +87,28 @@ describe('a directory without a whole identity', () => {
     await putAll(root);
     await put('bundle.pem', 'x'.repeat(300 * 1024));
     expect((await opened()).identity.status().lastError).toContain('bundle.pem is longer than');
+  });
+});
+
+describe("a directory with another Service's identity", () => {
+  it.each([
+    ['another name', identityOf('pay'), /is the one of pay.default .*, not of cart.default/],
+    ['another namespace', identityOf('cart', 'shop'), /is the one of cart.shop .*, not of cart.default/],
+  ])('of %s is refused at start', async (_what, identity, message) => {
+    await putAll(root, undefined, identity);
+    await expect(opened()).rejects.toThrow(message);
+  });
+
+  it('later leaves the last good one in force', async () => {
+    await putAll(root);
+    const { identity, errors, look } = await opened();
+    const before = identity.current;
+    await putAll(root, undefined, identityOf('pay'));
+    await until(() => identity.status().lastError?.includes('is the one of pay') === true, look);
+    expect(identity.current).toBe(before);
+    expect(errors.at(-1)).toContain('the identity before it stays in force');
+    await putAll(root);
+    await until(() => identity.status().renewals === 1, look);
   });
 });
 
@@ -139,7 +160,7 @@ describe('a directory with an identity', () => {
     await until(() => errors.length === 1, look);
     const firstAtMs = clock.nowMs();
     await until(() => errors.length === 2, look);
-    expect(firstAtMs).toBeGreaterThan(before!.expiresAtMs);
+    expect(firstAtMs).toBeGreaterThanOrEqual(before!.expiresAtMs);
     expect(clock.nowMs()).toBeGreaterThanOrEqual(firstAtMs + 60_000 - 500);
     expect(errors[0]).toContain('has expired');
     expect(identity.current).toBe(before);
