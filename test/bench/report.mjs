@@ -59,11 +59,15 @@ export function tableOf(entries, figures) {
   return [aligned(rows), ...remarks].join('\n');
 }
 
-/** Proxies that wait for load take smaller batches: their figures are those of a lower load. */
+/** Proxies that wait for load take smaller batches: their figures are those of a lower load. Those that share their core are busy all the same. */
 function idleLine(title, rounds) {
-  const median = (part) => medianOf(rounds.map(part)).toFixed(2);
-  const [core, others, load] = [(one) => one.coreShare, (one) => one.othersShare, (one) => one.loadShare].map(median);
-  return `note: ${title} was not busy all the time: it had ${core} of its core and others ${others}; load and app had ${load} of theirs`;
+  const median = (part) => medianOf(rounds.map(part));
+  const core = median((one) => one.coreShare);
+  const others = median((one) => one.othersShare);
+  const load = median((one) => one.loadShare);
+  const why = core + others < coreShareMin ? 'they waited for load' : 'they shared it';
+  const shares = `others ${others.toFixed(2)}; load and app had ${load.toFixed(2)} of theirs`;
+  return `note: ${title}: the proxies had ${core.toFixed(2)} of their core, because ${why} (${shares})`;
 }
 
 export function rangeLine(ratios) {
