@@ -43,7 +43,12 @@ const table = {
   'connect-refused': [503, 'upstream', true, 'The endpoint refused the connection.'],
   'connect-failed': [503, 'upstream', true, 'The endpoint could not be reached.'],
   'connect-timeout': [503, 'upstream', true, 'The endpoint did not accept the connection in time.'],
-  'no-identity': [503, 'mesh', true, 'This sidecar has no certificate yet to prove who it is.'],
+  'no-identity': [
+    503,
+    'mesh',
+    true,
+    'This sidecar has no certificate to prove who it is: its log says what the control plane answers; without one it needs --identity-dir.',
+  ],
   'wrong-identity': [503, 'upstream', true, 'The endpoint proved to be somebody else than it should be.'],
   'link-handshake-failed': [503, 'upstream', true, 'The TLS handshake of the link to the far sidecar failed.'],
   'link-refused': [503, 'upstream', true, 'The far sidecar refused the link or the request before it looked at it.'],

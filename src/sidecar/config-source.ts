@@ -53,6 +53,8 @@ export interface ConfigSource {
   close(): Promise<void>;
 }
 
+const servicesNamedMax = 10;
+
 /** Rejects with ConfigFileError for a file that cannot be used. What is on disk is in force when it resolves. */
 export async function openConfigSource(
   options: SidecarOptions,
@@ -61,15 +63,29 @@ export async function openConfigSource(
   logger: Logger,
 ): Promise<ConfigSource> {
   return options.source.tag === 'file'
-    ? await openFileSource(options.source.path, inForce, logger)
+    ? await openFileSource(options.source.path, options, inForce, logger)
     : await openControlPlaneSource(options, options.source.urls, inForce, identity, logger);
 }
 
-async function openFileSource(path: string, inForce: InForce, logger: Logger): Promise<ConfigSource> {
+async function openFileSource(
+  path: string,
+  { identityDir, isLinkInsecure }: SidecarOptions,
+  inForce: InForce,
+  logger: Logger,
+): Promise<ConfigSource> {
   let refused = 0;
   let lastError: string | null = null;
   let revision = 0;
-  const apply = async () => inForce.apply(await readConfigFile(path), ++revision);
+  const apply = async () => {
+    await inForce.apply(await readConfigFile(path), ++revision);
+    if (identityDir !== null || isLinkInsecure) return;
+    const services = linkedServicesIn(inForce);
+    if (services.length > 0)
+      logger.warn(
+        { path, services: services.slice(0, servicesNamedMax), count: services.length },
+        'calls over the links in the file will fail with no-identity: name a directory with svid.pem, key.pem and bundle.pem with --identity-dir, or say --insecure-link on both sides',
+      );
+  };
   const reload = async () => {
     try {
       await apply();
@@ -166,6 +182,12 @@ async function openControlPlaneSource(
       return subscription.close();
     },
   };
+}
+
+/** Those that this sidecar calls over a link, as far as it calls them. */
+function linkedServicesIn({ snapshot }: InForce): readonly string[] {
+  const units = [...(snapshot?.units.values() ?? [])];
+  return units.filter(({ endpoints }) => endpoints.some(({ link }) => link.length > 0)).map(({ name }) => name);
 }
 
 function trustBundleIn(held: HeldObjects): TrustBundle | null {
