@@ -126,6 +126,15 @@ describe('the join token', () => {
     );
   });
 
+  it.each(['eyJhbGciOiJFUzI1NiJ9.eyJhdWQiOiJ3ZWZ0In0.c2ln', `eyJ${'a'.repeat(400)}.b.c`, 'eyJhbGciOiJFUzI1NiJ9'])(
+    'is not repeated when it stands where its file should: %s',
+    async (token) => {
+      const refusal = await readJoinToken(token, {}).then(String, String);
+      expect(refusal).toMatch(/looks like the token itself: put it into a file, or into WEFT_JOIN_TOKEN/);
+      expect(refusal).not.toContain(token);
+    },
+  );
+
   it('is that of the file, else that of the environment, else none', async () => {
     expect(await readJoinToken(fileWith('a.b.c\n'), { WEFT_JOIN_TOKEN: 'd.e.f' })).toBe('a.b.c');
     expect(await readJoinToken(undefined, { WEFT_JOIN_TOKEN: ' d.e.f\n' })).toBe('d.e.f');
