@@ -1,6 +1,6 @@
 /**
  * The frames of one turn of the loop, written to the socket together at its end: measured, flushing sooner costs more at every load
- * (performance.md). Frames lie in blocks that all links of a loop share and reuse.
+ * (docs/performance.md). Frames lie in blocks that all links of a loop share and reuse.
  */
 import type { Socket } from 'node:net';
 import { type FrameType, frameHeaderBytes, frameType } from './frames.ts';

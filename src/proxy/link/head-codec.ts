@@ -1,6 +1,6 @@
 /**
  * Heads, trailers and timings as payloads of frames, and back. A payload is built as one latin1 string and written in one call, and read
- * in one: crossing into native code costs more than all the rest (docs/link.md has the layout, docs/performance.md the figures).
+ * in one (docs/link.md has the layout): writing each text by itself would call into native code some twenty times a head.
  *
  * Nothing here throws: what is no payload of this version is null. Lengths are believed only as far as the payload reaches.
  */
