@@ -6,8 +6,8 @@ import type { ServiceIdentity, TrustBundle } from '../model/identity.ts';
 export type Admission =
   /** Null: it has shown nothing, and need not. */
   | { readonly tag: 'admitted'; readonly identity: ServiceIdentity | null }
-  /** `reason` is for whoever runs the sidecar. */
-  | { readonly tag: 'refused'; readonly reason: string };
+  /** `reason` is for whoever runs the sidecar. `claimed` is who it said it is, without proof; null: it did not say. */
+  | { readonly tag: 'refused'; readonly reason: string; readonly claimed: ServiceIdentity | null };
 
 /** What admission needs of the certificate authority. */
 export interface Identifier {
@@ -21,7 +21,8 @@ export async function admitPush(authority: Identifier, authorization: string): P
   const token = bearerOf(authorization);
   if (token === null) {
     if (!requiresJoinToken) return { tag: 'admitted', identity: null };
-    return { tag: 'refused', reason: 'this mesh asks for a token: start the sidecar with --join-token-file' };
+    const reason = 'this mesh asks for a token: start the sidecar with --join-token-file';
+    return { tag: 'refused', reason, claimed: null };
   }
   try {
     return { tag: 'admitted', identity: await authority.identify(token, ['push']) };
@@ -29,7 +30,9 @@ export async function admitPush(authority: Identifier, authorization: string): P
     if (!(error instanceof IdentityError)) throw error;
     // Where nobody needs a token, an old one, of a mesh that was here before or of a machine that slept, is as good as none.
     if (!requiresJoinToken) return { tag: 'admitted', identity: null };
-    return { tag: 'refused', reason: `the push token is not valid: ${error.message}` };
+    const { claimedIdentityOf } = await import('../identity/token.ts');
+    const reason = `the push token is not valid: ${error.message}`;
+    return { tag: 'refused', reason, claimed: claimedIdentityOf(token) };
   }
 }
 

@@ -154,7 +154,7 @@ function behaviour(options: PushListenerOptions, sockets: Set<PushSocket>): WebS
       .admit(request.getHeader('authorization'))
       .catch((error: unknown): Admission => {
         options.log.warn({ err: error }, 'a token of a sidecar could not be judged');
-        return { tag: 'refused', reason: 'the control plane failed; its log has more' };
+        return { tag: 'refused', reason: 'the control plane failed; its log has more', claimed: null };
       })
       .then((admission) => {
         pending--;
@@ -168,7 +168,7 @@ function behaviour(options: PushListenerOptions, sockets: Set<PushSocket>): WebS
               extensions,
               context,
             );
-          else refuseUpgrade(response, admission.reason, options);
+          else refuseUpgrade(response, admission, options);
         });
       });
   };
@@ -191,8 +191,14 @@ function behaviour(options: PushListenerOptions, sockets: Set<PushSocket>): WebS
   };
 }
 
-function refuseUpgrade(response: HttpResponse, reason: string, { log }: PushListenerOptions): void {
-  log.warn({ reason }, 'a connection of a sidecar was refused');
+function refuseUpgrade(
+  response: HttpResponse,
+  { reason, claimed }: Extract<Admission, { tag: 'refused' }>,
+  { log }: PushListenerOptions,
+): void {
+  const peer = Buffer.from(response.getRemoteAddressAsText()).toString('latin1');
+  const who = claimed === null ? {} : { claimedService: claimed.service, claimedNamespace: claimed.namespace };
+  log.warn({ ...who, peer, reason }, 'a connection of a sidecar was refused');
   response.writeStatus('401 Unauthorized').writeHeader('www-authenticate', 'Bearer').end(`${reason}\n`);
 }
 

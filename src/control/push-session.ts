@@ -126,12 +126,12 @@ export class PushSession {
     const proved = this.#identity;
     if (proved !== null && (proved.service !== service || proved.namespace !== namespace)) {
       const owner = `${proved.service}.${proved.namespace}`;
-      this.#refuse('wrong-identity', `its token is for ${owner}, not for ${service}.${namespace}`);
+      this.#refuse('wrong-identity', `its token is for ${owner}, not for ${service}.${namespace}`, hello);
       return;
     }
     const { fleet } = this.#rooms;
     if (!fleet.has(sidecar) && fleet.size >= limits.sidecarsMax) {
-      this.#refuse('too-many-sidecars', `this control plane takes ${limits.sidecarsMax} sidecars`);
+      this.#refuse('too-many-sidecars', `this control plane takes ${limits.sidecarsMax} sidecars`, hello);
       return;
     }
     const isNew = registration !== null && !fleet.isRegistered(sidecar, service, namespace);
@@ -209,8 +209,10 @@ export class PushSession {
     this.#refuse('store-failed', 'the store did not take the lease');
   }
 
-  #refuse(code: string, message: string): void {
-    this.#rooms.log.warn({ sidecar: this.#lease?.sidecar, code, reason: message }, 'a sidecar was refused');
+  /** `who` is the Hello of one that has no lease; what it says of itself was checked. */
+  #refuse(code: string, message: string, who: Hello | SidecarLease | null = this.#lease): void {
+    const { sidecar, service, namespace } = who ?? {};
+    this.#rooms.log.warn({ sidecar, service, namespace, code, reason: message }, 'a sidecar was refused');
     this.#connection.refuse(code, message);
   }
 }

@@ -4,7 +4,7 @@
  * replica of the control plane takes the tokens of the others.
  */
 import { X509Certificate } from 'node:crypto';
-import { errors, jwtVerify, SignJWT } from 'jose';
+import { decodeJwt, errors, jwtVerify, SignJWT } from 'jose';
 import { parseSpiffeId, type ServiceIdentity, spiffeIdOf, type TrustBundle } from '../model/identity.ts';
 import { limits } from '../model/limits.ts';
 import { IdentityError } from './identity-error.ts';
@@ -64,6 +64,17 @@ export async function verifyToken(token: string, { bundle, uses, nowMs }: TokenE
     throw new IdentityError('token-foreign', 'it is for somebody of another trust domain');
   const use = uses.find((each) => [payload.aud].flat().includes(audienceOf(each)))!;
   return { use, identity, expiresAtMs: payload.exp! * 1000 };
+}
+
+/** Whose token it says it is, which nothing proves: for a log. Null: it does not say. */
+export function claimedIdentityOf(token: string): ServiceIdentity | null {
+  if (token.length > limits.tokenCharsMax) return null;
+  try {
+    const { sub } = decodeJwt(token);
+    return typeof sub === 'string' ? parseSpiffeId(sub) : null;
+  } catch {
+    return null;
+  }
 }
 
 function keyOf({ roots }: TrustBundle, kid: string | undefined) {

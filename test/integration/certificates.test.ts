@@ -16,6 +16,7 @@ import { systemClock } from '../../src/sidecar/clock.ts';
 import { decodeControlFrame } from '../../src/wire/control-frame.ts';
 import { encodeSidecarFrame } from '../../src/wire/sidecar-frame.ts';
 import { buildDecisionWorker } from '../fixtures/decision-worker.ts';
+import { silentLogger } from '../unit/control/memory-store.ts';
 import { type Answer, ApiUnderTest, expectProblem, muteSidecar } from './api-harness.ts';
 
 let worker: Awaited<ReturnType<typeof buildDecisionWorker>>;
@@ -56,6 +57,18 @@ async function joinToken(api: ApiUnderTest, service: string, ttlSeconds = 60): P
   return body.token;
 }
 
+interface LogLine {
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly message: string;
+}
+
+/** What a control plane warns of. */
+function rememberingLogger() {
+  const lines: LogLine[] = [];
+  const warn = (fields: object, message: string) => void lines.push({ fields: { ...fields }, message });
+  return { logger: { ...silentLogger, warn }, lines };
+}
+
 /** A clock that can be put forward. */
 function shiftedClock() {
   const clock = { ...systemClock, aheadMs: 0, nowMs: () => Date.now() + clock.aheadMs };
@@ -83,6 +96,37 @@ describe('POST /v1/certificates', () => {
       expectProblem(await post(body), 400, 'bad-request', detail);
     expectProblem(await post({ ...valid, csr: 'x'.repeat(20_000) }), 413, 'too-large');
     expectProblem(await api.get('/v1/certificates'), 405, 'method-not-allowed', /POST/);
+  });
+
+  it('logs whom it refused, and no token', async () => {
+    const { logger, lines } = rememberingLogger();
+    const api = await start({ logger });
+    const token = await joinToken(api, 'cart');
+    await certify(api, 'pay');
+    await certify(api, 'cart', `${token}A`);
+    await certify(api, 'web', token);
+    const who = { namespace: 'default', peer: expect.stringMatching(/^127\.0\.0\.1:\d+$/) };
+    const refused = 'a sidecar was refused a certificate';
+    expect(lines).toEqual([
+      {
+        fields: { ...who, service: 'pay', code: 'token-required', reason: expect.any(String) },
+        message: `${refused}: token-required`,
+      },
+      {
+        fields: { ...who, service: 'cart', code: 'token-invalid', reason: expect.any(String) },
+        message: `${refused}: token-invalid`,
+      },
+      {
+        fields: {
+          ...who,
+          service: 'web',
+          code: 'token-for-another-service',
+          reason: expect.stringMatching(/sa\/cart, not/),
+        },
+        message: `${refused}: token-for-another-service`,
+      },
+    ]);
+    expect(JSON.stringify(lines)).not.toContain(token);
   });
 
   it('needs no token before the first one was made', async () => {
@@ -443,7 +487,8 @@ async function pushAs(api: ApiUnderTest, service: string, token?: string): Promi
 describe('the push port', () => {
   it('is open to everybody until the first join token, and then to who shows a push token of its Service', async () => {
     const clock = shiftedClock();
-    const api = await start({ clock });
+    const { logger, lines } = rememberingLogger();
+    const api = await start({ clock, logger });
     expect(await pushAs(api, 'cart')).toEqual({ status: 101, refusal: null });
     const early = (await certify(api, 'cart')).body.token;
     expect(await pushAs(api, 'web', early)).toEqual({ status: 101, refusal: 'wrong-identity' });
@@ -455,5 +500,20 @@ describe('the push port', () => {
     expect(await pushAs(api, 'web', token)).toEqual({ status: 101, refusal: 'wrong-identity' });
     clock.aheadMs = limits.certificateTtlMs + 1_000;
     expect(await pushAs(api, 'cart', token)).toMatchObject({ status: 401 });
+    expect(lines).toContainEqual({
+      fields: {
+        ...{ sidecar: 's-web', service: 'web', namespace: 'default', code: 'wrong-identity' },
+        reason: 'its token is for cart.default, not for web.default',
+      },
+      message: 'a sidecar was refused',
+    });
+    expect(lines.at(-1)).toMatchObject({
+      fields: {
+        ...{ claimedService: 'cart', claimedNamespace: 'default', peer: '127.0.0.1' },
+        reason: 'the push token is not valid: it has expired',
+      },
+      message: 'a connection of a sidecar was refused',
+    });
+    for (const secret of [early, join, token]) expect(JSON.stringify(lines)).not.toContain(secret);
   });
 });

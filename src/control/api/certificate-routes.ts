@@ -1,9 +1,11 @@
-/** Certificates and tokens over REST. What is secret in a request or an answer is in no error and in no log. */
+/** Certificates and tokens over REST: who was refused is logged. What is secret in a request or an answer is in no error and in no log. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { IdentityError } from '../../identity/identity-error.ts';
 import { rootFactsOf } from '../../identity/root.ts';
 import { parseSpiffeId, type ServiceIdentity, spiffeIdOf } from '../../model/identity.ts';
 import { limits } from '../../model/limits.ts';
+import { formatAddress } from '../../proxy/listener/listen-error.ts';
+import type { LimitedLog } from '../../telemetry/limited-log.ts';
 import { AuthorityError } from '../ca/authority-error.ts';
 import type { CertificateAuthority } from '../ca/certificate-authority.ts';
 import { bearerOf } from '../push-admission.ts';
@@ -14,6 +16,7 @@ import { timeoutMsOf, type WaitTimeout } from './wait-timeout.ts';
 
 export interface CertificateRooms {
   readonly authority: CertificateAuthority;
+  readonly log: LimitedLog;
 }
 
 const bodyBytesMax = 2 * limits.csrCharsMax;
@@ -21,7 +24,7 @@ const bodyBytesMax = 2 * limits.csrCharsMax;
 const certificatesPendingMax = 1_000;
 const retryAfterSeconds = 1;
 
-export function addCertificateRoutes(app: FastifyInstance, { authority }: CertificateRooms): void {
+export function addCertificateRoutes(app: FastifyInstance, { authority, log }: CertificateRooms): void {
   const tags = ['identity'];
   let pending = 0;
   app.post(
@@ -39,9 +42,10 @@ export function addCertificateRoutes(app: FastifyInstance, { authority }: Certif
       const body = bodyOf(request);
       const identity = identityIn(body, authority);
       const csrPem = textIn(body, 'csr');
-      if (pending >= certificatesPendingMax) throw new ApiError('unavailable', 'Too many certificates are being made.');
       pending++;
       try {
+        if (pending > certificatesPendingMax)
+          throw new ApiError('unavailable', 'Too many certificates are being made.');
         await authorize(request, identity, authority);
         const { certificatePem, bundlePem, pushToken, expiresAtMs } = await authority.certify({ csrPem, identity });
         return {
@@ -55,6 +59,7 @@ export function addCertificateRoutes(app: FastifyInstance, { authority }: Certif
       } catch (error) {
         const refusal = refusalOf(error);
         if (refusal.status === 401) void reply.header('www-authenticate', 'Bearer');
+        if (refusal.status !== 400) logRefusal(log, request, identity, refusal);
         if (refusal.status === 503) void reply.header('retry-after', String(retryAfterSeconds));
         throw refusal;
       } finally {
@@ -107,6 +112,17 @@ export function addCertificateRoutes(app: FastifyInstance, { authority }: Certif
       return describeAuthority(authority);
     },
   );
+}
+
+/** Of each code one line a second, so that a crowd of one kind hides no other. */
+function logRefusal(
+  log: LimitedLog,
+  { ip, socket }: FastifyRequest,
+  { namespace, service }: ServiceIdentity,
+  { code, message }: ApiError,
+): void {
+  const peer = formatAddress(ip, socket.remotePort ?? 0);
+  log.warn({ service, namespace, peer, code, reason: message }, `a sidecar was refused a certificate: ${code}`);
 }
 
 /** @throws ApiError or IdentityError: the bearer may not have this Service's certificate. */

@@ -13,6 +13,7 @@ import {
 import { kinds } from '../../model/resources.ts';
 import { version } from '../../model/version.ts';
 import { formatAddress, listenErrorFrom } from '../../proxy/listener/listen-error.ts';
+import { LimitedLog } from '../../telemetry/limited-log.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { ApiCredentials } from '../ca/api-credentials.ts';
 import type { StoreClock } from '../store/store.ts';
@@ -24,7 +25,9 @@ import { addResourceRoutes, type ResourceRooms } from './resource-routes.ts';
 import { addStatusRoutes, type StatusRooms } from './status-routes.ts';
 import { speakTlsToo } from './tls-port.ts';
 
-export type ApiRooms = ResourceRooms & StatusRooms & CertificateRooms & { readonly logger: Logger };
+type ServerRooms = ResourceRooms & StatusRooms & CertificateRooms & { readonly logger: Logger };
+
+export type ApiRooms = Omit<ServerRooms, 'log'>;
 
 const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 60_000;
@@ -49,7 +52,7 @@ export interface RunningApi {
 /** Rejects with ListenError when the port cannot be bound. */
 export async function startApi(options: ApiOptions): Promise<RunningApi> {
   const { host, clock, logger } = options;
-  const app = await buildApi(options);
+  const app = await buildApi({ ...options, log: new LimitedLog(clock, logger) });
   const credentials = new ApiCredentials(options.authority, clock);
   const cutUndecided = speakTlsToo(app.server, {
     context: () => credentials.context(),
@@ -79,7 +82,7 @@ async function closeWithin(deadlineMs: number, app: FastifyInstance, clock: Stor
   }
 }
 
-async function buildApi(rooms: ApiRooms): Promise<FastifyInstance> {
+async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
   // A write that waits for sidecars may take minutes to answer; what is bounded is how long a request may take to arrive.
   const app = fastify({
     logger: false,

@@ -15,6 +15,7 @@ const tokens = {
   foreign: `Bearer ${await signToken(foreign, wish)}`,
   basic: 'Basic YWRtaW46YWRtaW4=',
   words: 'Bearer let me in',
+  garbage: 'Bearer a.b.c',
 };
 
 const authorityThat = (requiresToken: boolean) => {
@@ -27,19 +28,24 @@ const authorityThat = (requiresToken: boolean) => {
 
 describe('admitPush', () => {
   it.each([
-    ['none', /--join-token-file/],
-    ['join', /it is not a push token/],
-    ['expired', /expired/],
-    ['foreign', /not signed by a root that this mesh believes/],
-    ['basic', /--join-token-file/],
-    ['words', /--join-token-file/],
-  ] as const)('refuses %s where a token is asked for, and lets it pass elsewhere as nobody', async (which, reason) => {
-    expect(await admitPush(authorityThat(true), tokens[which])).toEqual({
-      tag: 'refused',
-      reason: expect.stringMatching(reason),
-    });
-    expect(await admitPush(authorityThat(false), tokens[which])).toEqual({ tag: 'admitted', identity: null });
-  });
+    ['none', /--join-token-file/, null],
+    ['join', /it is not a push token/, cart],
+    ['expired', /expired/, cart],
+    ['foreign', /not signed by a root that this mesh believes/, cart],
+    ['basic', /--join-token-file/, null],
+    ['words', /--join-token-file/, null],
+    ['garbage', /it is not a token of this mesh/, null],
+  ] as const)(
+    'refuses %s where a token is asked for, and lets it pass elsewhere as nobody',
+    async (which, reason, claimed) => {
+      expect(await admitPush(authorityThat(true), tokens[which])).toEqual({
+        tag: 'refused',
+        reason: expect.stringMatching(reason),
+        claimed,
+      });
+      expect(await admitPush(authorityThat(false), tokens[which])).toEqual({ tag: 'admitted', identity: null });
+    },
+  );
 
   it('knows whose a valid token is, asked for or not', async () => {
     for (const requires of [true, false])
