@@ -62,7 +62,7 @@ function rotateCommand(terminal: Terminal): Command {
       `
 No request fails and no connection is dropped: both roots are believed until all that the old one signed has expired.
 When sidecars do not answer in time nothing is signed with the new root yet, and the same command goes on.
-Join tokens of the old root open no first contact with the new one: make new ones afterwards.
+Join tokens of the old root are void: make new ones afterwards. Sidecars that have a certificate need none.
 
 Examples:
   weft ca rotate
@@ -71,6 +71,8 @@ Examples:
     .action(async ({ output, timeout, ...flags }: RotateFlags) => {
       const client = new ControlPlaneClient(flags);
       const status = await rotate(client, timeout, terminal);
+      if (status.requiresJoinToken)
+        terminal.err('Join tokens that were made before are void: make new ones with weft token create --join.');
       if (output === 'json') return terminal.out(JSON.stringify(status, null, 2));
       terminal.out(`certificates are signed with ${status.signing?.slice(0, fingerprintChars)} now\n`);
       terminal.out(describe(status));

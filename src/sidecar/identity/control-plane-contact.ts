@@ -18,9 +18,14 @@ export interface ControlPlaneTrust {
   readonly bundlePem: string | null;
 }
 
+/** Whoever answers has a certificate, of a root that nobody has told this sidecar of. */
+export class OtherRootError extends Error {
+  override readonly name = 'OtherRootError';
+}
+
 const chainLengthMax = 8;
 
-/** Rejects when the handshake fails, when whoever answers is not a control plane of the trust domain, or when the signal aborts. */
+/** Rejects with OtherRootError, and when the handshake fails, when whoever answers is not a control plane of the trust domain, or when the signal aborts. */
 export function connectToControlPlane(
   { host, port }: { readonly host: string; readonly port: number },
   trust: ControlPlaneTrust,
@@ -50,7 +55,7 @@ export function connectToControlPlane(
     socket.once('secureConnect', () => {
       const fault = controlPlaneFault(socket.getPeerX509Certificate() ?? null, trust, nowMs);
       if (fault !== null) {
-        fail(new Error(fault));
+        fail(fault);
         return;
       }
       signal.removeEventListener('abort', abort);
@@ -59,26 +64,28 @@ export function connectToControlPlane(
   });
 }
 
-/** In words, when a certificate with its chain is not the one of a control plane that is believed; else null. */
+/** What is wrong when a certificate with its chain is not the one of a control plane that is believed; else null. */
 export function controlPlaneFault(
   certificate: X509Certificate | null,
   trust: ControlPlaneTrust,
   nowMs: number,
-): string | null {
-  if (certificate === null) return 'it shows no certificate';
+): Error | null {
+  if (certificate === null) return new Error('it shows no certificate');
   const known =
     trust.bundlePem === null ? [] : certificatesIn(trust.bundlePem, 'the trust bundle', limits.trustRootsMax);
   const pinned = chainOf(certificate).filter((shown) => fingerprintOf(shown) === trust.rootSha256);
   const root = [...known, ...pinned].find((candidate) => isIssuedBy(certificate, candidate));
   if (root === undefined)
     return trust.rootSha256 === null
-      ? 'its certificate was not issued by a root of the trust bundle'
-      : 'its certificate was not issued by the root that the join token names: it is another control plane, or the token is of an earlier one';
+      ? new Error('its certificate was not issued by a root of the trust bundle')
+      : new OtherRootError('its certificate was not issued by the root that the join token names');
   const fault = timeFault(certificate, nowMs) ?? timeFault(root, nowMs);
-  if (fault !== null) return `its certificate ${fault}`;
+  if (fault !== null) return new Error(`its certificate ${fault}`);
   const expected = `spiffe://${trust.trustDomain}/control-plane`;
   const actual = spiffeIdIn(certificate);
-  return actual === expected ? null : `its certificate is the one of ${actual ?? 'nobody'}, not of ${expected}`;
+  return actual === expected
+    ? null
+    : new Error(`its certificate is the one of ${actual ?? 'nobody'}, not of ${expected}`);
 }
 
 function chainOf(certificate: X509Certificate): readonly X509Certificate[] {

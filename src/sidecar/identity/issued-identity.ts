@@ -10,7 +10,7 @@ import type { Clock } from '../clock.ts';
 import { withDeadline } from '../deadline.ts';
 import { type AskForCertificate, type CertificateAnswer, CertificateRefusedError } from './certificate-client.ts';
 import type { KeyAndRequest } from './certificate-request-thread.ts';
-import type { ControlPlaneTrust } from './control-plane-contact.ts';
+import { type ControlPlaneTrust, OtherRootError } from './control-plane-contact.ts';
 import { CredentialsError, credentialsOf, issuerAmong, joinBundles } from './credentials-check.ts';
 import { HeldCredentials } from './held-credentials.ts';
 import type { IdentityAgent, IdentityStatus } from './identity-agent.ts';
@@ -299,8 +299,9 @@ export class IssuedIdentity implements IdentityAgent {
     if (this.#stop.signal.aborted) return;
     const { logger, clock } = this.#options;
     const isTokenRefused = error instanceof CertificateRefusedError && [401, 403].includes(error.status);
+    const isJoinTokenShown = this.#token() === this.#options.joinToken?.current.text;
     if (isTokenRefused) this.#tokenTurn++;
-    const reason = this.#explained(error);
+    const reason = this.#explained(error, isJoinTokenShown);
     this.#failure.note(reason, () => {
       // A root that is not acknowledged everywhere yet is how a mesh begins.
       if (error instanceof CertificateRefusedError && error.code === 'not-signing')
@@ -318,16 +319,21 @@ export class IssuedIdentity implements IdentityAgent {
     );
   }
 
-  #explained(error: unknown): string {
+  #explained(error: unknown, isJoinTokenShown: boolean): string {
     const { joinToken, namespace, service, clock } = this.#options;
     const reason = error instanceof Error ? error.message : String(error);
-    if (!(error instanceof CertificateRefusedError) || ![401, 403].includes(error.status)) return reason;
     const howTo = `weft token create --join --service ${service}.${namespace} makes one for --join-token-file`;
-    if (joinToken === null) return `${reason} (there is no join token: ${howTo})`;
-    const why = [
-      ...(joinToken.current.expiresAtMs <= clock.nowMs() ? [`the join token has expired: ${howTo}`] : []),
-      ...(joinToken.fault === null ? [] : [joinToken.fault]),
-    ];
+    const isRefused = error instanceof CertificateRefusedError && [401, 403].includes(error.status);
+    if (isRefused && joinToken === null)
+      return error.code === 'token-required'
+        ? `this mesh asks for a join token, and this sidecar has none: ${howTo}`
+        : `${reason} (there is no join token: ${howTo})`;
+    if (joinToken === null || !(isRefused || error instanceof OtherRootError)) return reason;
+    const why: string[] = [];
+    if (joinToken.current.expiresAtMs <= clock.nowMs()) why.push(`the join token has expired: ${howTo}`);
+    else if (error instanceof OtherRootError || (isJoinTokenShown && error.status === 401))
+      why.push(`most likely the root was rotated after the token was made, which voids it: ${howTo}`);
+    if (joinToken.fault !== null) why.push(joinToken.fault);
     return why.length === 0 ? reason : `${reason} (${why.join('; ')})`;
   }
 

@@ -152,6 +152,15 @@ describe('weft ca rotate', () => {
     expect(out).toMatch(/bbbbbbbbbbbb +signing/);
     expect(JSON.parse((await weft(['ca', 'rotate', '-o', 'json', '--server', plane.url])).out)).toEqual(body);
   });
+
+  it.each([
+    [true, 'Join tokens that were made before are void: make new ones with weft token create --join.'],
+    [false, ''],
+  ])('with join tokens %s says on standard error %j', async (requiresJoinToken, err) => {
+    const body = { ...authority, requiresJoinToken };
+    const plane = await fakeControlPlane(() => ({ status: 200, body }));
+    expect(await weft(['ca', 'rotate', '--server', plane.url])).toMatchObject({ code: 0, err });
+  });
 });
 
 describe('weft control-plane', () => {

@@ -6,6 +6,7 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { SigningRoot } from '../../../../src/identity/root.ts';
 import { bundlePem, type TrustBundle } from '../../../../src/model/identity.ts';
 import { CertificateRefusedError } from '../../../../src/sidecar/identity/certificate-client.ts';
+import { OtherRootError } from '../../../../src/sidecar/identity/control-plane-contact.ts';
 import { IdentityFile } from '../../../../src/sidecar/identity/identity-file.ts';
 import type { IssuedIdentityOptions } from '../../../../src/sidecar/identity/issued-identity.ts';
 import { fixedJoinToken, type JoinTokenSource } from '../../../../src/sidecar/identity/join-token.ts';
@@ -123,7 +124,9 @@ describe('without a certificate', () => {
     const { agent, clock } = agentOf(refusing(401, 'token-required'));
     agent.start();
     await until(() => agent.status().lastError !== null, passing(clock, 1));
-    expect(agent.status().lastError).toContain('weft token create --join --service cart.default');
+    expect(agent.status().lastError).toBe(
+      'this mesh asks for a join token, and this sidecar has none: weft token create --join --service cart.default makes one for --join-token-file',
+    );
   });
 
   it('ends while it waits for an answer', async () => {
@@ -507,6 +510,32 @@ describe('with a join token', () => {
     agent.start();
     await until(() => agent.status().lastError !== null, passing(clock, 100));
     expect(agent.status().lastError).toMatch(/the join token has expired.*the new one is for pay/);
+  });
+
+  it.each<[string, Answer]>([
+    ['the control plane shows another root', () => Promise.reject(new OtherRootError('another root'))],
+    ['the control plane refuses it', refusing(401, 'token-invalid')],
+  ])('names a rotation and the way out when %s', async (_what, answer) => {
+    const clock = new RememberingClock();
+    const { file, joinToken } = replaceable(clock);
+    file.next = 'of the old root';
+    const { agent } = agentOf(answer, { clock, joinToken });
+    agent.start();
+    await until(() => agent.status().lastError !== null, passing(clock, 100));
+    expect(agent.status().lastError).toMatch(
+      /the root was rotated .*: weft token create --join --service cart\.default makes one for --join-token-file\)$/,
+    );
+  });
+
+  it('does not blame it when the push token is refused', async () => {
+    const clock = new RememberingClock();
+    const { file, joinToken } = replaceable(clock);
+    file.next = 'next';
+    const made = await started(takingOnly('next'), { clock, joinToken });
+    made.plane.answer = refusing(401, 'token-invalid');
+    clock.advance(1_800_000);
+    await until(() => made.agent.status().lastError !== null);
+    expect(made.agent.status().lastError).toBe('no');
   });
 
   it('does not wait for a disk that hangs', async () => {
