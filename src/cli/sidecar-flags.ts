@@ -60,7 +60,7 @@ export function addSidecarFlags(command: Command): Command {
     )
     .option(
       '--insecure-link',
-      'links without encryption and identity, in both directions; the other side must say it too',
+      'links without encryption and identity, in both directions; the other side must say it too (a join token is for the control plane then)',
     )
     .option(
       '--join-token-file <file>',
@@ -161,10 +161,10 @@ function checkIdentityFlags(flags: SidecarFlags, app: HostPort | null, joinToken
     throw usageError('--link delivers to an app: say where it listens with --app 127.0.0.1:PORT.');
   if (flags.insecureLink === true && flags.identityDir !== undefined)
     throw usageError('--insecure-link and --identity-dir exclude each other: an insecure link has no identity.');
-  if (flags.insecureLink === true && joinToken !== null)
-    throw usageError(`--insecure-link and ${tokenFlag} exclude each other: an insecure link has no identity.`);
   if (flags.identityDir !== undefined && joinToken !== null)
-    throw usageError(`--identity-dir and ${tokenFlag} exclude each other: an identity has one source.`);
+    throw usageError(
+      `--identity-dir and ${tokenFlag} exclude each other: an identity has one source. (A control plane that asks for join tokens takes no sidecar with --identity-dir.)`,
+    );
   if (flags.config === undefined) return;
   if (joinToken !== null)
     throw usageError(`${tokenFlag} is for a control plane; with --config there is none to show the token to.`);

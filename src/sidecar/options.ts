@@ -35,9 +35,9 @@ export interface SidecarOptions {
   readonly inboundHttp: HttpCore;
   /** Where other sidecars reach the app over the link; null: they do not. */
   readonly link: HostPort | null;
-  /** Links in both directions are plain TCP and prove nobody's identity; there is neither a join token nor an identity directory then. */
+  /** Links in both directions are plain TCP and prove nobody's identity; there is no identity directory then, and a join token only opens the push channel. */
   readonly isLinkInsecure: boolean;
-  /** Shown to a control plane for the first certificate. A secret: not for the log. */
+  /** Shown to a control plane for the first certificate, and the push token with it. A secret: not for the log. */
   readonly joinToken: string | null;
   /** Absolute path of the file that `joinToken` came from, which may hold another one later; null: it did not come from a file. */
   readonly joinTokenFile: string | null;

@@ -13,7 +13,7 @@ import { JoinTokenFile } from './join-token-file.ts';
 
 /** Rejects with JoinTokenError and OtherServiceError. What the state directory or the identity directory holds is in force when it resolves. */
 export async function openIdentityAgent(options: SidecarOptions, logger: Logger): Promise<IdentityAgent> {
-  const { identityDir, isLinkInsecure, namespace, service, source, stateDir } = options;
+  const { identityDir, isLinkInsecure, joinToken, namespace, service, source, stateDir } = options;
   if (isLinkInsecure)
     logger.warn(
       { service, namespace },
@@ -24,7 +24,8 @@ export async function openIdentityAgent(options: SidecarOptions, logger: Logger)
     await identity.load();
     return identity;
   }
-  if (isLinkInsecure || source.tag === 'file') return noIdentity();
+  // Where a mesh asks for tokens, the push channel needs the one that comes with a certificate, which no insecure link shows.
+  if (source.tag === 'file' || (isLinkInsecure && joinToken === null)) return noIdentity();
   const identity = new IssuedIdentity({
     urls: source.urls,
     service,

@@ -58,12 +58,6 @@ describe('flags of identity and link that contradict each other', () => {
   it.each<[string | null, string[], RegExp]>([
     [null, ['--link', '127.0.0.1:0'], /--link delivers to an app/],
     [null, ['--insecure-link', '--identity-dir', 'x'], /--insecure-link and --identity-dir exclude each other/],
-    ['a.b.c', ['--insecure-link'], /--insecure-link and WEFT_JOIN_TOKEN exclude each other/],
-    [
-      'a.b.c',
-      ['--insecure-link', '--join-token-file', 'x'],
-      /--insecure-link and --join-token-file exclude each other/,
-    ],
     ['a.b.c', ['--identity-dir', 'x'], /--identity-dir and WEFT_JOIN_TOKEN exclude each other/],
     ['a.b.c', ['--config', 'x'], /WEFT_JOIN_TOKEN is for a control plane/],
     [null, [...app, '--config', 'x', '--link', '127.0.0.1:0'], /--identity-dir DIR, or .* --insecure-link/],
@@ -90,6 +84,10 @@ describe('the link', () => {
     ],
   ])('%s: %j', (_where, args, link) => {
     expect(optionsOf(...args).link).toEqual(link);
+  });
+
+  it('takes a join token for the control plane when it is insecure', () => {
+    expect(optionsWith('a.b.c', '--insecure-link')).toMatchObject({ isLinkInsecure: true, joinToken: 'a.b.c' });
   });
 
   it('is insecure only as it is said, anywhere', () => {
