@@ -28,13 +28,15 @@ Examples:
   weft stat cart
   weft stat -o json
 
-An outbound hop is a call as the caller's sidecar sees it; the inbound hop below it is the same call at the other side, which
-cannot tell who called (unknown) until callers show an identity.
-Parts are means in milliseconds and sum to the hop's own total:
-  loop     waiting for the event loop        send      writing the request
-  decide   routing, patterns, discovery      wait      until the first byte of the answer
-  queue    waiting for a connection          transfer  first to last byte of the answer
-  connect  opening a connection              own       the sidecar's own work`,
+An outbound hop is a call as the caller's sidecar sees it; the inbound hop below it is the same call at the other side. Over a link
+its FROM is who the caller proved to be; what comes in plain HTTP, or over --insecure-link, is unknown.
+Parts are means in milliseconds and sum to the hop's own total; those that took no time anywhere are left out:
+  loop     waiting for the event loop        wait      until the first byte of the answer
+  decide   routing, patterns, discovery      transfer  first to last byte of the answer
+  queue    waiting for a connection          own       the sidecar's own work
+  connect  opening a connection              network   between sidecars: what was waited beyond what the far sidecar
+  tls      the TLS handshake after it                  needed itself, so both machines' kernels and the way
+  send     writing the request                         between them; wait is then the far sidecar's own time`,
     )
     .action(async (service: string | undefined, flags: StatFlags) => {
       const client = new ControlPlaneClient(flags);

@@ -11,6 +11,8 @@ export interface AppSidecar {
   readonly outbound: string;
   /** Resolves once a first configuration is in force. */
   readonly ready: Promise<void>;
+  /** Why it is not ready: what it last failed with; null: nothing has failed, or it is ready. */
+  lastError(): string | null;
   /** Readiness fails, the registration is withdrawn, what runs is finished; outbound stays up. */
   drain(): Promise<void>;
   close(): Promise<void>;
@@ -108,6 +110,10 @@ async function untilReady(
   signals: SignalQueue,
 ): Promise<number | null> {
   const cancels: (() => void)[] = [];
+  const lastError = () => {
+    const error = sidecar.lastError();
+    return error === null ? '' : ` Last error: ${error}`;
+  };
   const outcome = await new Promise<number | null>((resolve, reject) => {
     sidecar.ready.then(() => resolve(null), reject);
     signals.handle((signal) => {
@@ -115,13 +121,15 @@ async function untilReady(
     });
     cancels.push(
       host.after(notReadyNoteMs, () =>
-        host.say('The sidecar has no configuration yet; the app starts when it has one.'),
+        host.say(`The sidecar has no configuration yet; the app starts when it has one.${lastError()}`),
       ),
     );
     if (readyMs > 0)
       cancels.push(
         host.after(readyMs, () => {
-          host.say(`The sidecar had no configuration after ${readyMs / 1000} s, so the app was not started.`);
+          host.say(
+            `The sidecar had no configuration after ${readyMs / 1000} s, so the app was not started.${lastError()}`,
+          );
           resolve(1);
         }),
       );

@@ -46,6 +46,8 @@ export interface RunningSidecar {
   readonly admin: string;
   /** Resolves once a first configuration is in force. */
   readonly ready: Promise<void>;
+  /** What its identity, or else its configuration, last failed for; null: neither does. */
+  lastError(): string | null;
   /** Readiness fails, the registration is withdrawn, requests to the app finish (at most `drainMs`); outbound stays up. */
   drain(): Promise<void>;
   /** Lets calls that are under way finish, within what is left of the drain's time, and frees everything. */
@@ -173,6 +175,7 @@ class Sidecar {
       ...(link === null ? {} : { link: link.address }),
       admin: this.admin.address,
       ready,
+      lastError: () => identity.status().lastError ?? source.status().lastError,
       drain: () => this.drain(),
       close: () => this.close(),
     };

@@ -9,6 +9,7 @@ class World {
   #signal: (signal: NodeJS.Signals) => void = () => {};
   finishDrain: () => void = () => {};
   drainTakesTime = false;
+  lastError: string | null = null;
 
   readonly host: RunHost = {
     onSignal: (listener) => {
@@ -27,6 +28,7 @@ class World {
     return {
       outbound: '127.0.0.1:4001',
       ready,
+      lastError: () => this.lastError,
       drain: () => {
         this.events.push('drain');
         return new Promise((resolve) => {
@@ -121,6 +123,17 @@ describe('weft run', () => {
       'signals unheard',
     ]);
     expect(world.timers).toEqual([]);
+  });
+
+  it('says what the sidecar failed with last when it gives up', async () => {
+    const world = new World();
+    const never = new Promise<void>(() => {});
+    const code = runBesideApp(async () => world.sidecar(never), options('process.exit(9)'), world.host);
+    await new Promise((resolve) => setImmediate(resolve));
+    world.lastError = 'this sidecar has no token';
+    world.runTimer(60_000);
+    expect(await code).toBe(1);
+    expect(world.events[0]).toMatch(/so the app was not started\. Last error: this sidecar has no token$/);
   });
 
   it('starts nothing when it is told to stop before the sidecar is ready', async () => {
