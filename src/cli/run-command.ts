@@ -35,7 +35,7 @@ On SIGTERM, SIGINT or SIGQUIT callers are sent elsewhere and running requests fi
 signal skips that. (Ctrl-C in a terminal is given to the app at once, by the terminal itself.) SIGHUP, SIGUSR1 and SIGUSR2 pass through. The exit code is the app's, 128 + n when signal n ended it, 127
 when there is no such program. The sidecar's ready line is on standard error.
 With a control plane, others reach the app on free loopback ports (in plain HTTP, and over the link) unless --inbound or --link name
-other addresses. WEFT_JOIN_TOKEN is for the sidecar: the app does not get it.
+other addresses; with --state-dir a restart takes the same ports again. WEFT_JOIN_TOKEN is for the sidecar: the app does not get it.
 
 Examples:
   weft run --service cart --app-port 8080 -- python3 -m http.server 8080

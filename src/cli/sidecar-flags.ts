@@ -81,7 +81,10 @@ export function addSidecarFlags(command: Command): Command {
       parseServerUrls,
     )
     .option('--config <file>', 'resources out of a file, instead of a control plane; read again when it changes')
-    .option('--state-dir <dir>', 'where the last good configuration is kept (default: nothing is kept)')
+    .option(
+      '--state-dir <dir>',
+      'where the last good configuration, the certificate and the free ports of --inbound and --link are kept (default: nothing is kept)',
+    )
     .option('--advertise <host>', "the host that others are told (default: the inbound listener's)", parseHost)
     .option('--upstream <service=address>', 'a local port of its own for one service; repeatable', collectUpstream)
     .option('--zone <zone>', 'the zone that is registered', parseZone)

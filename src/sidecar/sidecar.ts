@@ -32,6 +32,7 @@ import { openIdentityAgent } from './identity/open-identity.ts';
 import { InForce } from './in-force.ts';
 import { InboundService } from './inbound-service.ts';
 import { Instruments } from './instruments.ts';
+import { KeptPorts } from './kept-ports.ts';
 import { Links } from './links.ts';
 import type { HostPort, HttpCore, SidecarOptions, UpstreamListener } from './options.ts';
 import { startReporter } from './reporter.ts';
@@ -229,11 +230,13 @@ class Sidecar {
     if (this.inboundService === null || (options.inbound === null && options.link === null))
       return { inbound: null, link: null };
     const proxy = this.openProxy('inbound');
-    const inbound =
-      options.inbound === null ? null : await this.listen('inbound', options.inboundHttp, options.inbound, proxy);
-    if (options.link === null) return { inbound, link: null };
-    const link = await this.links!.listen(options.link, proxy).catch(nameFlag('link'));
-    this.listeners.push({ name: 'link', listener: link });
+    const ports = await KeptPorts.load({ ...options, directory: options.stateDir, logger: this.logger });
+    const openInbound = (at: HostPort) => this.listen('inbound', options.inboundHttp, at, proxy);
+    const inbound = options.inbound === null ? null : await ports.listen('inbound', options.inbound, openInbound);
+    const openLink = (at: HostPort) => this.links!.listen(at, proxy).catch(nameFlag('link'));
+    const link = options.link === null ? null : await ports.listen('link', options.link, openLink);
+    if (link !== null) this.listeners.push({ name: 'link', listener: link });
+    await ports.save();
     return { inbound, link };
   }
 
