@@ -7,6 +7,8 @@ import { type FrameType, frameHeaderBytes, frameType } from './frames.ts';
 import { writeLatin1 } from './latin1.ts';
 
 const blockBytes = 64 * 1024;
+/** Turns whose frames the socket may have before it has taken them; then they are gathered. */
+const inFlightMax = 4;
 /** 4 MB: more than this comes from, and goes back to, the heap. */
 const freeBlocksMax = 64;
 const freeBlocks: Buffer[] = [];
@@ -66,10 +68,14 @@ export class FrameOutput {
     this.pendingBytes += frameHeaderBytes + 4;
   }
 
-  /** Writes what there is, in one call to the kernel. */
-  flush(): void {
+  /**
+   * Writes what there is, in one call to the kernel; less than a block only while the socket keeps up, unless it is the last. A peer that
+   * asks much and reads nothing would else be given a block for each few bytes.
+   */
+  flush(isLast = false): void {
     const { blocks, socket, filled } = this;
     if (blocks.length === 0) return;
+    if (!isLast && blocks.length === 1 && this.inFlight.length >= inFlightMax) return;
     const last = blocks.length - 1;
     this.blocks = [];
     this.pendingBytes = 0;

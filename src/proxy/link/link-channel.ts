@@ -371,7 +371,8 @@ export class LinkChannel implements FrameReceiver, Swept {
       for (let i = 0; i < waiting.length; i++) {
         const stream = waiting[i]!;
         if (this.linkSendCredit === 0 || !this.hasRoom) {
-          this.backlog = next.length === 0 ? waiting.slice(i) : [...waiting.slice(i), ...next];
+          // Without those that are over: a peer could open and reset them without end, and give no credit.
+          this.backlog = [...waiting.slice(i), ...next].filter(({ isOver }) => !isOver);
           return;
         }
         stream.isBacklogged = false;
@@ -386,7 +387,7 @@ export class LinkChannel implements FrameReceiver, Swept {
 
   /** The socket has taken what it was given. */
   private written(): void {
-    if (!this.isEnded && this.backlog.length > 0) this.endTurnSoon();
+    if (!this.isEnded && (this.backlog.length > 0 || this.output.pendingBytes > 0)) this.endTurnSoon();
   }
 
   // --- Life and end -------------------------------------------------------------------------------------------------------------------
@@ -427,7 +428,7 @@ export class LinkChannel implements FrameReceiver, Swept {
   endAfterFlush(reason: string): void {
     if (this.isEnded) return;
     this.leftThrough = this.lastStream;
-    this.output.flush();
+    this.output.flush(true);
     this.socket.end();
     // What still arrives is read and dropped: unread bytes would reset the connection, and the last words with it.
     const { socket } = this;

@@ -23,6 +23,8 @@ import {
 
 export interface LinkListenerOptions extends ListenerOptions {
   readonly security: LinkSecurity;
+  /** How long a TLS handshake may take: whoever needs longer holds a socket for nothing. Default `limits.connectTimeoutMs`. */
+  readonly handshakeMs?: number;
   readonly timer: CoarseTimer;
   /** The clock of `timer`, ms. */
   readonly now: () => number;
@@ -40,9 +42,6 @@ export type CallerRefusal =
   | 'no-identity-yet'
   | 'violation'
   | 'handshake-failed';
-
-/** A handshake takes a round trip and a few ms; whoever needs longer holds a socket for nothing. */
-const handshakeTimeoutMs = 5_000;
 
 /** Opens the listener. Port 0 takes any free port. Rejects with ListenError. */
 export async function createLinkListener(options: LinkListenerOptions): Promise<Listener> {
@@ -131,7 +130,7 @@ class LinkListener implements Listener {
       requestCert: true,
       // Looked at below, where the reason can be told; nothing is read from anybody before.
       rejectUnauthorized: false,
-      handshakeTimeout: handshakeTimeoutMs,
+      handshakeTimeout: this.options.handshakeMs ?? limits.connectTimeoutMs,
       noDelay: true,
     });
     server.on('secureConnection', (socket) => this.identify(socket));
@@ -144,6 +143,9 @@ class LinkListener implements Listener {
     // The TLS socket may be closed too; Node has no public way from it to the connection below it.
     const below: unknown = Reflect.get(socket, '_parent');
     const caller = (below instanceof net.Socket ? this.callers.get(below) : undefined) ?? callerOf(socket);
+    // Node reports a handshake that takes too long, and leaves the connection to us.
+    socket.destroy();
+    if (below instanceof net.Socket) below.destroy();
     const refuse = (reason: CallerRefusal, detail: string) => this.options.onCallerRefused(reason, caller, detail);
     if (security.tag === 'mutual-tls' && security.identity.current === null)
       refuse('no-identity-yet', 'this sidecar has no certificate yet');
@@ -168,6 +170,9 @@ class LinkListener implements Listener {
     } else if (!socket.authorized) {
       const code = String(socket.authorizationError);
       this.turnAway(socket, code === 'CERT_HAS_EXPIRED' ? 'expired-certificate' : 'untrusted-certificate', code);
+    } else if (certificate.ca) {
+      // X509-SVID section 4.1: nobody's identity is a certificate that could sign others.
+      this.turnAway(socket, 'foreign-identity', 'the certificate is the one of an authority');
     } else {
       const caller = identityIn(certificate);
       if (caller === null || caller.trustDomain !== own.trustDomain) {

@@ -98,7 +98,7 @@ function dialTls(
     const certificate = socket.getPeerX509Certificate();
     const peer = certificate === undefined ? null : identityIn(certificate);
     const expected = wanted.startsWith('spiffe://') ? wanted : `spiffe://${credentials.trustDomain}${wanted}`;
-    if (peer === null || certificate === undefined || spiffeIdOf(peer) !== expected) {
+    if (peer === null || certificate === undefined || certificate.ca || spiffeIdOf(peer) !== expected) {
       fail(
         'wrong-identity',
         `it is ${peer === null ? 'nobody that has a name here' : spiffeIdOf(peer)}, not ${expected}`,
