@@ -46,7 +46,12 @@ export type CallerRefusal =
 /** Opens the listener. Port 0 takes any free port. Rejects with ListenError. */
 export async function createLinkListener(options: LinkListenerOptions): Promise<Listener> {
   const listener = new LinkListener(options);
-  await listener.listen();
+  try {
+    await listener.listen();
+  } catch (error) {
+    listener.stopFollowing();
+    throw error;
+  }
   return listener;
 }
 
@@ -65,7 +70,8 @@ class LinkListener implements Listener {
   private readonly sockets = new Set<net.Socket>();
   /** By the TCP connection: one that is closed does not know its peer any more. */
   private readonly callers = new WeakMap<object, string>();
-  private readonly stopFollowing: () => void;
+  /** Ends that new certificates are taken over. */
+  readonly stopFollowing: () => void;
   private isDraining = false;
 
   constructor(private readonly options: LinkListenerOptions) {
