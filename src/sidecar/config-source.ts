@@ -1,7 +1,6 @@
 /** Where a sidecar's configuration comes from: a file, or control planes. Both look the same from here. */
 
 import { splitAddress } from '../model/build-snapshot.ts';
-import { type TrustBundle, trustBundleKey } from '../model/identity.ts';
 import type { Registration } from '../model/registration.ts';
 import type { SeriesDelta } from '../model/report.ts';
 import { version } from '../model/version.ts';
@@ -9,7 +8,6 @@ import type { Discovery } from '../proxy/discovery.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { systemClock } from './clock.ts';
 import { readConfigFile, watchConfigFile } from './config-file.ts';
-import type { HeldObjects } from './held-objects.ts';
 import type { IdentityAgent } from './identity/identity-agent.ts';
 import type { InForce } from './in-force.ts';
 import type { SidecarOptions } from './options.ts';
@@ -54,6 +52,8 @@ export interface ConfigSource {
 }
 
 const servicesNamedMax = 10;
+/** After a trust bundle was not believed. */
+const sayAgainMs = 15_000;
 
 /** Rejects with ConfigFileError for a file that cannot be used. What is on disk is in force when it resolves. */
 export async function openConfigSource(
@@ -131,6 +131,12 @@ async function openControlPlaneSource(
   const register = (localAddress: string | null) => {
     if (facts !== null) subscription.setRegistration(registrationOf(facts, localAddress));
   };
+  let cancelSayAgain = () => {};
+  // A refusal stands until something changes, and what stood in the way of these roots changes without the control plane's knowing.
+  const sayAgainLater = () => {
+    cancelSayAgain();
+    cancelSayAgain = systemClock.after(sayAgainMs, () => subscription.connectAgain());
+  };
   const subscription = new Subscription({
     urls,
     service: options.service,
@@ -143,11 +149,15 @@ async function openControlPlaneSource(
     clock: systemClock,
     random: Math.random,
     logger,
+    trust: () => identity.controlPlaneTrust,
     apply: async (held) => {
+      // Before it is acknowledged: then the control plane signs with a root that is new in it. What is not believed refuses the whole.
+      if (held.trustBundle !== null)
+        await identity.takeBundle(held.trustBundle).catch((error: unknown) => {
+          sayAgainLater();
+          throw error;
+        });
       await inForce.apply(held.configObjects(), held.revision);
-      // Before it is acknowledged: then the control plane signs with a root that is new in it.
-      const bundle = trustBundleIn(held);
-      if (bundle !== null) identity.takeBundle(bundle);
     },
     onConnected: register,
   });
@@ -179,6 +189,7 @@ async function openControlPlaneSource(
     },
     close: () => {
       stopListening();
+      cancelSayAgain();
       return subscription.close();
     },
   };
@@ -188,11 +199,6 @@ async function openControlPlaneSource(
 function linkedServicesIn({ snapshot }: InForce): readonly string[] {
   const units = [...(snapshot?.units.values() ?? [])];
   return units.filter(({ endpoints }) => endpoints.some(({ link }) => link.length > 0)).map(({ name }) => name);
-}
-
-function trustBundleIn(held: HeldObjects): TrustBundle | null {
-  const object = held.objects.get(trustBundleKey)?.object;
-  return object?.kind === 'TrustBundle' ? object : null;
 }
 
 /**

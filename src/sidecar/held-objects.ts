@@ -48,7 +48,15 @@ export class HeldObjects {
     return new HeldObjects(this.revision, this.objects, left);
   }
 
-  /** The roots that this sidecar believes; null: the control plane has none, or has not sent them yet. */
+  /** As if this object had never been sent. */
+  without(key: ConfigKey): HeldObjects {
+    if (!this.objects.has(key)) return this;
+    const objects = new Map(this.objects);
+    objects.delete(key);
+    return new HeldObjects(this.revision, objects, this.hosts);
+  }
+
+  /** The roots as they were pushed, which identity/ may not believe; null: the control plane has none, or has not sent them yet. */
   get trustBundle(): TrustBundle | null {
     const object = this.objects.get(trustBundleKey)?.object;
     return object?.kind === 'TrustBundle' ? object : null;

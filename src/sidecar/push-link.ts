@@ -3,6 +3,8 @@ import WebSocket from 'ws';
 import { limits } from '../model/limits.ts';
 import type { Clock } from './clock.ts';
 import { withDeadline } from './deadline.ts';
+import { askForBootstrap } from './identity/bootstrap-client.ts';
+import type { ControlPlaneTrust } from './identity/control-plane-contact.ts';
 
 export interface PushLinkEvents {
   readonly onFrame: (bytes: Uint8Array) => void;
@@ -19,56 +21,33 @@ export interface PushLink {
   close(): void;
 }
 
-const path = '/v1/push';
-const bootstrapBytesMax = 1024 * 1024;
 /** Two looks in the time after which a lease must be renewed; a control plane that was not heard of in four of them is gone. */
 const lookMs = limits.leaseRenewMs / 2;
 const silentLooksMax = 4;
 
+export interface PushCredentials {
+  /** Shown to the push port; null: nothing. */
+  readonly token: string | null;
+  /** What a control plane proves before it is asked where that is; null: nothing, it is asked in plain HTTP. */
+  readonly trust: ControlPlaneTrust | null;
+}
+
 /**
  * Asks a control plane's API (`http://HOST:PORT`) for its push port and connects to it, with the token if there is one. Rejects when
- * either takes longer than `limits.connectTimeoutMs`, when the answer makes no sense, when the token is missing or refused, or when
+ * either takes longer than `limits.connectTimeoutMs`, when the control plane is not believed or answers nonsense, when the token is missing or refused, or when
  * `signal` aborts.
  */
 export async function openPushLink(
   url: string,
-  token: string | null,
+  { token, trust }: PushCredentials,
   clock: Clock,
   signal: AbortSignal,
   events: PushLinkEvents,
 ): Promise<PushLink> {
   const within = <T>(step: (deadline: AbortSignal) => Promise<T>) =>
     withDeadline(clock, signal, limits.connectTimeoutMs, step);
-  const pushUrl = await within((deadline) => askForPushUrl(url, deadline));
+  const { pushUrl } = await within((deadline) => askForBootstrap(url, trust, clock.nowMs(), deadline));
   return await within((deadline) => connect(pushUrl, token, clock, deadline, events));
-}
-
-async function askForPushUrl(url: string, signal: AbortSignal): Promise<string> {
-  const bootstrap = `${url}/v1/bootstrap`;
-  const response = await fetch(bootstrap, { signal, redirect: 'error' }).catch((error: unknown) => {
-    throw new Error(`${bootstrap} cannot be reached: ${reasonOf(error)}`, { cause: error });
-  });
-  if (Number(response.headers.get('content-length') ?? 0) > bootstrapBytesMax)
-    throw new Error(`${bootstrap} answers with too much`);
-  const text = await response.text();
-  if (!response.ok) throw new Error(`${bootstrap} answers ${response.status}`);
-  const push = pushUrlIn(text);
-  if (push === null) throw new Error(`${bootstrap} does not answer with a push address`);
-  return push;
-}
-
-/** `push` is `HOST:PORT`, or the whole URL. */
-function pushUrlIn(body: string): string | null {
-  let answer: unknown;
-  try {
-    answer = JSON.parse(body);
-  } catch {
-    return null;
-  }
-  if (typeof answer !== 'object' || answer === null || !('push' in answer)) return null;
-  if (typeof answer.push !== 'string') return null;
-  const text = answer.push.startsWith('ws://') ? answer.push : `ws://${answer.push}${path}`;
-  return URL.canParse(text) && /^ws:\/\/[^\s/?#@]+:\d{1,5}\/v1\/push$/.test(text) ? text : null;
 }
 
 function connect(
@@ -165,8 +144,4 @@ function linkOver(socket: WebSocket, localAddress: string, clock: Clock, events:
   };
 }
 
-/** fetch hides the reason in its cause. */
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.cause instanceof Error ? error.cause.message || error.message : error.message;
-}
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -3,6 +3,7 @@
  * registers, and brings each ChangeSet into force or refuses it. Whatever happens, the last good configuration stays.
  */
 import { randomUUID } from 'node:crypto';
+import { trustBundleKey } from '../model/identity.ts';
 import { limits } from '../model/limits.ts';
 import type { Registration } from '../model/registration.ts';
 import type { SeriesDelta } from '../model/report.ts';
@@ -16,6 +17,7 @@ import type { Clock } from './clock.ts';
 import type { HeldObjects } from './held-objects.ts';
 import { helloFrames } from './hello-frames.ts';
 import { HostDiscovery } from './host-discovery.ts';
+import type { ControlPlaneTrust } from './identity/control-plane-contact.ts';
 import type { DiscoveryAnswer } from './pending-hosts.ts';
 import { openPushLink, type PushLink } from './push-link.ts';
 import type { StateDir } from './state-dir.ts';
@@ -30,6 +32,8 @@ export interface SubscriptionOptions {
   readonly isLinkInsecure?: boolean;
   /** What is shown to the push port, asked for at each try; null, which is the default: nothing (yet). */
   readonly pushToken?: () => string | null;
+  /** What a control plane proves before it is believed to say where its push port is, asked for at each try; null, the default: nothing. */
+  readonly trust?: () => ControlPlaneTrust | null;
   /** Subscribed from the start, and for ever. */
   readonly hosts: readonly string[];
   /** Null: nothing is kept. */
@@ -127,13 +131,15 @@ export class Subscription implements Discovery {
     if (state === null || state.service !== service || state.namespace !== namespace) return;
     this.#sidecar = state.sidecar;
     this.#hosts.restore(state.lastUsedAtMs);
-    if (state.held === null) return;
+    // The roots are said again on the first connection: of this file nobody knows who had said them.
+    const held = state.held?.without(trustBundleKey) ?? null;
+    if (held === null) return;
     try {
-      await this.#applier.restore(state.held);
+      await this.#applier.restore(held);
       // An answer for a host that is not subscribed any more would never be corrected.
-      this.#applier.forget(this.#hosts.answered(state.held.hosts));
+      this.#applier.forget(this.#hosts.answered(held.hosts));
       this.#resolveFirst();
-      logger.info({ revision: state.held.revision }, 'the saved configuration is in force');
+      logger.info({ revision: held.revision }, 'the saved configuration is in force');
     } catch (error) {
       logger.warn({ err: error }, 'the saved configuration cannot be used');
     }
@@ -147,6 +153,11 @@ export class Subscription implements Discovery {
   /** Ends a wait between two tries to connect: what the last one may have failed for is there now. */
   connectNow(): void {
     this.#endPause();
+  }
+
+  /** Ends the connection, if there is one: on the next one what was refused is said again. */
+  connectAgain(): void {
+    this.#session?.link.close();
   }
 
   discover(host: string, done: (answer: DiscoveryAnswer) => void): void {
@@ -233,7 +244,7 @@ export class Subscription implements Discovery {
 
   /** Resolves with the reason why the connection ended; rejects when there was none. */
   async #converse(url: string): Promise<string> {
-    const { clock, onConnected, pushToken } = this.#options;
+    const { clock, onConnected, pushToken, trust } = this.#options;
     let session: Session | null = null;
     let end: (reason: string) => void = () => {};
     const ended = new Promise<string>((resolve) => {
@@ -242,7 +253,8 @@ export class Subscription implements Discovery {
     const onFrame = (bytes: Uint8Array) => {
       if (session !== null) this.#receive(session, bytes);
     };
-    const link = await openPushLink(url, pushToken?.() ?? null, clock, this.#stop.signal, { onFrame, onClosed: end });
+    const credentials = { token: pushToken?.() ?? null, trust: trust?.() ?? null };
+    const link = await openPushLink(url, credentials, clock, this.#stop.signal, { onFrame, onClosed: end });
     // What is just coming into force belongs into the Hello: a ChangeSet to anything else would not fit.
     await this.#applier.idle();
     if (this.#stop.signal.aborted) link.close();

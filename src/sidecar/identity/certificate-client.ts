@@ -1,8 +1,7 @@
 /** `POST /v1/certificates`: one question to one control plane, and its answer or its refusal. */
-import { type IncomingMessage, request } from 'node:http';
-import type { TLSSocket } from 'node:tls';
 import { limits } from '../../model/limits.ts';
-import { type ControlPlaneTrust, connectToControlPlane } from './control-plane-contact.ts';
+import { askApi, fieldsOf } from './api-request.ts';
+import type { ControlPlaneTrust } from './control-plane-contact.ts';
 
 export interface CertificateQuestion {
   /** Base address of the API, `http://HOST:PORT`. */
@@ -45,65 +44,15 @@ export type AskForCertificate = (
   signal: AbortSignal,
 ) => Promise<CertificateAnswer>;
 
-const answerBytesMax = 512 * 1024;
-
 /** Rejects with CertificateRefusedError, or with an Error that says why there is no answer. */
 export const askForCertificate: AskForCertificate = async (question, nowMs, signal) => {
-  const { url, csrPem, service, namespace, trust } = question;
-  const { hostname, port } = new URL(url);
-  const address = { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: Number(port || 80) };
-  const socket = trust === null ? null : await connectToControlPlane(address, trust, nowMs, signal);
-  try {
-    const body = JSON.stringify({ csr: csrPem, service, namespace });
-    const { status, text } = await post(question, address, socket, body, signal);
-    if (status !== 200) throw refusalIn(status, text);
-    return answerIn(text);
-  } finally {
-    socket?.destroy();
-  }
+  const { url, csrPem, service, namespace, token, trust } = question;
+  const body = JSON.stringify({ csr: csrPem, service, namespace });
+  const asked = { url, method: 'POST', path: '/v1/certificates', body, token, trust } as const;
+  const { status, text } = await askApi(asked, nowMs, signal);
+  if (status !== 200) throw refusalIn(status, text);
+  return answerIn(text);
 };
-
-function post(
-  { url, token }: CertificateQuestion,
-  address: { readonly host: string; readonly port: number },
-  socket: TLSSocket | null,
-  body: string,
-  signal: AbortSignal,
-): Promise<{ status: number; text: string }> {
-  return new Promise((resolve, reject) => {
-    const posted = request({
-      ...address,
-      method: 'POST',
-      path: '/v1/certificates',
-      // An agent, even one of its own, would make a connection itself.
-      ...(socket === null ? { agent: false } : { createConnection: () => socket }),
-      signal,
-      headers: {
-        Host: new URL(url).host,
-        'Content-Type': 'application/json',
-        'Content-Length': Buffer.byteLength(body),
-        Connection: 'close',
-        ...(token === null ? {} : { Authorization: `Bearer ${token}` }),
-      },
-    });
-    posted.once('error', (error) => reject(signal.aborted ? signal.reason : error));
-    posted.once('response', (response) => {
-      readBounded(response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject);
-    });
-    posted.end(body);
-  });
-}
-
-async function readBounded(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    bytes += chunk.byteLength;
-    if (bytes > answerBytesMax) throw new Error('it answers with too much');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
-}
 
 function refusalIn(status: number, text: string): CertificateRefusedError {
   const { code, detail } = fieldsOf(text);
@@ -119,13 +68,4 @@ function answerIn(text: string): CertificateAnswer {
   if (typeof token !== 'string' || token.length > limits.tokenCharsMax || !/^[\x21-\x7e]+$/.test(token))
     throw new Error('it answers without a token for the push channel');
   return { certificatePem: certificate, bundlePem: bundle, pushToken: token };
-}
-
-function fieldsOf(text: string): Readonly<Record<string, unknown>> {
-  try {
-    const answer: unknown = JSON.parse(text);
-    return typeof answer === 'object' && answer !== null ? { ...answer } : {};
-  } catch {
-    return {};
-  }
 }

@@ -98,6 +98,18 @@ export function joinBundles(first: string, second: string): string {
   return [...byName.values()].slice(0, limits.trustRootsMax).join('\n');
 }
 
+/** The names (SHA-256) of the roots of `wanted` that `known` does not have. @throws CredentialsError when either is no bundle. */
+export function rootsMissingIn(known: string, wanted: string): readonly string[] {
+  const [knownNames, wantedNames] = [known, wanted].map((pem) =>
+    certificatesIn(pem, 'the trust bundle', limits.trustRootsMax).map(fingerprintOf),
+  );
+  return wantedNames!.filter((name) => !knownNames!.includes(name));
+}
+
+/** Whatever their order. @throws CredentialsError */
+export const hasSameRoots = (first: string, second: string): boolean =>
+  rootsMissingIn(first, second).length === 0 && rootsMissingIn(second, first).length === 0;
+
 function belongsTo(keyPem: string, certificate: X509Certificate): boolean {
   try {
     return certificate.checkPrivateKey(createPrivateKey(keyPem));

@@ -59,6 +59,8 @@ export class DirectoryIdentity implements IdentityAgent {
 
   /** Nobody gave one: the certificate is not the control plane's. */
   readonly pushToken = null;
+  /** Its roots are not those of the control plane's CA. */
+  readonly controlPlaneTrust = null;
 
   onChange(listener: () => void): () => void {
     return this.#held.onChange(listener);
@@ -73,7 +75,9 @@ export class DirectoryIdentity implements IdentityAgent {
   }
 
   /** The roots are those of bundle.pem. */
-  takeBundle(): void {}
+  takeBundle(): Promise<void> {
+    return Promise.resolve();
+  }
 
   status(): IdentityStatus {
     return {

@@ -1,6 +1,7 @@
 /** Who this sidecar is, kept up to date: what it is asked and told, whatever source it comes from. `openIdentityAgent` opens one. */
 import type { TrustBundle } from '../../model/identity.ts';
 import type { LinkIdentity } from '../../proxy/link/link-identity.ts';
+import type { ControlPlaneTrust } from './control-plane-contact.ts';
 
 export interface IdentityStatus {
   readonly source: 'control-plane' | 'directory' | 'none';
@@ -21,8 +22,13 @@ export interface IdentityAgent extends LinkIdentity {
   readonly pushToken: string | null;
   /** Begins to obtain, and to renew. */
   start(): void;
-  /** What the mesh believes from now on, as pushed. `current` says so when this returns. */
-  takeBundle(bundle: TrustBundle): void;
+  /** What a control plane must prove, over TLS, before it is asked anything; null: nothing, it is asked in plain HTTP. */
+  readonly controlPlaneTrust: ControlPlaneTrust | null;
+  /**
+   * What the mesh believes from now on, as pushed; `current` says so when this resolves. Where control planes must prove who they are
+   * it rejects with UnprovenBundleError, within `limits.applyMs`, for roots that none of them vouches for, and nothing has changed.
+   */
+  takeBundle(bundle: TrustBundle): Promise<void>;
   status(): IdentityStatus;
   /** Resolves when nothing is under way any more. `current` stays. */
   close(): Promise<void>;

@@ -8,10 +8,19 @@ import type { Logger } from '../../telemetry/logger.ts';
 import { Backoff } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import { withDeadline } from '../deadline.ts';
+import type { AskForBootstrap } from './bootstrap-client.ts';
+import { provenBundle } from './bundle-proof.ts';
 import { type AskForCertificate, type CertificateAnswer, CertificateRefusedError } from './certificate-client.ts';
 import type { KeyAndRequest } from './certificate-request-thread.ts';
 import { type ControlPlaneTrust, OtherRootError } from './control-plane-contact.ts';
-import { CredentialsError, credentialsOf, issuerAmong, joinBundles } from './credentials-check.ts';
+import {
+  type CredentialParts,
+  CredentialsError,
+  credentialsOf,
+  hasSameRoots,
+  issuerAmong,
+  joinBundles,
+} from './credentials-check.ts';
 import { HeldCredentials } from './held-credentials.ts';
 import type { IdentityAgent, IdentityStatus } from './identity-agent.ts';
 import type { IdentityFile, SavedIdentity } from './identity-file.ts';
@@ -34,6 +43,7 @@ export interface IssuedIdentityOptions {
   /** A new key and the request to certify it. */
   readonly makeRequest: (signal: AbortSignal) => Promise<KeyAndRequest>;
   readonly ask: AskForCertificate;
+  readonly askForBootstrap: AskForBootstrap;
 }
 
 const makeRequestMs = 10_000;
@@ -64,7 +74,9 @@ export class IssuedIdentity implements IdentityAgent {
   #request: KeyAndRequest | null = null;
   #saved: SavedIdentity | null = null;
   #saving: Promise<void> = Promise.resolve();
-  /** As pushed last; null: not yet. */
+  /** What came over TLS with a certificate that had expired when this sidecar started. */
+  #expired: LinkCredentials | null = null;
+  /** As pushed last, and believed; null: not yet. */
   #pushed: TrustBundle | null = null;
   /** A bundle came while a renewal was under way. */
   #isBundleNew = false;
@@ -95,20 +107,37 @@ export class IssuedIdentity implements IdentityAgent {
     return isLive ? (this.#saved?.pushToken ?? null) : null;
   }
 
+  /** Who came over TLS once never goes back, also when the certificate that he came with has expired since. */
+  get controlPlaneTrust(): ControlPlaneTrust | null {
+    const joinToken = this.#options.joinToken?.current ?? null;
+    const known = this.#held.current ?? this.#expired;
+    if (joinToken === null && this.#saved?.isOverTls !== true && this.#expired === null) return null;
+    return {
+      trustDomain: joinToken?.identity.trustDomain ?? known!.trustDomain,
+      rootSha256: joinToken?.rootSha256 ?? null,
+      bundlePem: known?.bundlePem ?? null,
+    };
+  }
+
   onChange(listener: () => void): () => void {
     return this.#held.onChange(listener);
   }
 
   /** Takes what the state directory holds. Never rejects: what cannot be used is logged, and asked for anew. */
   async restore(): Promise<void> {
-    const { file, service, namespace, clock, logger } = this.#options;
+    const { file, service, namespace, clock, joinToken, logger } = this.#options;
     const saved = (await file?.load()) ?? null;
     if (saved === null || saved.service !== service || saved.namespace !== namespace) return;
     try {
-      const credentials = this.#checked(saved);
+      // Who may not go back to plain HTTP does not believe roots that came over it either.
+      if (joinToken !== null && !saved.isOverTls)
+        throw new CredentialsError('it came over plain HTTP, and now there is a join token');
+      const credentials = this.#checked(saved, saved.obtainedAtMs);
+      const leftMs = credentials.expiresAtMs - clock.nowMs();
+      if (leftMs <= 0 && saved.isOverTls) this.#expired = credentials;
+      this.#checked(saved, clock.nowMs());
       this.#saved = saved;
       this.#held.replace(credentials);
-      const leftMs = credentials.expiresAtMs - clock.nowMs();
       logger.info({ spiffeId: credentials.spiffeId, leftMs }, 'the saved identity is in force');
     } catch (error) {
       if (!(error instanceof CredentialsError)) throw error;
@@ -120,12 +149,12 @@ export class IssuedIdentity implements IdentityAgent {
     this.#renewIn(this.#saved === null ? 0 : this.#untilHalfLifeMs(this.#saved.obtainedAtMs));
   }
 
-  takeBundle(bundle: TrustBundle): void {
+  async takeBundle(bundle: TrustBundle): Promise<void> {
     if (bundle.roots.length === 0) return;
+    const pem = await this.#believedOf(bundle);
     this.#pushed = bundle;
     const { current } = this.#held;
     if (current === null) return;
-    const pem = bundlePem(bundle);
     if (pem !== current.bundlePem) {
       this.#held.replace({ ...current, bundlePem: pem });
       if (this.#saved !== null) this.#save({ ...this.#saved, bundlePem: pem });
@@ -136,6 +165,21 @@ export class IssuedIdentity implements IdentityAgent {
     }
     const soonMs = this.#untilRootLeavesMs();
     if (soonMs !== null) this.#renewIn(soonMs);
+  }
+
+  /** What was pushed is a hint where control planes prove who they are; elsewhere whoever is on loopback is trusted. PEM. */
+  async #believedOf(bundle: TrustBundle): Promise<string> {
+    const { askForBootstrap: ask, clock, random, urls } = this.#options;
+    const pushed = bundlePem(bundle);
+    const before = this.controlPlaneTrust;
+    if (before === null) return pushed;
+    const believed = this.#held.current?.bundlePem ?? null;
+    if (believed !== null && (bundle === this.#pushed || hasSameRoots(believed, pushed))) return believed;
+    const trust = async () => {
+      await this.#refreshJoinToken();
+      return this.controlPlaneTrust ?? before;
+    };
+    return await provenBundle(bundle, trust, { urls, clock, random, ask }, this.#stop.signal);
   }
 
   status(): IdentityStatus {
@@ -222,13 +266,13 @@ export class IssuedIdentity implements IdentityAgent {
     this.#request ??= await withDeadline(clock, signal, makeRequestMs, makeRequest);
     const { csrPem, keyPem } = this.#request;
     await this.#refreshJoinToken();
-    const trust = this.#trust();
+    const trust = this.controlPlaneTrust;
     const question = { url, csrPem, service, namespace, token: this.#token(), trust };
     const answer = await withDeadline(clock, signal, this.#attemptMs(), (deadline) =>
       ask(question, clock.nowMs(), deadline),
     );
     const bundle = this.#bundleWith(answer);
-    const credentials = this.#checked({ certificatePem: answer.certificatePem, keyPem, bundlePem: bundle });
+    const credentials = this.#checked({ ...answer, keyPem, bundlePem: bundle }, clock.nowMs());
     if (joinToken !== null && joinToken.current.identity.trustDomain !== credentials.trustDomain)
       throw new CredentialsError(`the certificate is of another trust domain: ${credentials.spiffeId}`);
     this.#request = null;
@@ -257,18 +301,6 @@ export class IssuedIdentity implements IdentityAgent {
     await withDeadline(clock, signal, readTokenMs, () => joinToken.refresh()).catch(() => signal.throwIfAborted());
   }
 
-  /** Null: plain HTTP. Who came over TLS once never goes back. */
-  #trust(): ControlPlaneTrust | null {
-    const joinToken = this.#options.joinToken?.current ?? null;
-    const { current } = this.#held;
-    if (joinToken === null && this.#saved?.isOverTls !== true) return null;
-    return {
-      trustDomain: joinToken?.identity.trustDomain ?? current!.trustDomain,
-      rootSha256: joinToken?.rootSha256 ?? null,
-      bundlePem: current?.bundlePem ?? null,
-    };
-  }
-
   /** The push token renews. When it is refused (the control plane may have another root now), the join token has its turn, or none. */
   #token(): string | null {
     const { joinToken } = this.#options;
@@ -286,9 +318,9 @@ export class IssuedIdentity implements IdentityAgent {
   }
 
   /** @throws CredentialsError when the parts do not belong together, or make somebody else than this Service. */
-  #checked(parts: { certificatePem: string; keyPem: string; bundlePem: string }): LinkCredentials {
-    const { clock, namespace, service } = this.#options;
-    const credentials = credentialsOf(parts, clock.nowMs());
+  #checked(parts: CredentialParts, nowMs: number): LinkCredentials {
+    const { namespace, service } = this.#options;
+    const credentials = credentialsOf(parts, nowMs);
     const own: ServiceIdentity = { trustDomain: credentials.trustDomain, namespace, service };
     if (credentials.spiffeId !== spiffeIdOf(own))
       throw new CredentialsError(`the certificate is for ${credentials.spiffeId}, not for ${spiffeIdOf(own)}`);

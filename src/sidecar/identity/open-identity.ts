@@ -2,6 +2,7 @@
 import type { Logger } from '../../telemetry/logger.ts';
 import { systemClock } from '../clock.ts';
 import type { SidecarOptions } from '../options.ts';
+import { askForBootstrap } from './bootstrap-client.ts';
 import { askForCertificate } from './certificate-client.ts';
 import { makeRequestInThread } from './certificate-request-thread.ts';
 import { DirectoryIdentity } from './directory-identity.ts';
@@ -37,6 +38,7 @@ export async function openIdentityAgent(options: SidecarOptions, logger: Logger)
     logger,
     makeRequest: makeRequestInThread,
     ask: askForCertificate,
+    askForBootstrap,
   });
   await identity.restore();
   return identity;
@@ -57,7 +59,8 @@ export function noIdentity(): IdentityAgent {
     first: Promise.resolve(),
     pushToken: null,
     start: () => {},
-    takeBundle: () => {},
+    controlPlaneTrust: null,
+    takeBundle: () => Promise.resolve(),
     status: () => ({ source: 'none', spiffeId: null, expiresAt: null, lastError: null, renewals: 0 }),
     close: () => Promise.resolve(),
   };

@@ -37,7 +37,7 @@ async function refusing(status: number): Promise<{ url: string; seen: IncomingHt
 }
 
 const open = (url: string, token: string | null) =>
-  openPushLink(url, token, systemClock, new AbortController().signal, { onFrame() {}, onClosed() {} });
+  openPushLink(url, { token, trust: null }, systemClock, new AbortController().signal, { onFrame() {}, onClosed() {} });
 
 describe('a push port that refuses', () => {
   it.each<[number, string | null, RegExp]>([

@@ -230,7 +230,7 @@ describe('ChangeSets', () => {
     await until(() => plane.last.of('nack').length === 1);
     expect(plane.last.of('nack')).toEqual([{ tag: 'nack', sequence: 2, reason: 'it does not compile' }]);
     expect(subscription.status()).toMatchObject({ revision: 1, nacks: 1, lastNack: 'it does not compile' });
-    plane.last.socket.terminate();
+    subscription.connectAgain();
     await greeted(plane, 2);
     expect([...(plane.last.hello?.held ?? [])]).toEqual([['Service/default/a', '1.x']]);
   });

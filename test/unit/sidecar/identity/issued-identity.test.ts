@@ -63,6 +63,14 @@ const retiring = (leaving: SigningRoot, retiresAtMs: number, ...staying: Signing
   return { ...bundle, roots };
 };
 
+const joinTokenFor = (clock: RememberingClock) =>
+  fixedJoinToken({
+    text: 'join',
+    identity: identityOf('cart'),
+    rootSha256: root.sha256,
+    expiresAtMs: clock.nowMs() + 1_000,
+  });
+
 describe('without a certificate', () => {
   it('asks the control planes in turn, until one signs, and waits longer and longer', async () => {
     const { agent, clock, plane } = agentOf(refusing(503, 'not-signing'));
@@ -240,8 +248,8 @@ describe('a pushed bundle', () => {
     let changes = 0;
     agent.onChange(() => changes++);
     const bundle = bundleOf(root, other);
-    agent.takeBundle(bundle);
-    agent.takeBundle(bundle);
+    await agent.takeBundle(bundle);
+    await agent.takeBundle(bundle);
     expect(agent.current).toEqual({ ...before, bundlePem: bundlePem(bundle) });
     expect(changes).toBe(1);
     expect(plane.questions).toHaveLength(1);
@@ -250,14 +258,14 @@ describe('a pushed bundle', () => {
   it('without any root is not one', async () => {
     const { agent } = await started(signing());
     const before = agent.current;
-    agent.takeBundle({ ...bundleOf(root), roots: [] });
+    await agent.takeBundle({ ...bundleOf(root), roots: [] });
     expect(agent.current).toBe(before);
   });
 
   it('from before the first certificate is believed with it, and an answer takes none of it away', async () => {
     const made = agentOf(signing({ bundle: bundleOf(root) }));
     const { agent, clock } = made;
-    agent.takeBundle(bundleOf(other));
+    await agent.takeBundle(bundleOf(other));
     agent.start();
     clock.advance(0);
     await agent.first;
@@ -274,7 +282,7 @@ describe('a pushed bundle', () => {
   ])('in which the own root is leaving renews within %s', async (_what, leftMs, random, waitMs) => {
     const made = await started(signing(), { random: () => random });
     const { agent, clock } = made;
-    agent.takeBundle(retiring(root, clock.nowMs() + leftMs, other));
+    await agent.takeBundle(retiring(root, clock.nowMs() + leftMs, other));
     expect(clock.waits.at(-1)).toBeCloseTo(waitMs, 0);
     const before = agent.current!;
     made.plane.answer = signing({ root: other, bundle: bundleOf(root, other) });
@@ -288,13 +296,13 @@ describe('a pushed bundle', () => {
   it('in which another root is leaving changes no renewal', async () => {
     const { agent, clock } = await started(signing());
     const waits = clock.waits.length;
-    agent.takeBundle(retiring(other, clock.nowMs() + 1_000, root));
+    await agent.takeBundle(retiring(other, clock.nowMs() + 1_000, root));
     expect(clock.waits).toHaveLength(waits);
   });
 
   it('without the own root renews soon', async () => {
     const { agent, clock } = await started(signing());
-    agent.takeBundle(bundleOf(other));
+    await agent.takeBundle(bundleOf(other));
     expect(clock.waits.at(-1)).toBe(2_500);
   });
 
@@ -310,7 +318,7 @@ describe('a pushed bundle', () => {
     };
     clock.advance(1_800_000);
     await until(() => plane.questions.length === 2);
-    agent.takeBundle(retiring(root, clock.nowMs() + 40_000, other));
+    await agent.takeBundle(retiring(root, clock.nowMs() + 40_000, other));
     go();
     await until(() => agent.status().renewals === 1);
     await settled();
@@ -379,7 +387,7 @@ describe('with a state directory', () => {
     const path = await directory();
     const clock = new RememberingClock();
     const made = await started(signing(), { file: fileIn(path), clock });
-    made.agent.takeBundle(bundleOf(root, other));
+    await made.agent.takeBundle(bundleOf(root, other));
     await made.agent.close();
     expect((await stat(join(path, 'identity.json'))).mode & 0o777).toBe(0o600);
     const { agent } = agentOf(hang, { file: fileIn(path), clock });
@@ -425,15 +433,33 @@ describe('with a state directory', () => {
     await agent.first;
   });
 
+  it('from plain HTTP is not used once there is a join token: nobody vouched for its roots', async () => {
+    const path = await directory();
+    const clock = new RememberingClock();
+    await ended(path, clock);
+    const { agent } = agentOf(hang, { file: fileIn(path), clock, joinToken: joinTokenFor(clock) });
+    await agent.restore();
+    expect(agent.current).toBeNull();
+    expect(agent.controlPlaneTrust).toEqual({ trustDomain: 'weft.local', rootSha256: root.sha256, bundlePem: null });
+  });
+
+  it('does not go back to plain HTTP when what came over TLS has expired', async () => {
+    const path = await directory();
+    const clock = new RememberingClock();
+    const made = await started(signing(), { file: fileIn(path), clock, joinToken: joinTokenFor(clock) });
+    await made.agent.close();
+    clock.advance(3600_001);
+    const { agent } = agentOf(hang, { file: fileIn(path), clock });
+    await agent.restore();
+    expect(agent.current).toBeNull();
+    const { bundlePem } = made.agent.current!;
+    expect(agent.controlPlaneTrust).toEqual({ trustDomain: 'weft.local', rootSha256: null, bundlePem });
+  });
+
   it('never goes back from TLS to plain HTTP', async () => {
     const path = await directory();
     const clock = new RememberingClock();
-    const joinToken = fixedJoinToken({
-      text: 'join',
-      identity: identityOf('cart'),
-      rootSha256: root.sha256,
-      expiresAtMs: clock.nowMs() + 1_000,
-    });
+    const joinToken = joinTokenFor(clock);
     const made = await started(signing(), { file: fileIn(path), clock, joinToken });
     expect(made.plane.questions[0]).toMatchObject({
       token: 'join',

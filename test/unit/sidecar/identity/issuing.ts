@@ -84,6 +84,7 @@ export function agentWith(answer: Answer, options: Partial<IssuedIdentityOptions
     logger: silentLogger,
     makeRequest: () => work(makeCertificateRequest),
     ask,
+    askForBootstrap: () => Promise.reject(new Error('this test has no bootstrap')),
     ...options,
   });
   return { agent, clock: (options.clock as RememberingClock | undefined) ?? clock, plane };
