@@ -2,7 +2,8 @@
  * The identity that a sidecar keeps in its state directory, so that it restarts with it while no control plane answers. It holds the key,
  * so nobody else may read it; it is replaced by renaming, so a crash leaves the old one or the new one.
  */
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../../telemetry/logger.ts';
 import { makeDirectory, syncDirectory } from '../state-dir.ts';
@@ -22,6 +23,8 @@ export interface SavedIdentity extends CredentialParts {
 const fileName = 'identity.json';
 const format = 'weft-identity';
 const formatVersion = 1;
+/** More than a key, a chain, a full bundle and a token have. */
+const fileBytesMax = 1024 * 1024;
 
 export class IdentityFile {
   readonly #directory: string;
@@ -39,11 +42,32 @@ export class IdentityFile {
   /** Null when there is none, or none that can be read, which is logged. What is in it is for the caller to check. */
   async load(): Promise<SavedIdentity | null> {
     try {
-      return savedIdentityIn(await readFile(this.#path, 'utf8'));
+      return savedIdentityIn(await this.#read());
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
         this.#logger.warn({ path: this.#path, reason: reasonOf(error) }, 'the saved identity cannot be used');
       return null;
+    }
+  }
+
+  async #read(): Promise<string> {
+    // A pipe in its place would keep a blocking open waiting for a writer.
+    const file = await open(this.#path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const status = await file.stat();
+      if (!status.isFile()) throw new Error('it is no regular file');
+      if (status.size > fileBytesMax) throw new Error(`it is longer than ${fileBytesMax} bytes`);
+      if ((status.mode & 0o077) !== 0) {
+        await file.chmod(0o600);
+        const mode = (status.mode & 0o777).toString(8);
+        this.#logger.warn(
+          { path: this.#path, mode },
+          'others could use the saved identity of this sidecar, which holds its key; now only its owner can. If somebody may have read it, its Service is theirs too: see docs/identity.md, Threats',
+        );
+      }
+      return await file.readFile('utf8');
+    } finally {
+      await file.close();
     }
   }
 

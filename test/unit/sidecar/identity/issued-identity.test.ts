@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -431,6 +432,28 @@ describe('with a state directory', () => {
     agent.start();
     clock.advance(0);
     await agent.first;
+  });
+
+  it.each([0o644, 0o640, 0o666])('takes mode %o back from others, warns, and goes on', async (mode) => {
+    const path = await directory();
+    const clock = new RememberingClock();
+    const before = await ended(path, clock);
+    await chmod(join(path, 'identity.json'), mode);
+    const warnings: unknown[] = [];
+    const logger = { ...silentLogger, warn: (fields: object, _message: string) => void warnings.push(fields) };
+    const { agent } = agentOf(hang, { file: new IdentityFile(path, logger), clock });
+    await agent.restore();
+    expect(agent.current).toEqual(before);
+    expect((await stat(join(path, 'identity.json'))).mode & 0o777).toBe(0o600);
+    expect(warnings).toEqual([{ path: join(path, 'identity.json'), mode: mode.toString(8) }]);
+  });
+
+  it('does not wait for a pipe', async () => {
+    const path = await directory();
+    execFileSync('mkfifo', [join(path, 'identity.json')]);
+    const { agent } = agentOf(hang, { file: fileIn(path) });
+    await agent.restore();
+    expect(agent.current).toBeNull();
   });
 
   it('from plain HTTP is not used once there is a join token: nobody vouched for its roots', async () => {
