@@ -4,7 +4,8 @@
  * need not ask again. Files appear whole or not at all, and what is on the disk survives a crash between any two of them.
  */
 import { generateKeyPairSync, type KeyObject, randomUUID } from 'node:crypto';
-import { type FileHandle, link, mkdir, open, rename, unlink } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, link, mkdir, open, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { IdentityError } from './identity-error.ts';
 import { readRoot, readRootKey, type SigningRoot } from './root.ts';
@@ -33,11 +34,12 @@ export class RootDirectory {
 
   /**
    * Reads a root, and makes what is missing of it (some 50 ms).
-   * Rejects with IdentityError `ca-unusable` when the files are not as they must be, or others may read the key.
+   * Rejects with IdentityError `ca-unusable` when the files are not as they must be, or others may read the key or write here.
    */
   async open(name: RootName): Promise<SigningRoot> {
     try {
       await mkdir(this.#path, { recursive: true, mode: 0o700 });
+      await this.#refuseWritableByOthers();
       for (let tries = 1; tries <= triesMax; tries++) {
         const root = await this.#read(name);
         if (root !== null) return root;
@@ -70,6 +72,15 @@ export class RootDirectory {
     const aside = await this.#writeAside(`${sha256}\n`, 0o644);
     await rename(aside, this.#file('signing'));
     await this.#sync();
+  }
+
+  /** Who may write here puts a key of his own in the place of ours, and is the authority of the mesh after the next start. */
+  async #refuseWritableByOthers(): Promise<void> {
+    const { mode } = await stat(this.#path);
+    if ((mode & 0o022) !== 0)
+      throw this.#unusable(
+        `may be written by others (mode ${(mode & 0o777).toString(8)}), who could put a root of their own there: chmod go-w it, or name a directory in it`,
+      );
   }
 
   /** Null: something was missing, and was made. */
@@ -118,13 +129,16 @@ export class RootDirectory {
   async #readFile(name: string, isSecret: boolean): Promise<string | null> {
     let handle: FileHandle;
     try {
-      handle = await open(this.#file(name), 'r');
+      // A pipe in its place would keep a blocking open waiting for a writer.
+      handle = await open(this.#file(name), constants.O_RDONLY | constants.O_NONBLOCK);
     } catch (error) {
       if (isCode(error, 'ENOENT')) return null;
       throw error;
     }
     try {
-      const { mode, size } = await handle.stat();
+      const status = await handle.stat();
+      if (!status.isFile()) throw this.#unusable(`has a ${name} that is no regular file: take it away`);
+      const { mode, size } = status;
       if (isSecret && (mode & 0o077) !== 0)
         throw new IdentityError(
           'ca-unusable',

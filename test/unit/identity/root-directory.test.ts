@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync, X509Certificate } from 'node:crypto';
-import { chmod, mkdtemp, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -29,6 +30,32 @@ describe('a directory that cannot be used', () => {
     const { path, directory } = await made();
     await chmod(join(path, 'root.key'), mode);
     await expect(directory.open('root')).rejects.toMatchObject(unusable(/root\.key may be used by others .*chmod 600/));
+  });
+
+  it.each([0o777, 0o770, 0o720, 0o702, 0o1777])('is refused with mode %o: others write to it', async (mode) => {
+    const { path, directory } = await made();
+    await chmod(path, mode);
+    await expect(directory.open('root')).rejects.toMatchObject(unusable(/may be written by others .*chmod go-w/));
+  });
+
+  it.each([0o700, 0o755, 0o750])('is none with mode %o', async (mode) => {
+    const { path, directory, root } = await made();
+    await chmod(path, mode);
+    expect((await directory.open('root')).sha256).toBe(root.sha256);
+  });
+
+  it.each(['root.key', 'root.crt', 'next.key'])('refuses a pipe for its %s, and does not wait for it', async (name) => {
+    const { path, directory } = await made();
+    await rm(join(path, name), { force: true });
+    execFileSync('mkfifo', ['-m', '600', join(path, name)]);
+    await expect(directory.open('root')).rejects.toMatchObject(unusable(/no regular file/));
+  });
+
+  it('refuses a directory for a certificate', async () => {
+    const { path, directory } = await made();
+    await unlink(join(path, 'root.crt'));
+    await mkdir(join(path, 'root.crt'));
+    await expect(directory.open('root')).rejects.toMatchObject(unusable(/no regular file/));
   });
 
   it('refuses a certificate without its key', async () => {
