@@ -222,7 +222,12 @@ describe('a caller', () => {
   it('with --insecure-link fails clearly at a callee with TLS', async () => {
     const web = await mesh.sidecar('web', ...beside(app));
     const bare = await mesh.sidecar('bare', '--insecure-link');
-    const refused = await call(bare.ready.outbound, 'web');
+    let refused = await call(bare.ready.outbound, 'web');
+    // Registered once it has a certificate, which its ready line does not wait for.
+    await until('web is known', async () => {
+      if (refused.headers['weft-failure'] === 'unknown-service') refused = await call(bare.ready.outbound, 'web');
+      return refused.headers['weft-failure'] !== 'unknown-service';
+    });
     expect([refused.status, refused.headers['weft-failure']]).toEqual([502, 'link-lost']);
     expect(Object.keys(await linkFailures(bare, 'outbound'))).toEqual(['link-lost']);
     expect(linesOf(bare, 'The link to the far sidecar broke').at(0)?.detail).toMatch(
