@@ -181,6 +181,8 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     const { perTryMs } = action.timeouts;
     exchange.perTryDeadlineMs = perTryMs === 0 ? 0 : nowMs + perTryMs;
     exchange.attempt = attempt;
+    // What another endpoint took, in an attempt before, is not this one's.
+    exchange.far = null;
     exchange.attempts++;
     exchange.tried.push(endpoint.slot);
     exchange.phase = 'attempting';

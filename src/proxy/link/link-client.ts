@@ -23,6 +23,9 @@ export interface LinkEnvironment {
   readonly onTrouble: (address: string, failure: Failure, detail: string) => void;
 }
 
+/** retired: either side replaces it. drain: the callee stops. refused: the callee does not take us. lost: it broke. */
+export type ClosingCause = 'retired' | 'drain' | 'refused' | 'lost';
+
 export interface ClientEvents {
   readonly onOpen: (client: LinkClient) => void;
   /** The callee speaks our version; whether it takes us is said by what comes with that. */
@@ -30,13 +33,21 @@ export interface ClientEvents {
   /** It never opened. */
   readonly onFailed: (client: LinkClient, failure: Failure, detail: string) => void;
   /** It was open, and takes no more streams: drained, or gone. Called once. */
-  readonly onClosing: (client: LinkClient, cause: 'drain' | 'refused' | 'lost', detail: string) => void;
+  readonly onClosing: (client: LinkClient, cause: ClosingCause, detail: string) => void;
   /** Nothing is left of it. Called once, after `onClosing`. */
   readonly onGone: (client: LinkClient) => void;
 }
 
 /** Numbers of streams are 31 bits; a link is replaced long before. */
 const streamIdMax = 0x7fff_0000;
+
+/** By what a callee gives for its GOAWAY. */
+const closingCauses: Readonly<Record<number, ClosingCause>> = {
+  [goawayReason.drain]: 'drain',
+  [goawayReason.retire]: 'retired',
+  [goawayReason.violation]: 'lost',
+  [goawayReason.refused]: 'refused',
+};
 
 export class LinkClient implements ChannelOwner {
   readonly startedAtMs: number;
@@ -139,7 +150,7 @@ export class LinkClient implements ChannelOwner {
   /** No more streams are opened on it; it goes when the last one is over. */
   retire(): void {
     if (this.phase !== 'open') return;
-    this.close('drain', 'retired');
+    this.close('retired', '');
     this.channel!.sendGoaway(goawayReason.retire, allStreams, '');
     this.endWhenIdle();
   }
@@ -150,7 +161,7 @@ export class LinkClient implements ChannelOwner {
     this.channel?.end('the sidecar stops');
   }
 
-  private close(cause: 'drain' | 'refused' | 'lost', detail: string): void {
+  private close(cause: ClosingCause, detail: string): void {
     if (this.phase !== 'open') return;
     this.phase = 'closing';
     this.events.onClosing(this, cause, detail);
@@ -175,15 +186,14 @@ export class LinkClient implements ChannelOwner {
 
   onGoaway(reason: GoawayReason, lastStream: number, detail: string): void {
     const channel = this.channel!;
-    const isRefused = reason === goawayReason.refused;
-    const isViolation = reason === goawayReason.violation;
-    this.close(isRefused ? 'refused' : isViolation ? 'lost' : 'drain', detail);
+    const cause = closingCauses[reason] ?? 'drain';
+    this.close(cause, detail);
     for (const stream of channel.streams.all()) {
       if (stream.id <= lastStream) continue;
       stream.finish();
       if (stream instanceof LinkRequest) stream.refused();
     }
-    if (isRefused || isViolation) channel.end(detail);
+    if (cause === 'refused' || cause === 'lost') channel.end(detail);
     else this.endWhenIdle();
   }
 

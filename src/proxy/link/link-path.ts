@@ -4,7 +4,7 @@
  */
 import { limits } from '../../model/limits.ts';
 import { type Failure, failures } from '../failure.ts';
-import { LinkClient, type LinkEnvironment } from './link-client.ts';
+import { type ClosingCause, LinkClient, type LinkEnvironment } from './link-client.ts';
 import { type DialTarget, insecureHint } from './link-socket.ts';
 
 export interface PathOwner {
@@ -138,11 +138,11 @@ export class LinkPath {
     this.owner.onPathFailed(this, failure);
   }
 
-  private closing(client: LinkClient, cause: 'drain' | 'refused' | 'lost', detail: string): void {
+  private closing(client: LinkClient, cause: ClosingCause, detail: string): void {
     this.ending.add(client);
     if (this.dialling === client) {
       this.dialling = null;
-      if (detail === 'retired') return;
+      if (cause === 'retired') return;
       this.noteFailure(
         failures[cause === 'refused' ? 'link-refused' : 'link-lost'],
         `${detail}; it was to replace another`,
@@ -152,7 +152,7 @@ export class LinkPath {
     this.current = null;
     // Only a peer that greets, and does not refuse us with its next word, was worth the dial.
     if (client.isGreeted && cause !== 'refused') this.failuresInRow = 0;
-    if (cause === 'drain' && detail !== 'retired') this.isPeerDraining = true;
+    if (cause === 'drain') this.isPeerDraining = true;
     if (cause === 'refused') this.noteFailure(failures['link-refused'], detail);
     if (cause !== 'lost') return;
     if (client.isGreeted) this.environment.onTrouble(this.address, failures['link-lost'], detail);

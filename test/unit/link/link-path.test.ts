@@ -1,7 +1,7 @@
 import net from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
-import { frameType, goawayReason } from '../../../src/proxy/link/frames.ts';
+import { allStreams, frameType, goawayReason } from '../../../src/proxy/link/frames.ts';
 import type { LinkIdentity } from '../../../src/proxy/link/link-identity.ts';
 import type { LinkUpstream } from '../../../src/proxy/link/link-upstream.ts';
 import { Recording } from '../upstream/recording.ts';
@@ -247,6 +247,31 @@ describe('a link', () => {
     expect(next.failure).toBe('');
     expect(peers[0]!.all(frameType.goaway)).toEqual([]);
   }, 60_000);
+
+  it.each([
+    ['drain', goawayReason.drain, true],
+    ['retire', goawayReason.retire, false],
+  ] as const)(
+    'whose callee says %s takes no more streams; only one that drains is avoided',
+    async (_, reason, isAvoided) => {
+      const { address, peers } = await room.listenRaw((peer) => peer.send(frames.settings));
+      const upstream = room.upstream(address);
+      const running = ask(upstream);
+      await until(() => peers.length === 1);
+      await peers[0]!.next(frameType.open, 1);
+      // Whatever it says besides, its reason counts. The answer to the PING says that it was read.
+      peers[0]!.send(frames.goaway(reason, allStreams, 'retired'), frame(frameType.ping, 0, '12345678'));
+      await peers[0]!.next(frameType.pong);
+      expect(upstream.isAvoided).toBe(isAvoided);
+      ask(upstream);
+      await until(() => peers.length === 2);
+      await peers[1]!.next(frameType.open, 1);
+      peers[0]!.send(frames.head(1), frames.end(1));
+      await running.ended;
+      expect(running.failure).toBe('');
+      expect(upstream.isAvoided).toBe(false);
+    },
+  );
 
   it('to an endpoint that left ends with its last stream, and takes none any more', async () => {
     const { address, peers } = await room.listenRaw((peer) => peer.send(frames.settings));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { failures } from '../../../src/proxy/failure.ts';
-import { partIndex, parts } from '../../../src/telemetry/recorder.ts';
+import { newPartsMs, partIndex, parts } from '../../../src/telemetry/recorder.ts';
 import { FakeClient, FakeEndpoint, fakeAction, fakeHead, fakeMesh } from './proxy-fakes.ts';
 
 describe('a request that fails', () => {
@@ -166,6 +166,21 @@ describe('an endpoint', () => {
       (receiver as unknown as { onSweep(nowMs: number): void }).onSweep(clock.nowMs);
       expect(live).toEqual(['begin 1', 'end 1 abandoned']);
     }
+  });
+
+  it('does not take what another endpoint told of itself for the hop of the one that answers', () => {
+    const [refusing, answering] = [new FakeEndpoint('a:1', 0, true), new FakeEndpoint('b:1', 1, true)];
+    const { proxy } = fakeMesh([refusing, answering]);
+    const client = new FakeClient();
+    proxy.accept(fakeHead({ headers: ['Weft-Timing', '1'] }), client).onRequestEnd([]);
+    refusing.last.assign();
+    const far = { partsMs: newPartsMs(), totalMs: 7 };
+    const headers = ['Weft-Failure', 'draining'];
+    refusing.last.handler.onHead({ status: 503, reason: '', headers, bodyBytes: 0, hasBody: true, far });
+    answering.last.assign();
+    answering.last.answer(200);
+    expect(client.events).toEqual(['head 200', 'end']);
+    expect(client.header('server-timing')).not.toContain('up-total');
   });
 
   it('gets the same trace at another attempt', () => {
