@@ -125,7 +125,8 @@ export abstract class LinkStream {
     this.queuedEnd = null;
     this.isLocalEnded = true;
     channel.sendFrame(frameType.end, this.id, payload);
-    if (this.isRemoteEnded) this.finish();
+    // What the peer ended may still wait for its reader.
+    if (this.isRemoteEnded && this.heldEnd === null) this.finish();
     else this.onSentWhole();
   }
 

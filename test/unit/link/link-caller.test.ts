@@ -184,6 +184,20 @@ describe('RESET from the callee', () => {
     await early.ended;
     expect([early.failure, early.body, early.events.at(-1)]).toEqual(['', 'large', 'end']);
   });
+
+  it('an answer that waits for its reader is still given when the request ends after it', async () => {
+    const early = open(postCart(5));
+    await peer.next(frameType.open, 2);
+    early.stream.pauseReading();
+    peer.send(frames.head(2, 413, 5), frames.data(2, Buffer.from('large')), frames.end(2), frames.ping());
+    await peer.next(frameType.pong);
+    early.stream.write(Buffer.from('12345'));
+    early.stream.end();
+    await peer.next(frameType.end, 2);
+    early.stream.resumeReading();
+    await early.ended;
+    expect([early.failure, early.body, early.events.at(-1)]).toEqual(['', 'large', 'end']);
+  });
 });
 
 describe('GOAWAY from the callee', () => {
