@@ -1,5 +1,5 @@
 /** What must not hurt traffic: changes, restarts and kills of the control plane, its absence at a sidecar's start. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Bench, call, load, type Running, until } from './harness.ts';
@@ -20,10 +20,11 @@ const summary = (failed: readonly string[]): Record<string, number> => {
   return counts;
 };
 
-/** Whether a state directory holds this text by now. */
-const isSaved = (directory: string, text: string): boolean =>
-  existsSync(directory) &&
-  readdirSync(directory).some((name) => readFileSync(join(directory, name), 'utf8').includes(text));
+/** Whether the state that a sidecar starts from holds this text by now: a file that is still being written does not count. */
+const isSaved = (directory: string, text: string): boolean => {
+  const path = join(directory, 'sidecar-state.jsonl');
+  return existsSync(path) && readFileSync(path, 'utf8').includes(text);
+};
 
 const loopback = ['--outbound', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
 
