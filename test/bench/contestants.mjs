@@ -1,6 +1,7 @@
 // The contestants: each is two proxies in a row before the same app, started once and then loaded in turn.
 import { connect } from 'node:tls';
-import { freePorts } from './bench-room.mjs';
+import { fileURLToPath } from 'node:url';
+import { freePorts, waitFor } from './bench-room.mjs';
 import { plainServer, startNginx, tlsClientServer, tlsServer } from './nginx.mjs';
 import { service, startSidecar } from './sidecar.mjs';
 
@@ -13,6 +14,7 @@ const handshakeTimeoutMs = 2_000;
 export const contestants = {
   nginx: { title: 'nginx -> nginx', start: startPlainNginx },
   'nginx-tls': { title: 'nginx -> mutual TLS 1.3 -> nginx', start: startTlsNginx },
+  'smallest-link': { title: 'smallest uWS -> link -> pool', start: startSmallestSidecars },
   'weft-http': { title: 'weft -> HTTP/1.1 -> weft', start: startHttpSidecars },
   'weft-link': { title: 'weft -> plain link -> weft', start: (field) => startLinkSidecars(field, insecureFlags) },
   'weft-link-tls': {
@@ -37,6 +39,19 @@ async function startTlsNginx({ room, appPort, certificates }) {
   const b = await startNginx(room, room.proxyCore, 'nginx-tls-b', portB, serverB);
   const a = await startNginx(room, room.proxyCore, 'nginx-tls-a', portA, serverA);
   return { port: portA, processes: [a, b] };
+}
+
+async function startSmallestSidecars({ room, appPort }) {
+  const [outboundPort, linkPort] = await freePorts(2);
+  const script = fileURLToPath(new URL('smallest-sidecar.mjs', import.meta.url));
+  const start = async (role, from, to) => {
+    const started = room.start(room.proxyCore, process.execPath, [script, role, String(from), String(to)]);
+    await waitFor(started, `smallest ${role}`, () => started.output.includes('ready'));
+    return started;
+  };
+  const b = await start('callee', linkPort, appPort);
+  const a = await start('caller', outboundPort, linkPort);
+  return { port: outboundPort, processes: [a, b] };
 }
 
 async function startHttpSidecars(field) {
