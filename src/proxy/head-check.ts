@@ -8,7 +8,7 @@ import { limits } from '../model/limits.ts';
 import { isFieldText, isHexCode, isHostCode, isTargetText, isToken } from './char-classes.ts';
 import { type Failure, failures } from './failure.ts';
 import { type HeaderList, isNamed } from './headers.ts';
-import { normalisePath } from './path.ts';
+import { normalisePath, type PathPolicy } from './path.ts';
 import type { RequestHead } from './request.ts';
 
 /** What a listener's parser read. */
@@ -19,6 +19,8 @@ export interface RawHead {
   /** Flat, order kept. The check takes it over: it is compacted in place and becomes `headers` of the checked head. */
   readonly headers: HeaderList;
   readonly isHttp10: boolean;
+  /** Absent: `normalise`. */
+  readonly paths?: PathPolicy | undefined;
   /** Length of the body where something else than the fields says it (the link): then no field may. Absent: the fields do. */
   readonly bodyBytes?: number;
   /** See RequestHead. Absent: the caller has no identity. */
@@ -247,13 +249,16 @@ function checkTarget(
   const queryAt = target.indexOf('?', pathAt);
   const pathEnd = queryAt === -1 ? target.length : queryAt;
   // RFC 9112 section 3.2.2: an http URI without a path means `/`.
-  const path =
-    pathAt === pathEnd ? '/' : normalisePath(pathAt === 0 && queryAt === -1 ? target : target.slice(pathAt, pathEnd));
+  const received = pathAt === pathEnd ? '/' : pathAt === 0 && queryAt === -1 ? target : target.slice(pathAt, pathEnd);
+  const path = normalisePath(received);
   if (path === null)
     return badRequest('The path holds a broken escape, %00, a backslash or a dot segment with a parameter.');
+  if (raw.paths === 'refuse' && path !== received)
+    return badRequest('The path is not in normal form, and this listener refuses what is not.');
   return {
     method: raw.method,
     path,
+    forwardedPath: raw.paths === 'raw' ? received : path,
     query: queryAt === -1 ? '' : target.slice(queryAt),
     host,
     authority: authority ?? '',

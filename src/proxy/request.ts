@@ -4,13 +4,16 @@
  */
 import type { HopTiming } from '../telemetry/ledger.ts';
 import type { HeaderList } from './headers.ts';
+import type { PathPolicy } from './path.ts';
 
 /** A request head that was checked: whatever is here is valid and framed unambiguously. */
 export interface RequestHead {
   /** As sent, out of the allow-list, upper case. */
   readonly method: string;
-  /** Normalised path, starts with `/`, without query. Routing, authorization and cache keys use this and nothing else; it is also what is forwarded. */
+  /** Normalised path, starts with `/`, without query. Routing, authorization and cache keys use this and nothing else. */
   readonly path: string;
+  /** What is forwarded unless a filter rewrites it: `path`, or the path as it came where the listener's paths are `raw`. */
+  readonly forwardedPath: string;
   /** With its `?`, as sent; empty without one. */
   readonly query: string;
   /** Lower case, without port and without a trailing dot. */
@@ -76,6 +79,8 @@ export interface RequestAcceptor {
 
 export interface ListenerOptions {
   readonly host: string;
+  /** Default: `normalise`. */
+  readonly paths?: PathPolicy;
   /** 0: any free port. */
   readonly port: number;
   readonly acceptor: RequestAcceptor;

@@ -265,11 +265,24 @@ class Sidecar {
   private async listenForUpstream({ name, address }: UpstreamListener, proxy: HttpProxy): Promise<void> {
     const acceptor: RequestAcceptor = {
       accept: (
-        { method, path, query, authority, headers, bodyBytes, source, sourceAddress, readAtMs, loopMs },
+        { method, path, forwardedPath, query, authority, headers, bodyBytes, source, sourceAddress, readAtMs, loopMs },
         downstream,
       ) =>
         proxy.accept(
-          { method, path, query, host: name, authority, headers, bodyBytes, source, sourceAddress, readAtMs, loopMs },
+          {
+            method,
+            path,
+            forwardedPath,
+            query,
+            host: name,
+            authority,
+            headers,
+            bodyBytes,
+            source,
+            sourceAddress,
+            readAtMs,
+            loopMs,
+          },
           downstream,
         ),
     };

@@ -68,7 +68,7 @@ export class EdgeConnection {
 
   private begin(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
     const readAtMs = performance.now();
-    const { acceptor, loopDelay } = this.options;
+    const { acceptor, loopDelay, paths } = this.options;
     const isToHead = req.method === 'HEAD';
     // Node's parser reads 0.9 and 2.0 in a request line too.
     if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0') {
@@ -81,6 +81,7 @@ export class EdgeConnection {
       target: req.url ?? '',
       headers: req.rawHeaders,
       isHttp10: req.httpVersionMinor === 0,
+      paths,
       sourceAddress: peerAddress(this.socket),
       readAtMs,
       loopMs: loopDelay === undefined ? 0 : loopDelay(readAtMs),

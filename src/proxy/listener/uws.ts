@@ -124,6 +124,7 @@ class UwsListener implements Listener {
       target: query === undefined ? req.getUrl() : `${req.getUrl()}?${query}`,
       headers,
       isHttp10: false,
+      paths: options.paths,
       sourceAddress: this.isLoopback ? loopback4 : peerAddress(res),
       readAtMs,
       loopMs: options.loopDelay === undefined ? 0 : options.loopDelay(readAtMs),

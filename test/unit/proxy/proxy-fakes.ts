@@ -213,6 +213,7 @@ export function fakeHead(changes: Partial<RequestHead> = {}): RequestHead {
   return {
     method: 'GET',
     path: '/',
+    forwardedPath: changes.path ?? '/',
     query: '',
     host: 'cart',
     authority: 'cart',
