@@ -262,6 +262,7 @@ function checkTarget(
     query: queryAt === -1 ? '' : target.slice(queryAt),
     host,
     authority: authority ?? '',
+    isHttp10: raw.isHttp10,
     headers: raw.headers,
     bodyBytes,
     source: raw.source ?? '',

@@ -20,6 +20,8 @@ export interface RequestHead {
   readonly host: string;
   /** The Host field as sent (or the authority of an absolute-form target), which is forwarded. */
   readonly authority: string;
+  /** The client speaks HTTP/1.0. */
+  readonly isHttp10: boolean;
   /** End-to-end fields, in order; hop-by-hop, Connection-nominated, framing fields, Host and Expect are gone. */
   readonly headers: HeaderList;
   /** 0: none. -1: chunked. */

@@ -264,11 +264,10 @@ class Sidecar {
   /** A port that leads to one service whatever the Host says; the Host goes on to the endpoint as it came. */
   private async listenForUpstream({ name, address }: UpstreamListener, proxy: HttpProxy): Promise<void> {
     const acceptor: RequestAcceptor = {
-      accept: (
-        { method, path, forwardedPath, query, authority, headers, bodyBytes, source, sourceAddress, readAtMs, loopMs },
-        downstream,
-      ) =>
-        proxy.accept(
+      accept: (head, downstream) => {
+        const { method, path, forwardedPath, query, authority, isHttp10, headers, bodyBytes } = head;
+        const { source, sourceAddress, readAtMs, loopMs } = head;
+        return proxy.accept(
           {
             method,
             path,
@@ -276,6 +275,7 @@ class Sidecar {
             query,
             host: name,
             authority,
+            isHttp10,
             headers,
             bodyBytes,
             source,
@@ -284,7 +284,8 @@ class Sidecar {
             loopMs,
           },
           downstream,
-        ),
+        );
+      },
     };
     const listener = await this.listen(`upstream:${name}`, this.options.outboundHttp, address, acceptor);
     this.logger.info({ service: name, address: listener.address }, 'a port of its own');

@@ -217,6 +217,7 @@ export function fakeHead(changes: Partial<RequestHead> = {}): RequestHead {
     query: '',
     host: 'cart',
     authority: 'cart',
+    isHttp10: false,
     headers: [],
     bodyBytes: 0,
     source: '',
