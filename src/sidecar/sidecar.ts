@@ -9,6 +9,7 @@ import { limits } from '../model/limits.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { CoarseTimer } from '../proxy/coarse-timer.ts';
 import { Deadlines } from '../proxy/deadlines.ts';
+import { forwardingAcceptor } from '../proxy/forwarding.ts';
 import { createEdgeListener } from '../proxy/listener/edge.ts';
 import { formatAddress } from '../proxy/listener/listen-error.ts';
 import { createUwsListener } from '../proxy/listener/uws.ts';
@@ -233,7 +234,9 @@ class Sidecar {
     const ports = await KeptPorts.load({ ...options, directory: options.stateDir, logger: this.logger });
     const openInbound = (at: HostPort) => this.listen('inbound', options.inboundHttp, at, proxy);
     const inbound = options.inbound === null ? null : await ports.listen('inbound', options.inbound, openInbound);
-    const openLink = (at: HostPort) => this.links!.listen(at, proxy).catch(nameFlag('link'));
+    const { paths, forwarding } = options.listenerPolicies.link;
+    const openLink = (at: HostPort) =>
+      this.links!.listen(at, forwardingAcceptor(proxy, forwarding), paths).catch(nameFlag('link'));
     const link = options.link === null ? null : await ports.listen('link', options.link, openLink);
     if (link !== null) this.listeners.push({ name: 'link', listener: link });
     await ports.save();
@@ -247,10 +250,12 @@ class Sidecar {
     acceptor: RequestAcceptor,
   ): Promise<Listener> {
     const direction: Direction = name === 'inbound' ? 'inbound' : 'outbound';
+    const { paths, forwarding } = this.options.listenerPolicies[direction];
     const options: ListenerOptions = {
       host,
       port,
-      acceptor,
+      paths,
+      acceptor: forwardingAcceptor(acceptor, forwarding),
       onRefused: (failure) => this.instruments.recorder.countFailure(direction, failure.code),
       loopDelay: this.instruments.loopWaitMs,
     };
