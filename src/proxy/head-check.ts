@@ -33,6 +33,8 @@ export interface RawHead {
 export interface CheckedHead extends RequestHead {
   /** The client said `Connection: close`. */
   readonly isLastOfConnection: boolean;
+  /** Names in lower case that Connection said, `close` and the like among them: trailers under them are of this hop too. Mostly null. */
+  readonly nominated: ReadonlySet<string> | null;
 }
 
 export class RefusedHead {
@@ -53,7 +55,7 @@ const methods: ReadonlySet<string> = new Set(
   ),
 );
 
-/** Fields that are never forwarded, Connection-nominated ones aside (RFC 9110 section 7.6.1, RFC 7540 section 3.2.1). */
+/** Fields that are never forwarded as they are, Connection-nominated ones aside (RFC 9110 section 7.6.1, RFC 7540 section 3.2.1). */
 type Special =
   | 'te'
   | 'host'
@@ -85,6 +87,7 @@ export function checkHead(raw: RawHead): CheckedHead | RefusedHead {
   let contentLength: string | null = null;
   let transferEncoding: string | null = null;
   let connection: string | null = null;
+  let trailer: string | null = null;
   let fieldBytes = 0;
   let kept = 0;
   for (let i = 0; i < headers.length; i += 2) {
@@ -116,6 +119,9 @@ export function checkHead(raw: RawHead): CheckedHead | RefusedHead {
       case 'connection':
         connection = connection === null ? value : `${connection},${value}`;
         break;
+      case 'trailer':
+        trailer = trailer === null ? value : `${trailer}, ${value}`;
+        break;
       case 'expect':
         // RFC 9110 section 10.1.1: from an HTTP/1.0 client it means nothing.
         if (!isHttp10 && value.toLowerCase() !== '100-continue')
@@ -131,13 +137,17 @@ export function checkHead(raw: RawHead): CheckedHead | RefusedHead {
   if (raw.bodyBytes !== undefined && (contentLength !== null || transferEncoding !== null))
     return badRequest('The length of the body is said twice.');
   if (typeof bodyBytes === 'string') return badRequest(bodyBytes);
+  // RFC 9110 section 6.6.2: only chunks carry what it announces.
+  if (trailer !== null && bodyBytes === -1) headers.push('Trailer', trailer);
   let isLastOfConnection = false;
+  let nominated: ReadonlySet<string> | null = null;
   if (connection !== null) {
-    const fault = applyConnection(headers, connection);
-    if (fault !== null) return badRequest(fault);
+    const applied = applyConnection(headers, connection);
+    if (typeof applied === 'string') return badRequest(applied);
+    nominated = applied;
     isLastOfConnection = hasToken(connection, 'close');
   }
-  return checkTarget(raw, host, bodyBytes, isLastOfConnection);
+  return checkTarget(raw, host, bodyBytes, isLastOfConnection, nominated);
 }
 
 function badRequest(detail: string): RefusedHead {
@@ -190,8 +200,8 @@ function bodyLength(contentLength: string | null, transferEncoding: string | nul
   return length;
 }
 
-/** Drops the fields that Connection nominates (RFC 9110 section 7.6.1); says what is wrong when it nominates one that must arrive. */
-function applyConnection(headers: HeaderList, connection: string): string | null {
+/** Drops the fields that Connection nominates (RFC 9110 section 7.6.1) and answers their names; says what is wrong when it nominates one that must arrive. */
+function applyConnection(headers: HeaderList, connection: string): ReadonlySet<string> | string | null {
   const lower = connection.toLowerCase();
   if (lower === 'keep-alive' || lower === 'close') return null;
   // Bounded by limits.headBytesMax, and rare: ordinary clients send one of the two words above.
@@ -213,7 +223,7 @@ function applyConnection(headers: HeaderList, connection: string): string | null
     kept += 2;
   }
   headers.length = kept;
-  return null;
+  return nominated;
 }
 
 function hasToken(list: string, token: string): boolean {
@@ -226,6 +236,7 @@ function checkTarget(
   hostField: string | null,
   bodyBytes: number,
   isLastOfConnection: boolean,
+  nominated: ReadonlySet<string> | null,
 ): CheckedHead | RefusedHead {
   const { target } = raw;
   let authority = hostField;
@@ -270,6 +281,7 @@ function checkTarget(
     readAtMs: raw.readAtMs,
     loopMs: raw.loopMs,
     isLastOfConnection,
+    nominated,
   };
 }
 

@@ -24,6 +24,8 @@ export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean
       isAscii = false;
     }
     if (!isWholeHead && isNamed(name, 'date')) continue;
+    // This core sends no trailers.
+    if (isNamed(name, 'trailer')) continue;
     block += `\r\n${name}: ${value}`;
   }
   // writeStatus puts one CRLF behind what it is given.

@@ -2,8 +2,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { limits } from '../../model/limits.ts';
 import { isFieldText, isToken } from '../char-classes.ts';
+import type { CheckedHead } from '../head-check.ts';
 import type { HeaderList } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
+import { dropTrailerField, noTrailers, passableTrailers } from '../trailers.ts';
 import type { HeldAnswer, HeldAnswers } from './held-answers.ts';
 
 /** What all answers of one edge listener share. */
@@ -14,8 +16,6 @@ export interface EdgeTurn {
 
 /** held: nothing of the answer is written. streaming: its head is. done: the proxy has said its last word, or the client went. */
 type Phase = 'held' | 'streaming' | 'done';
-
-const noTrailers: HeaderList = [];
 
 export class EdgeAnswer implements Downstream, HeldAnswer {
   readonly wantsTiming = false;
@@ -31,16 +31,16 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     private readonly turn: EdgeTurn,
     private readonly req: IncomingMessage,
     private readonly res: ServerResponse,
-    hasBody: boolean,
+    { bodyBytes, nominated }: CheckedHead,
   ) {
     res.on('close', () => this.giveUp());
     res.on('drain', () => this.onDrain());
-    if (!hasBody) return;
+    if (bodyBytes === 0) return;
     req.on('data', (chunk: Buffer) => {
       if (this.phase !== 'done') this.receiver?.onRequestBody(chunk);
     });
     req.on('end', () => {
-      if (this.phase !== 'done') this.receiver?.onRequestEnd(req.rawTrailers);
+      if (this.phase !== 'done') this.receiver?.onRequestEnd(passableTrailers(req.rawTrailers, nominated));
     });
   }
 
@@ -210,11 +210,6 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
 function areValid(headers: HeaderList): boolean {
   for (let i = 0; i < headers.length; i += 2) if (!isToken(headers[i]!) || !isFieldText(headers[i + 1]!)) return false;
   return true;
-}
-
-function dropTrailerField(headers: HeaderList): void {
-  for (let i = headers.length - 2; i >= 0; i -= 2)
-    if (headers[i]!.length === 7 && headers[i]!.toLowerCase() === 'trailer') headers.splice(i, 2);
 }
 
 function pairsOf(list: HeaderList): [string, string][] {

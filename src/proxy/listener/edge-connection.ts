@@ -92,7 +92,7 @@ export class EdgeConnection {
       return;
     }
     const hasBody = head.bodyBytes !== 0;
-    const answer = new EdgeAnswer(this.turn, req, res, hasBody);
+    const answer = new EdgeAnswer(this.turn, req, res, head);
     this.active = answer;
     res.on('close', () => this.next());
     const receiver = acceptor.accept(head, answer);

@@ -13,6 +13,7 @@ import { type CheckedHead, checkHead, RefusedHead } from '../head-check.ts';
 import type { HeaderList } from '../headers.ts';
 import { type LocalReply, localReply } from '../local-reply.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
+import { dropTrailerField } from '../trailers.ts';
 import { answerBlock } from './answer-block.ts';
 import { findFreePort, probePort } from './free-port.ts';
 import { formatAddress, ListenError } from './listen-error.ts';
@@ -143,6 +144,8 @@ class UwsListener implements Listener {
   private openAnswer(res: HttpResponse, head: CheckedHead, coreCloses: boolean): UwsAnswer {
     const { bodyBytes, isLastOfConnection } = head;
     const answer = new UwsAnswer(this.pending, res, { bodyBytes, isLastOfConnection, coreCloses });
+    // This core reads trailers, and says nothing of them.
+    if (bodyBytes === -1) dropTrailerField(head.headers);
     // Also for GET and DELETE, which may have a body. Without one uWS would make an empty ArrayBuffer to say so, outside the heap.
     if (bodyBytes !== 0) res.onData((chunk, isLast) => answer.onData(chunk, isLast));
     return answer;
