@@ -39,7 +39,7 @@ export interface RequestHead {
 export interface AnswerHead {
   readonly status: number;
   readonly reason: string;
-  /** End-to-end fields; no Content-Length, no Transfer-Encoding, at most one Date. */
+  /** End-to-end fields; no Content-Length, no Transfer-Encoding. Date is the listener's to send exactly once. */
   readonly headers: HeaderList;
   /** -1: not known, frame it as chunked. */
   readonly bodyBytes: number;

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { limits } from '../../model/limits.ts';
 import { isFieldText, isToken } from '../char-classes.ts';
 import type { CheckedHead } from '../head-check.ts';
-import type { HeaderList } from '../headers.ts';
+import { type HeaderList, isNamed } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
 import { dropTrailerField, noTrailers, passableTrailers } from '../trailers.ts';
 import type { HeldAnswer, HeldAnswers } from './held-answers.ts';
@@ -179,6 +179,7 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     if (this.turn.isDraining) this.res.shouldKeepAlive = false;
     // RFC 9110 section 8.6: never with 204.
     const hasLength = bodyBytes >= 0 && status !== 204;
+    dropRepeatedDates(headers);
     // Node throws for a Trailer field without chunks to carry trailers, and an app may announce what it never sends.
     if (hasLength || !hasBody || this.req.httpVersionMinor === 0) dropTrailerField(headers);
     this.res.writeHead(status, reason, !hasLength ? headers : headers.concat('Content-Length', `${bodyBytes}`));
@@ -210,6 +211,18 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
 function areValid(headers: HeaderList): boolean {
   for (let i = 0; i < headers.length; i += 2) if (!isToken(headers[i]!) || !isFieldText(headers[i + 1]!)) return false;
   return true;
+}
+
+/** An origin may say several, a filter may add one, and a recipient would have to guess; Node adds one where there is none. */
+function dropRepeatedDates(headers: HeaderList): void {
+  let isDated = false;
+  let at = 0;
+  while (at < headers.length) {
+    const isDate = isNamed(headers[at]!, 'date');
+    if (isDate && isDated) headers.splice(at, 2);
+    else at += 2;
+    isDated ||= isDate;
+  }
 }
 
 function pairsOf(list: HeaderList): [string, string][] {

@@ -137,7 +137,7 @@ export class EdgeConnection {
 function rawReply({ status, reason, headers, body }: LocalReply, isToHead: boolean): Buffer {
   let head = `HTTP/1.1 ${status} ${reason}\r\n`;
   for (let i = 0; i < headers.length; i += 2) head += `${headers[i]!}: ${headers[i + 1]!}\r\n`;
-  head += `Content-Length: ${body.byteLength}\r\nConnection: close\r\n\r\n`;
+  head += `Date: ${new Date().toUTCString()}\r\nContent-Length: ${body.byteLength}\r\nConnection: close\r\n\r\n`;
   const block = Buffer.from(head, 'latin1');
   return isToHead ? block : Buffer.concat([block, body]);
 }

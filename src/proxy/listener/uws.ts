@@ -14,7 +14,7 @@ import type { HeaderList } from '../headers.ts';
 import { type LocalReply, localReply } from '../local-reply.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
 import { dropTrailerField } from '../trailers.ts';
-import { answerBlock } from './answer-block.ts';
+import { answerBlock, dateField } from './answer-block.ts';
 import { findFreePort, probePort } from './free-port.ts';
 import { formatAddress, ListenError } from './listen-error.ts';
 import { PendingAnswers } from './pending-answers.ts';
@@ -188,7 +188,7 @@ function closingReply({ status, reason, headers, body }: LocalReply, isHead: boo
   // White space to JSON, and invisible in a terminal.
   const padding = isHead ? '' : '\r'.repeat(corkBytes);
   const bodyBytes = isHead ? body.byteLength : body.byteLength + padding.length + 2;
-  const length = `\r\nContent-Length: ${bodyBytes}\r\nConnection: close\r\n`;
+  const length = `${dateField()}\r\nContent-Length: ${bodyBytes}\r\nConnection: close\r\n`;
   const block = answerBlock({ status, reason, headers, bodyBytes, hasBody: !isHead }, length, false);
   const bytes = typeof block === 'string' ? Buffer.from(block, 'latin1') : block!;
   return isHead ? bytes : Buffer.concat([bytes, Buffer.from('\r\n'), body, Buffer.from(padding)]);
