@@ -28,6 +28,7 @@ import { type Admin, createAdmin } from './admin.ts';
 import { whenAppAccepts } from './app-probe.ts';
 import { systemClock } from './clock.ts';
 import { type ConfigSource, openConfigSource } from './config-source.ts';
+import { describeHttpCores, logHttpCores } from './http-cores.ts';
 import type { IdentityAgent } from './identity/identity-agent.ts';
 import { openIdentityAgent } from './identity/open-identity.ts';
 import { InForce } from './in-force.ts';
@@ -140,6 +141,7 @@ class Sidecar {
         return outboundProxy.accept(head, downstream);
       },
     });
+    logHttpCores(options, this.logger);
     for (const upstream of options.upstreams) await this.listenForUpstream(upstream, outboundProxy);
     const { inbound, link } = await this.listenForCallers();
     this.admin = await createAdmin({
@@ -364,6 +366,7 @@ class Sidecar {
     return {
       service,
       namespace,
+      http: describeHttpCores(this.options),
       source: this.source!.status(),
       identity: this.identity!.status(),
       revision: this.inForce.snapshot?.revision ?? null,
