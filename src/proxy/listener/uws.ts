@@ -144,7 +144,7 @@ class UwsListener implements Listener {
   private openAnswer(res: HttpResponse, head: CheckedHead, coreCloses: boolean): UwsAnswer {
     const { bodyBytes, isLastOfConnection } = head;
     const answer = new UwsAnswer(this.pending, res, { bodyBytes, isLastOfConnection, coreCloses });
-    // This core reads trailers, and says nothing of them.
+    // This core reads no trailers (docs/uws.md), so none can follow.
     if (bodyBytes === -1) dropTrailerField(head.headers);
     // Also for GET and DELETE, which may have a body. Without one uWS would make an empty ArrayBuffer to say so, outside the heap.
     if (bodyBytes !== 0) res.onData((chunk, isLast) => answer.onData(chunk, isLast));

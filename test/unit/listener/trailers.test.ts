@@ -1,5 +1,6 @@
 /** Trailers and their announcement at both listeners. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { uwsBuild } from '../../../src/proxy/listener/uws-core.ts';
 import { type Bench, type Call, kinds, openBench, parseAnswer, plain, RawClient, unchunk } from './listener-fakes.ts';
 
 describe.each(kinds)('trailers at %s', (kind) => {
@@ -26,6 +27,11 @@ describe.each(kinds)('trailers at %s', (kind) => {
         '1\r\na\r\n0\r\nX-Sum: 1\r\nX-Hop: 2\r\nAuthorization: 3\r\n\r\n',
     );
     await accepted.until(() => accepted.ends === 1);
+    // Known: the older uWS core takes trailers for the next request, which it refuses by itself.
+    if (kind === 'uws' && uwsBuild().isOlder) {
+      await client.untilClosed();
+      expect([parseAnswer(client.received).status, accepted.gone]).toEqual([505, 1]);
+    }
     const isPassing = kind === 'edge';
     expect(accepted.head.headers).toEqual(isPassing ? ['Trailer', 'X-Sum, X-Hop'] : []);
     expect(accepted.trailers).toEqual(isPassing ? ['X-Sum', '1'] : []);
