@@ -15,10 +15,18 @@ import {
   parseWait,
   parseZone,
 } from './flag-values.ts';
+import {
+  forwardedOption,
+  type ListenerPolicyFlags,
+  listenerPoliciesOf,
+  pathsOption,
+  viaOption,
+  xForwardedOption,
+} from './listener-policies.ts';
 import { usageError } from './terminal.ts';
 
 /** What commander hands over, by the names it derives from the flags. */
-export interface SidecarFlags {
+export interface SidecarFlags extends ListenerPolicyFlags {
   readonly service: { readonly name: string; readonly namespace: string };
   readonly app?: HostPort;
   readonly outbound: HostPort;
@@ -97,6 +105,10 @@ export function addSidecarFlags(command: Command): Command {
     .addOption(
       new Option('--inbound-http <core>', 'HTTP core of the inbound listener').choices(['node', 'uws']).default('node'),
     )
+    .addOption(pathsOption())
+    .addOption(xForwardedOption())
+    .addOption(forwardedOption())
+    .addOption(viaOption())
     .option('--access-log', 'one line per request on standard error')
     .addOption(
       new Option('--drain-timeout <duration>', 'how long a drain waits for requests that run')
@@ -139,6 +151,7 @@ export function sidecarOptionsOf(
     inbound: flags.inbound ?? null,
     inboundHttp: flags.inboundHttp,
     link,
+    listenerPolicies: listenerPoliciesOf(flags),
     isLinkInsecure: flags.insecureLink === true,
     joinToken,
     joinTokenFile: flags.joinTokenFile === undefined ? null : resolve(flags.joinTokenFile),

@@ -18,7 +18,9 @@ Examples:
 
 States: synced (has all that concerns it), pending (a change is on its way), refused (it kept the last good
 version; the reason is shown), lost (not connected, its lease still runs). Link: where it accepts links from other
-sidecars (+N: further ones, one for each of its loops), or insecure: links without TLS, for benchmarks only.`,
+sidecars (+N: further ones, one for each of its loops), or insecure: links without TLS, for benchmarks only.
+Core: shown where a listener runs on the uWebSockets.js core for Node 20, whose gaps are in docs/uws.md;
+--outbound-http node (or --inbound-http node) has none of them.`,
     )
     .action(async (flags: ClientFlags & { readonly output: 'table' | 'json' }) => {
       const client = new ControlPlaneClient(flags);
@@ -32,6 +34,11 @@ sidecars (+N: further ones, one for each of its loops), or insecure: links witho
       const insecure = sidecars.filter(({ isLinkInsecure }) => isLinkInsecure).length;
       if (insecure > 0)
         terminal.out(`WARNING: ${countOf(insecure, 'sidecar')} with --insecure-link: no encryption, no identity`);
+      const older = sidecars.filter(({ hasOlderUwsCore }) => hasOlderUwsCore).length;
+      if (older > 0)
+        terminal.out(
+          `note: ${countOf(older, 'sidecar')} on the uWebSockets.js core for Node 20; its gaps: docs/uws.md`,
+        );
       if (sidecars.length > 0) terminal.out(`\n${sidecarTable(sidecars)}`);
     });
   return addClientFlags(command);
@@ -45,8 +52,13 @@ function summaryOf(sidecars: readonly SidecarStatus[]): string {
 
 export function sidecarTable(sidecars: readonly SidecarStatus[]): string {
   const hasReason = sidecars.some(({ reason }) => reason !== null);
+  const hasCore = sidecars.some(({ hasOlderUwsCore }) => hasOlderUwsCore);
   return formatTable(
-    ['SERVICE', 'SIDECAR', 'STATE', 'REVISION', 'LEASE', 'ENDPOINT', 'LINK', 'CALLS', ...(hasReason ? ['REASON'] : [])],
+    [
+      ...['SERVICE', 'SIDECAR', 'STATE', 'REVISION', 'LEASE', 'ENDPOINT', 'LINK', 'CALLS'],
+      ...(hasCore ? ['CORE'] : []),
+      ...(hasReason ? ['REASON'] : []),
+    ],
     sidecars.map((sidecar) => [
       `${sidecar.service}.${sidecar.namespace}`,
       sidecar.sidecar,
@@ -56,6 +68,7 @@ export function sidecarTable(sidecars: readonly SidecarStatus[]): string {
       sidecar.registration?.address ?? '-',
       linkOf(sidecar),
       sidecar.subscriptions.join(',') || '-',
+      ...(hasCore ? [sidecar.hasOlderUwsCore ? 'uws, Node 20' : '-'] : []),
       ...(hasReason ? [sidecar.reason ?? '-'] : []),
     ]),
   );

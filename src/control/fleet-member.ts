@@ -27,6 +27,7 @@ export interface Member {
   hasLease: boolean;
   connection: PushConnection | null;
   softwareVersion: string;
+  hasOlderUwsCore: boolean;
   scope: Scope<Member>;
   /** What it has in force, as far as it has said. */
   held: Held;

@@ -17,6 +17,8 @@ export interface SidecarStatus {
   /** It runs with --insecure-link: its links have no identity. */
   readonly isLinkInsecure: boolean;
   readonly softwareVersion: string;
+  /** A listener of it runs on the older uWebSockets.js core (docs/uws.md); false also where it is not connected here. */
+  readonly hasOlderUwsCore: boolean;
   readonly leaseEndsInMs: number;
 }
 

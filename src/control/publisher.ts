@@ -90,6 +90,7 @@ export class Publisher implements ScopeSource {
       hasLease: false,
       connection: null,
       softwareVersion: '',
+      hasOlderUwsCore: false,
       scope,
       held: this.#scopes.heldBy(scope, new Map()),
       asked: null,

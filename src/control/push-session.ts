@@ -142,10 +142,11 @@ export class PushSession {
   }
 
   /** Only who has a lease in the store is a member: then every control plane knows of it, whatever happens to this one. */
-  async #join({ softwareVersion, held }: Hello, isNew: boolean): Promise<void> {
+  async #join({ softwareVersion, olderUwsCore: hasOlderUwsCore = false, held }: Hello, isNew: boolean): Promise<void> {
     if (!(await this.#saveLease(isNew))) return;
     if (this.#state.tag !== 'joining' || this.#lease === null) return;
-    const member = this.#rooms.fleet.connect({ lease: this.#lease, softwareVersion, held }, this.#connection);
+    const greeting = { lease: this.#lease, softwareVersion, hasOlderUwsCore, held };
+    const member = this.#rooms.fleet.connect(greeting, this.#connection);
     this.#state = { tag: 'member', member };
   }
 

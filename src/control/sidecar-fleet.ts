@@ -22,6 +22,7 @@ export interface SidecarFleetOptions {
 export interface Greeting {
   readonly lease: SidecarLease;
   readonly softwareVersion: string;
+  readonly hasOlderUwsCore: boolean;
   readonly held: ReadonlyMap<ConfigKey, string>;
 }
 
@@ -80,6 +81,7 @@ export class SidecarFleet implements Fleet {
       registration: member.lease.registration,
       isLinkInsecure: member.lease.isLinkInsecure,
       softwareVersion: member.softwareVersion,
+      hasOlderUwsCore: member.hasOlderUwsCore,
       leaseEndsInMs: Math.max(0, (endsAtMs.get(member.id) ?? nowMs) - nowMs),
     }));
   }
@@ -93,12 +95,13 @@ export class SidecarFleet implements Fleet {
   }
 
   /** A sidecar whose lease is in the store greets. A connection that it had before is refused: it has another one now. */
-  connect({ lease, softwareVersion, held }: Greeting, connection: PushConnection): Member {
+  connect({ lease, softwareVersion, hasOlderUwsCore, held }: Greeting, connection: PushConnection): Member {
     const member = this.#members.get(lease.sidecar) ?? this.#admit(lease.sidecar, lease);
     const before = member.connection;
     member.connection = null;
     before?.refuse('replaced', 'another connection came under the name of this sidecar');
     member.softwareVersion = softwareVersion;
+    member.hasOlderUwsCore = hasOlderUwsCore;
     this.#publisher.rescope(member, lease);
     this.#publisher.greet(member, connection, held);
     this.#waits.update(member);

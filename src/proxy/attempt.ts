@@ -8,6 +8,7 @@ import type { CurrentAttempt, Exchange } from './exchange.ts';
 import type { Failure } from './failure.ts';
 import type { HeaderList } from './headers.ts';
 import type { AttemptOutcome, LiveState, LoopEndpoint } from './tables.ts';
+import { passableTrailers } from './trailers.ts';
 import type { UpstreamHandler, UpstreamHead, UpstreamRequest, UpstreamStream } from './upstream/upstream.ts';
 
 export class Attempt implements UpstreamHandler, CurrentAttempt {
@@ -40,7 +41,7 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
   }
 
   endRequest(): void {
-    this.stream!.end();
+    this.stream!.end(this.exchange.requestTrailers);
     if (this.isAssigned && this.sentAtMs === 0) this.sentAtMs = this.now();
   }
 
@@ -101,7 +102,7 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
     this.settle(isOverloaded ? 'overloaded' : 'ok', nowMs);
     // What a short transfer took is not worth its bytes: the timing that went with the head stands then.
     const isLong = exchange.partsMs[partIndex.transfer]! >= limits.transferToldMs;
-    exchange.downstream.end(trailers, isLong ? exchange.steps.timingOf(exchange, nowMs) : null);
+    exchange.downstream.end(passableTrailers(trailers), isLong ? exchange.steps.timingOf(exchange, nowMs) : null);
     exchange.steps.complete(exchange, nowMs);
   }
 

@@ -8,9 +8,11 @@ import { newPartsMs } from '../telemetry/recorder.ts';
 import type { Trace } from '../telemetry/trace-context.ts';
 import type { Deadlined, Deadlines } from './deadlines.ts';
 import type { Failure } from './failure.ts';
+import type { HeaderList } from './headers.ts';
 import type { Mirror } from './mirror.ts';
 import type { Downstream, RequestHead, RequestReceiver } from './request.ts';
 import type { LoopAction, LoopBackend, LoopEndpoint, LoopService, LoopSnapshot, PickFacts } from './tables.ts';
+import { noTrailers, passableTrailers } from './trailers.ts';
 import type { UpstreamHead } from './upstream/upstream.ts';
 
 /** deciding: no attempt yet. attempting: waiting for an answer's head. answering: the head is on its way to the client. */
@@ -61,6 +63,8 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   private heldBytes = 0;
   isBodyAtHand = true;
   isRequestComplete = false;
+  /** Those that are passed on; complete with the request. */
+  requestTrailers: HeaderList = noTrailers;
   private isRequestPaused = false;
 
   /** Copies of it under way; almost always none. */
@@ -119,10 +123,11 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
     }
   }
 
-  onRequestEnd(): void {
+  onRequestEnd(trailers: HeaderList): void {
     if (this.phase === 'done') return;
     this.isRequestComplete = true;
-    for (const mirror of this.mirrors) mirror.endRequest();
+    this.requestTrailers = passableTrailers(trailers);
+    for (const mirror of this.mirrors) mirror.endRequest(this.requestTrailers);
     this.attempt?.endRequest();
   }
 
@@ -151,7 +156,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   private replayIntoMirrors(): void {
     for (const mirror of this.mirrors) {
       for (const chunk of this.heldBody) mirror.write(chunk);
-      if (this.isRequestComplete) mirror.endRequest();
+      if (this.isRequestComplete) mirror.endRequest(this.requestTrailers);
     }
   }
 

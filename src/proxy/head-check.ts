@@ -8,7 +8,7 @@ import { limits } from '../model/limits.ts';
 import { isFieldText, isHexCode, isHostCode, isTargetText, isToken } from './char-classes.ts';
 import { type Failure, failures } from './failure.ts';
 import { type HeaderList, isNamed } from './headers.ts';
-import { normalisePath } from './path.ts';
+import { normalisePath, type PathPolicy } from './path.ts';
 import type { RequestHead } from './request.ts';
 
 /** What a listener's parser read. */
@@ -19,6 +19,8 @@ export interface RawHead {
   /** Flat, order kept. The check takes it over: it is compacted in place and becomes `headers` of the checked head. */
   readonly headers: HeaderList;
   readonly isHttp10: boolean;
+  /** Absent: `normalise`. */
+  readonly paths?: PathPolicy | undefined;
   /** Length of the body where something else than the fields says it (the link): then no field may. Absent: the fields do. */
   readonly bodyBytes?: number;
   /** See RequestHead. Absent: the caller has no identity. */
@@ -31,6 +33,8 @@ export interface RawHead {
 export interface CheckedHead extends RequestHead {
   /** The client said `Connection: close`. */
   readonly isLastOfConnection: boolean;
+  /** Names in lower case that Connection said, `close` and the like among them: trailers under them are of this hop too. Mostly null. */
+  readonly nominated: ReadonlySet<string> | null;
 }
 
 export class RefusedHead {
@@ -51,7 +55,7 @@ const methods: ReadonlySet<string> = new Set(
   ),
 );
 
-/** Fields that are never forwarded, Connection-nominated ones aside (RFC 9110 section 7.6.1, RFC 7540 section 3.2.1). */
+/** Fields that are never forwarded as they are, Connection-nominated ones aside (RFC 9110 section 7.6.1, RFC 7540 section 3.2.1). */
 type Special =
   | 'te'
   | 'host'
@@ -83,6 +87,7 @@ export function checkHead(raw: RawHead): CheckedHead | RefusedHead {
   let contentLength: string | null = null;
   let transferEncoding: string | null = null;
   let connection: string | null = null;
+  let trailer: string | null = null;
   let fieldBytes = 0;
   let kept = 0;
   for (let i = 0; i < headers.length; i += 2) {
@@ -114,6 +119,9 @@ export function checkHead(raw: RawHead): CheckedHead | RefusedHead {
       case 'connection':
         connection = connection === null ? value : `${connection},${value}`;
         break;
+      case 'trailer':
+        trailer = trailer === null ? value : `${trailer}, ${value}`;
+        break;
       case 'expect':
         // RFC 9110 section 10.1.1: from an HTTP/1.0 client it means nothing.
         if (!isHttp10 && value.toLowerCase() !== '100-continue')
@@ -129,13 +137,17 @@ export function checkHead(raw: RawHead): CheckedHead | RefusedHead {
   if (raw.bodyBytes !== undefined && (contentLength !== null || transferEncoding !== null))
     return badRequest('The length of the body is said twice.');
   if (typeof bodyBytes === 'string') return badRequest(bodyBytes);
+  // RFC 9110 section 6.6.2: only chunks carry what it announces.
+  if (trailer !== null && bodyBytes === -1) headers.push('Trailer', trailer);
   let isLastOfConnection = false;
+  let nominated: ReadonlySet<string> | null = null;
   if (connection !== null) {
-    const fault = applyConnection(headers, connection);
-    if (fault !== null) return badRequest(fault);
+    const applied = applyConnection(headers, connection);
+    if (typeof applied === 'string') return badRequest(applied);
+    nominated = applied;
     isLastOfConnection = hasToken(connection, 'close');
   }
-  return checkTarget(raw, host, bodyBytes, isLastOfConnection);
+  return checkTarget(raw, host, bodyBytes, isLastOfConnection, nominated);
 }
 
 function badRequest(detail: string): RefusedHead {
@@ -188,8 +200,8 @@ function bodyLength(contentLength: string | null, transferEncoding: string | nul
   return length;
 }
 
-/** Drops the fields that Connection nominates (RFC 9110 section 7.6.1); says what is wrong when it nominates one that must arrive. */
-function applyConnection(headers: HeaderList, connection: string): string | null {
+/** Drops the fields that Connection nominates (RFC 9110 section 7.6.1) and answers their names; says what is wrong when it nominates one that must arrive. */
+function applyConnection(headers: HeaderList, connection: string): ReadonlySet<string> | string | null {
   const lower = connection.toLowerCase();
   if (lower === 'keep-alive' || lower === 'close') return null;
   // Bounded by limits.headBytesMax, and rare: ordinary clients send one of the two words above.
@@ -211,7 +223,7 @@ function applyConnection(headers: HeaderList, connection: string): string | null
     kept += 2;
   }
   headers.length = kept;
-  return null;
+  return nominated;
 }
 
 function hasToken(list: string, token: string): boolean {
@@ -224,6 +236,7 @@ function checkTarget(
   hostField: string | null,
   bodyBytes: number,
   isLastOfConnection: boolean,
+  nominated: ReadonlySet<string> | null,
 ): CheckedHead | RefusedHead {
   const { target } = raw;
   let authority = hostField;
@@ -247,16 +260,20 @@ function checkTarget(
   const queryAt = target.indexOf('?', pathAt);
   const pathEnd = queryAt === -1 ? target.length : queryAt;
   // RFC 9112 section 3.2.2: an http URI without a path means `/`.
-  const path =
-    pathAt === pathEnd ? '/' : normalisePath(pathAt === 0 && queryAt === -1 ? target : target.slice(pathAt, pathEnd));
+  const received = pathAt === pathEnd ? '/' : pathAt === 0 && queryAt === -1 ? target : target.slice(pathAt, pathEnd);
+  const path = normalisePath(received);
   if (path === null)
     return badRequest('The path holds a broken escape, %00, a backslash or a dot segment with a parameter.');
+  if (raw.paths === 'refuse' && path !== received)
+    return badRequest('The path is not in normal form, and this listener refuses what is not.');
   return {
     method: raw.method,
     path,
+    forwardedPath: raw.paths === 'raw' ? received : path,
     query: queryAt === -1 ? '' : target.slice(queryAt),
     host,
     authority: authority ?? '',
+    isHttp10: raw.isHttp10,
     headers: raw.headers,
     bodyBytes,
     source: raw.source ?? '',
@@ -264,6 +281,7 @@ function checkTarget(
     readAtMs: raw.readAtMs,
     loopMs: raw.loopMs,
     isLastOfConnection,
+    nominated,
   };
 }
 

@@ -7,6 +7,7 @@ import { limits } from '../model/limits.ts';
 import type { Direction, Recorder } from '../telemetry/recorder.ts';
 import type { Deadlined, Deadlines } from './deadlines.ts';
 import type { Failure } from './failure.ts';
+import type { HeaderList } from './headers.ts';
 import type { LiveState, LoopEndpoint } from './tables.ts';
 import type { UpstreamHandler, UpstreamRequest, UpstreamStream } from './upstream/upstream.ts';
 
@@ -61,8 +62,8 @@ export class Mirror implements UpstreamHandler, Deadlined {
     else if (!this.stream.write(chunk)) this.isBehind = true;
   }
 
-  endRequest(): void {
-    this.stream?.end();
+  endRequest(trailers: HeaderList): void {
+    this.stream?.end(trailers);
   }
 
   /** The original was cut off: an incomplete copy must not look complete. */

@@ -1,6 +1,13 @@
 /** The path of a request in its one normal form, so that routing, authorization, cache keys and the app all mean the same resource. */
 import { isHexCode, isUnreservedCode } from './char-classes.ts';
 
+/**
+ * What a listener does with the path of a request. `normalise`: the normal form is what is routed and what is forwarded. `refuse`: a
+ * path that is not in normal form already is 400. `raw`: it is forwarded exactly as it came, while routing, authorization and cache
+ * keys still use the normal form. What has no normal form is 400 with each.
+ */
+export type PathPolicy = 'normalise' | 'refuse' | 'raw';
+
 const slash = 0x2f;
 const dot = 0x2e;
 const percent = 0x25;

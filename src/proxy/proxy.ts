@@ -205,7 +205,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     );
     if (action.requestHeaders !== null) changeHeaders(headers, action.requestHeaders);
     if (backendHeaders !== null) changeHeaders(headers, backendHeaders);
-    const path = action.rewritePath === null ? head.path : changePath(head.path, action.rewritePath);
+    const path = action.rewritePath === null ? head.forwardedPath : changePath(head.path, action.rewritePath);
     const { method } = head;
     return {
       method,

@@ -4,19 +4,24 @@
  */
 import type { HopTiming } from '../telemetry/ledger.ts';
 import type { HeaderList } from './headers.ts';
+import type { PathPolicy } from './path.ts';
 
 /** A request head that was checked: whatever is here is valid and framed unambiguously. */
 export interface RequestHead {
   /** As sent, out of the allow-list, upper case. */
   readonly method: string;
-  /** Normalised path, starts with `/`, without query. Routing, authorization and cache keys use this and nothing else; it is also what is forwarded. */
+  /** Normalised path, starts with `/`, without query. Routing, authorization and cache keys use this and nothing else. */
   readonly path: string;
+  /** What is forwarded unless a filter rewrites it: `path`, or the path as it came where the listener's paths are `raw`. */
+  readonly forwardedPath: string;
   /** With its `?`, as sent; empty without one. */
   readonly query: string;
   /** Lower case, without port and without a trailing dot. */
   readonly host: string;
   /** The Host field as sent (or the authority of an absolute-form target), which is forwarded. */
   readonly authority: string;
+  /** The client speaks HTTP/1.0. */
+  readonly isHttp10: boolean;
   /** End-to-end fields, in order; hop-by-hop, Connection-nominated, framing fields, Host and Expect are gone. */
   readonly headers: HeaderList;
   /** 0: none. -1: chunked. */
@@ -34,7 +39,7 @@ export interface RequestHead {
 export interface AnswerHead {
   readonly status: number;
   readonly reason: string;
-  /** End-to-end fields; no Content-Length, no Transfer-Encoding, at most one Date. */
+  /** End-to-end fields; no Content-Length, no Transfer-Encoding. Date is the listener's to send exactly once. */
   readonly headers: HeaderList;
   /** -1: not known, frame it as chunked. */
   readonly bodyBytes: number;
@@ -76,6 +81,8 @@ export interface RequestAcceptor {
 
 export interface ListenerOptions {
   readonly host: string;
+  /** Default: `normalise`. */
+  readonly paths?: PathPolicy;
   /** 0: any free port. */
   readonly port: number;
   readonly acceptor: RequestAcceptor;

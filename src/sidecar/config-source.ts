@@ -8,6 +8,7 @@ import type { Discovery } from '../proxy/discovery.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { systemClock } from './clock.ts';
 import { readConfigFile, watchConfigFile } from './config-file.ts';
+import { hasOlderUwsCore } from './http-cores.ts';
 import type { IdentityAgent } from './identity/identity-agent.ts';
 import type { InForce } from './in-force.ts';
 import type { SidecarOptions } from './options.ts';
@@ -143,6 +144,7 @@ async function openControlPlaneSource(
     namespace: options.namespace,
     softwareVersion: version,
     isLinkInsecure: options.isLinkInsecure,
+    hasOlderUwsCore: hasOlderUwsCore(options),
     pushToken: () => identity.pushToken,
     hosts: options.upstreams.map(({ name }) => name),
     stateDir: options.stateDir === null ? null : new StateDir(options.stateDir, logger),

@@ -3,6 +3,7 @@ import type { CoarseTimer } from '../proxy/coarse-timer.ts';
 import { createLinkListener } from '../proxy/link/link-server.ts';
 import type { LinkSecurity } from '../proxy/link/link-socket.ts';
 import { LinkUpstream } from '../proxy/link/link-upstream.ts';
+import type { PathPolicy } from '../proxy/path.ts';
 import type { Listener, RequestAcceptor } from '../proxy/request.ts';
 import type { LoopEndpoint } from '../proxy/tables.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
@@ -46,12 +47,13 @@ export class Links {
   }
 
   /** Rejects with ListenError. */
-  async listen({ host, port }: HostPort, acceptor: RequestAcceptor): Promise<Listener> {
+  async listen({ host, port }: HostPort, acceptor: RequestAcceptor, paths: PathPolicy): Promise<Listener> {
     const { timer, instruments, log } = this.options;
     return createLinkListener({
       host,
       port,
       acceptor,
+      paths,
       security: this.security,
       timer,
       now: () => performance.now(),

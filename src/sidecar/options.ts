@@ -1,5 +1,8 @@
 /** What one sidecar was asked to be: the command line, parsed and checked. Everything is resolved; nothing here has a default left. */
 
+import type { ForwardingPolicy } from '../proxy/forwarding.ts';
+import type { PathPolicy } from '../proxy/path.ts';
+
 /** Where to listen or to connect. `host` without brackets, also for IPv6; port 0 is any free port (listeners only). */
 export interface HostPort {
   readonly host: string;
@@ -11,6 +14,16 @@ export interface UpstreamListener {
   /** The service as an outbound call would name it in Host: `cart`, `cart.default`, or a hostname that a route claims. */
   readonly name: string;
   readonly address: HostPort;
+}
+
+/** The listeners whose treatment of requests is chosen one by one; a port of `--upstream` is an outbound one. */
+export const listenerNames = ['outbound', 'inbound', 'link'] as const;
+export type ListenerName = (typeof listenerNames)[number];
+
+/** What a listener makes of a request before it is routed. */
+export interface ListenerPolicy {
+  readonly paths: PathPolicy;
+  readonly forwarding: ForwardingPolicy;
 }
 
 /** Where the configuration comes from: one of the two, never both. */
@@ -35,6 +48,7 @@ export interface SidecarOptions {
   readonly inboundHttp: HttpCore;
   /** Where other sidecars reach the app over the link; null: they do not. */
   readonly link: HostPort | null;
+  readonly listenerPolicies: Readonly<Record<ListenerName, ListenerPolicy>>;
   /** Links in both directions are plain TCP and prove nobody's identity; there is no identity directory then, and a join token only opens the push channel. */
   readonly isLinkInsecure: boolean;
   /** Shown to a control plane for the first certificate, and the push token with it. A secret: not for the log. */

@@ -9,6 +9,7 @@ import { limits } from '../model/limits.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { CoarseTimer } from '../proxy/coarse-timer.ts';
 import { Deadlines } from '../proxy/deadlines.ts';
+import { forwardingAcceptor } from '../proxy/forwarding.ts';
 import { createEdgeListener } from '../proxy/listener/edge.ts';
 import { formatAddress } from '../proxy/listener/listen-error.ts';
 import { createUwsListener } from '../proxy/listener/uws.ts';
@@ -27,6 +28,7 @@ import { type Admin, createAdmin } from './admin.ts';
 import { whenAppAccepts } from './app-probe.ts';
 import { systemClock } from './clock.ts';
 import { type ConfigSource, openConfigSource } from './config-source.ts';
+import { describeHttpCores, logHttpCores } from './http-cores.ts';
 import type { IdentityAgent } from './identity/identity-agent.ts';
 import { openIdentityAgent } from './identity/open-identity.ts';
 import { InForce } from './in-force.ts';
@@ -139,6 +141,7 @@ class Sidecar {
         return outboundProxy.accept(head, downstream);
       },
     });
+    logHttpCores(options, this.logger);
     for (const upstream of options.upstreams) await this.listenForUpstream(upstream, outboundProxy);
     const { inbound, link } = await this.listenForCallers();
     this.admin = await createAdmin({
@@ -233,7 +236,9 @@ class Sidecar {
     const ports = await KeptPorts.load({ ...options, directory: options.stateDir, logger: this.logger });
     const openInbound = (at: HostPort) => this.listen('inbound', options.inboundHttp, at, proxy);
     const inbound = options.inbound === null ? null : await ports.listen('inbound', options.inbound, openInbound);
-    const openLink = (at: HostPort) => this.links!.listen(at, proxy).catch(nameFlag('link'));
+    const { paths, forwarding } = options.listenerPolicies.link;
+    const openLink = (at: HostPort) =>
+      this.links!.listen(at, forwardingAcceptor(proxy, forwarding), paths).catch(nameFlag('link'));
     const link = options.link === null ? null : await ports.listen('link', options.link, openLink);
     if (link !== null) this.listeners.push({ name: 'link', listener: link });
     await ports.save();
@@ -247,10 +252,12 @@ class Sidecar {
     acceptor: RequestAcceptor,
   ): Promise<Listener> {
     const direction: Direction = name === 'inbound' ? 'inbound' : 'outbound';
+    const { paths, forwarding } = this.options.listenerPolicies[direction];
     const options: ListenerOptions = {
       host,
       port,
-      acceptor,
+      paths,
+      acceptor: forwardingAcceptor(acceptor, forwarding),
       onRefused: (failure) => this.instruments.recorder.countFailure(direction, failure.code),
       loopDelay: this.instruments.loopWaitMs,
     };
@@ -264,14 +271,28 @@ class Sidecar {
   /** A port that leads to one service whatever the Host says; the Host goes on to the endpoint as it came. */
   private async listenForUpstream({ name, address }: UpstreamListener, proxy: HttpProxy): Promise<void> {
     const acceptor: RequestAcceptor = {
-      accept: (
-        { method, path, query, authority, headers, bodyBytes, source, sourceAddress, readAtMs, loopMs },
-        downstream,
-      ) =>
-        proxy.accept(
-          { method, path, query, host: name, authority, headers, bodyBytes, source, sourceAddress, readAtMs, loopMs },
+      accept: (head, downstream) => {
+        const { method, path, forwardedPath, query, authority, isHttp10, headers, bodyBytes } = head;
+        const { source, sourceAddress, readAtMs, loopMs } = head;
+        return proxy.accept(
+          {
+            method,
+            path,
+            forwardedPath,
+            query,
+            host: name,
+            authority,
+            isHttp10,
+            headers,
+            bodyBytes,
+            source,
+            sourceAddress,
+            readAtMs,
+            loopMs,
+          },
           downstream,
-        ),
+        );
+      },
     };
     const listener = await this.listen(`upstream:${name}`, this.options.outboundHttp, address, acceptor);
     this.logger.info({ service: name, address: listener.address }, 'a port of its own');
@@ -345,6 +366,7 @@ class Sidecar {
     return {
       service,
       namespace,
+      http: describeHttpCores(this.options),
       source: this.source!.status(),
       identity: this.identity!.status(),
       revision: this.inForce.snapshot?.revision ?? null,

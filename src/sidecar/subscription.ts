@@ -30,6 +30,8 @@ export interface SubscriptionOptions {
   readonly softwareVersion: string;
   /** It runs with --insecure-link. Default false. */
   readonly isLinkInsecure?: boolean;
+  /** A listener runs on the older uWebSockets.js core. Default: false. */
+  readonly hasOlderUwsCore?: boolean;
   /** What is shown to the push port, asked for at each try; null, which is the default: nothing (yet). */
   readonly pushToken?: () => string | null;
   /** What a control plane proves before it is believed to say where its push port is, asked for at each try; null, the default: nothing. */
@@ -271,7 +273,7 @@ export class Subscription implements Discovery {
   }
 
   #greet({ link }: Session): void {
-    const { service, namespace, softwareVersion, isLinkInsecure = false } = this.#options;
+    const { service, namespace, softwareVersion, isLinkInsecure = false, hasOlderUwsCore = false } = this.#options;
     const frames = helloFrames({
       sidecar: this.#sidecar,
       service,
@@ -281,6 +283,7 @@ export class Subscription implements Discovery {
       hosts: this.#hosts.allForHello(),
       registration: this.#registration,
       insecureLink: isLinkInsecure,
+      olderUwsCore: hasOlderUwsCore,
     });
     for (const frame of frames) link.send(encodeSidecarFrame(frame));
   }

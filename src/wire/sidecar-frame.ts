@@ -22,6 +22,8 @@ export interface Hello {
   readonly more: boolean;
   /** It runs with --insecure-link. */
   readonly insecureLink: boolean;
+  /** A listener of it runs on the older uWebSockets.js core (docs/uws.md). Default: false. */
+  readonly olderUwsCore?: boolean;
 }
 
 export type SidecarFrame =
@@ -67,6 +69,7 @@ function messageOf(frame: SidecarFrame): weft.v1.SidecarFrame.$Properties {
           registration: frame.registration && registrationMessage(frame.registration),
           more: frame.more,
           insecureLink: frame.insecureLink,
+          olderUwsCore: frame.olderUwsCore ?? false,
         },
       };
     case 'subscribe':
@@ -100,6 +103,7 @@ function helloFrom(hello: weft.v1.Hello.$Properties): Hello {
     registration: optionalRegistration(hello.registration),
     more: hello.more ?? false,
     insecureLink: hello.insecureLink ?? false,
+    olderUwsCore: hello.olderUwsCore ?? false,
   };
 }
 

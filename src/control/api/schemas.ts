@@ -77,6 +77,7 @@ export const Sidecar = Type.Object({
   ]),
   isLinkInsecure: Type.Boolean(),
   softwareVersion: Type.String(),
+  hasOlderUwsCore: Type.Boolean(),
   leaseEndsInMs: Type.Number(),
 });
 export const Stats = Type.Object({

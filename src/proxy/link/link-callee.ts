@@ -113,13 +113,14 @@ export class LinkCallee implements ChannelOwner {
   }
 
   private serve(answer: LinkAnswer, { method, target, headers, bodyBytes }: OpenPayload): void {
-    const { acceptor, loopDelay, now, onRefused, newRequestId } = this.options;
+    const { acceptor, loopDelay, now, onRefused, newRequestId, paths } = this.options;
     const readAtMs = now();
     const head = checkHead({
       method,
       target,
       headers,
       isHttp10: false,
+      paths,
       bodyBytes,
       source: this.source,
       sourceAddress: this.sourceAddress,

@@ -1,9 +1,10 @@
 /** A request on a link, at the caller's end: what the proxy asks of a way to an endpoint, as one stream. */
 import { type Failure, failures } from '../failure.ts';
 import { type HeaderList, isNamed } from '../headers.ts';
+import { noTrailers } from '../trailers.ts';
 import type { UpstreamHandler, UpstreamRequest, UpstreamStream } from '../upstream/upstream.ts';
 import { type ResetReason, resetReason } from './frames.ts';
-import { type EndPayload, encodeOpen, type HeadPayload } from './head-codec.ts';
+import { type EndPayload, encodeEnd, encodeOpen, type HeadPayload } from './head-codec.ts';
 import { LinkStream } from './link-stream.ts';
 
 /** Who holds a request that has no link yet. */
@@ -40,8 +41,8 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
     return this.sendData(chunk);
   }
 
-  end(): void {
-    if (this.hasBody) this.sendEnd('');
+  end(trailers: HeaderList = noTrailers): void {
+    if (this.hasBody) this.sendEnd(encodeEnd(trailers, null));
   }
 
   destroy(): void {

@@ -8,13 +8,15 @@ import type { AnswerHead } from '../request.ts';
  * nothing of what it is given, so this is where a response could be split: null when a name is no token, or a value or the reason
  * holds a control character.
  *
- * uWS adds its own Date and the empty line. A `isWholeHead` block needs neither: it keeps the answer's Date and ends the head by itself.
+ * uWS adds its own Date and the empty line. A `isWholeHead` block needs neither: it has the answer's Date, or one of ours, and ends the head
+ * by itself.
  */
 export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean): Buffer | string | null {
   const { headers, reason } = head;
   if (!isFieldText(reason)) return null;
   let block = `${head.status} ${reason}`;
   let isAscii = !beyondAscii.test(reason);
+  let isDated = !isWholeHead;
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
     const value = headers[i + 1]!;
@@ -23,12 +25,23 @@ export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean
       if (!isFieldText(value)) return null;
       isAscii = false;
     }
-    if (!isWholeHead && isNamed(name, 'date')) continue;
+    if (isNamed(name, 'date')) {
+      if (isDated) continue;
+      isDated = true;
+    }
+    // This core sends no trailers.
+    if (isNamed(name, 'trailer')) continue;
     block += `\r\n${name}: ${value}`;
   }
   // writeStatus puts one CRLF behind what it is given.
-  const text = isWholeHead ? `${block}${more}\r\n` : block + more;
+  const date = isDated ? '' : dateField();
+  const text = isWholeHead ? `${block}${date}${more}\r\n` : block + more;
   return isAscii ? text : Buffer.from(text, 'latin1');
+}
+
+/** Date (RFC 9110 section 6.6.1) behind its CRLF, for a head to which nobody else adds one. */
+export function dateField(): string {
+  return `\r\nDate: ${new Date().toUTCString()}`;
 }
 
 /** Anything but HTAB and visible ASCII with blanks. */

@@ -2,8 +2,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { limits } from '../../model/limits.ts';
 import { isFieldText, isToken } from '../char-classes.ts';
-import type { HeaderList } from '../headers.ts';
+import type { CheckedHead } from '../head-check.ts';
+import { type HeaderList, isNamed } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
+import { dropTrailerField, noTrailers, passableTrailers } from '../trailers.ts';
 import type { HeldAnswer, HeldAnswers } from './held-answers.ts';
 
 /** What all answers of one edge listener share. */
@@ -14,8 +16,6 @@ export interface EdgeTurn {
 
 /** held: nothing of the answer is written. streaming: its head is. done: the proxy has said its last word, or the client went. */
 type Phase = 'held' | 'streaming' | 'done';
-
-const noTrailers: HeaderList = [];
 
 export class EdgeAnswer implements Downstream, HeldAnswer {
   readonly wantsTiming = false;
@@ -31,16 +31,16 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     private readonly turn: EdgeTurn,
     private readonly req: IncomingMessage,
     private readonly res: ServerResponse,
-    hasBody: boolean,
+    { bodyBytes, nominated }: CheckedHead,
   ) {
     res.on('close', () => this.giveUp());
     res.on('drain', () => this.onDrain());
-    if (!hasBody) return;
+    if (bodyBytes === 0) return;
     req.on('data', (chunk: Buffer) => {
       if (this.phase !== 'done') this.receiver?.onRequestBody(chunk);
     });
     req.on('end', () => {
-      if (this.phase !== 'done') this.receiver?.onRequestEnd(req.rawTrailers);
+      if (this.phase !== 'done') this.receiver?.onRequestEnd(passableTrailers(req.rawTrailers, nominated));
     });
   }
 
@@ -179,6 +179,7 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     if (this.turn.isDraining) this.res.shouldKeepAlive = false;
     // RFC 9110 section 8.6: never with 204.
     const hasLength = bodyBytes >= 0 && status !== 204;
+    dropRepeatedDates(headers);
     // Node throws for a Trailer field without chunks to carry trailers, and an app may announce what it never sends.
     if (hasLength || !hasBody || this.req.httpVersionMinor === 0) dropTrailerField(headers);
     this.res.writeHead(status, reason, !hasLength ? headers : headers.concat('Content-Length', `${bodyBytes}`));
@@ -212,9 +213,16 @@ function areValid(headers: HeaderList): boolean {
   return true;
 }
 
-function dropTrailerField(headers: HeaderList): void {
-  for (let i = headers.length - 2; i >= 0; i -= 2)
-    if (headers[i]!.length === 7 && headers[i]!.toLowerCase() === 'trailer') headers.splice(i, 2);
+/** An origin may say several, a filter may add one, and a recipient would have to guess; Node adds one where there is none. */
+function dropRepeatedDates(headers: HeaderList): void {
+  let isDated = false;
+  let at = 0;
+  while (at < headers.length) {
+    const isDate = isNamed(headers[at]!, 'date');
+    if (isDate && isDated) headers.splice(at, 2);
+    else at += 2;
+    isDated ||= isDate;
+  }
 }
 
 function pairsOf(list: HeaderList): [string, string][] {

@@ -68,7 +68,7 @@ export class EdgeConnection {
 
   private begin(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
     const readAtMs = performance.now();
-    const { acceptor, loopDelay } = this.options;
+    const { acceptor, loopDelay, paths } = this.options;
     const isToHead = req.method === 'HEAD';
     // Node's parser reads 0.9 and 2.0 in a request line too.
     if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0') {
@@ -81,6 +81,7 @@ export class EdgeConnection {
       target: req.url ?? '',
       headers: req.rawHeaders,
       isHttp10: req.httpVersionMinor === 0,
+      paths,
       sourceAddress: peerAddress(this.socket),
       readAtMs,
       loopMs: loopDelay === undefined ? 0 : loopDelay(readAtMs),
@@ -91,7 +92,7 @@ export class EdgeConnection {
       return;
     }
     const hasBody = head.bodyBytes !== 0;
-    const answer = new EdgeAnswer(this.turn, req, res, hasBody);
+    const answer = new EdgeAnswer(this.turn, req, res, head);
     this.active = answer;
     res.on('close', () => this.next());
     const receiver = acceptor.accept(head, answer);
@@ -136,7 +137,7 @@ export class EdgeConnection {
 function rawReply({ status, reason, headers, body }: LocalReply, isToHead: boolean): Buffer {
   let head = `HTTP/1.1 ${status} ${reason}\r\n`;
   for (let i = 0; i < headers.length; i += 2) head += `${headers[i]!}: ${headers[i + 1]!}\r\n`;
-  head += `Content-Length: ${body.byteLength}\r\nConnection: close\r\n\r\n`;
+  head += `Date: ${new Date().toUTCString()}\r\nContent-Length: ${body.byteLength}\r\nConnection: close\r\n\r\n`;
   const block = Buffer.from(head, 'latin1');
   return isToHead ? block : Buffer.concat([block, body]);
 }

@@ -15,6 +15,23 @@ export interface UwsCore {
   readonly LIBUS_LISTEN_EXCLUSIVE_PORT: number;
 }
 
+/** Which of the package's builds a Node loads. */
+export interface UwsBuild {
+  readonly version: string;
+  /** It has the gaps that docs/uws.md lists; the others have most of them no more. */
+  readonly isOlder: boolean;
+}
+
+/** The first binary interface (`process.versions.modules`) for which the package has a newer core: Node 22. */
+const newerAbiMin = 127;
+
+/** The core itself tells no version: it goes by the binary interface of Node, and the package is pinned. */
+export function uwsBuild(abi: string = process.versions.modules): UwsBuild {
+  return Number(abi) < newerAbiMin
+    ? { version: 'about v20.54 to v20.59, for Node 20', isOlder: true }
+    : { version: 'newer than v20.59, for Node 22 and later', isOlder: false };
+}
+
 /** Read by the core once in a process, as it is loaded. Its default of 4 KiB refuses an ordinary head that comes in two segments. */
 const headSizeVariable = 'UWS_HTTP_MAX_HEADERS_SIZE';
 

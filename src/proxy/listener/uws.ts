@@ -13,7 +13,8 @@ import { type CheckedHead, checkHead, RefusedHead } from '../head-check.ts';
 import type { HeaderList } from '../headers.ts';
 import { type LocalReply, localReply } from '../local-reply.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
-import { answerBlock } from './answer-block.ts';
+import { dropTrailerField } from '../trailers.ts';
+import { answerBlock, dateField } from './answer-block.ts';
 import { findFreePort, probePort } from './free-port.ts';
 import { formatAddress, ListenError } from './listen-error.ts';
 import { PendingAnswers } from './pending-answers.ts';
@@ -124,6 +125,7 @@ class UwsListener implements Listener {
       target: query === undefined ? req.getUrl() : `${req.getUrl()}?${query}`,
       headers,
       isHttp10: false,
+      paths: options.paths,
       sourceAddress: this.isLoopback ? loopback4 : peerAddress(res),
       readAtMs,
       loopMs: options.loopDelay === undefined ? 0 : options.loopDelay(readAtMs),
@@ -142,6 +144,8 @@ class UwsListener implements Listener {
   private openAnswer(res: HttpResponse, head: CheckedHead, coreCloses: boolean): UwsAnswer {
     const { bodyBytes, isLastOfConnection } = head;
     const answer = new UwsAnswer(this.pending, res, { bodyBytes, isLastOfConnection, coreCloses });
+    // This core reads no trailers (docs/uws.md), so none can follow.
+    if (bodyBytes === -1) dropTrailerField(head.headers);
     // Also for GET and DELETE, which may have a body. Without one uWS would make an empty ArrayBuffer to say so, outside the heap.
     if (bodyBytes !== 0) res.onData((chunk, isLast) => answer.onData(chunk, isLast));
     return answer;
@@ -184,7 +188,7 @@ function closingReply({ status, reason, headers, body }: LocalReply, isHead: boo
   // White space to JSON, and invisible in a terminal.
   const padding = isHead ? '' : '\r'.repeat(corkBytes);
   const bodyBytes = isHead ? body.byteLength : body.byteLength + padding.length + 2;
-  const length = `\r\nContent-Length: ${bodyBytes}\r\nConnection: close\r\n`;
+  const length = `${dateField()}\r\nContent-Length: ${bodyBytes}\r\nConnection: close\r\n`;
   const block = answerBlock({ status, reason, headers, bodyBytes, hasBody: !isHead }, length, false);
   const bytes = typeof block === 'string' ? Buffer.from(block, 'latin1') : block!;
   return isHead ? bytes : Buffer.concat([bytes, Buffer.from('\r\n'), body, Buffer.from(padding)]);

@@ -5,6 +5,7 @@
 import { limits } from '../../model/limits.ts';
 import type { FailureCode } from '../failure.ts';
 import { type HeaderList, isNamed } from '../headers.ts';
+import { noTrailers, passableTrailers } from '../trailers.ts';
 import { hexValue, isFieldText } from './http1-octets.ts';
 import { Http1Section, sectionFailed, sectionNeedsMore } from './http1-section.ts';
 import type { UpstreamHandler, UpstreamHead } from './upstream.ts';
@@ -46,9 +47,6 @@ export type ParseOutcome =
 
 export type AnswerSink = Pick<UpstreamHandler, 'onHead' | 'onBody'>;
 
-/** Shared by all answers without trailers, therefore frozen. */
-const noTrailers: HeaderList = [];
-Object.freeze(noTrailers);
 /** A callback may come before the first `begin` only by a bug; octets without a request are the connection's to refuse. */
 const nobody: AnswerSink = { onHead: () => {}, onBody: () => {} };
 
@@ -70,6 +68,7 @@ export class AnswerParser {
   private remaining = 0;
   private saidLength = false;
   private forbidsContent = false;
+  private nominated: readonly string[] | null = null;
   private interimAnswers = 0;
   private chunkDigits = 0;
   private extensionBytes = 0;
@@ -88,6 +87,7 @@ export class AnswerParser {
     this.remaining = 0;
     this.saidLength = false;
     this.forbidsContent = false;
+    this.nominated = null;
     this.interimAnswers = 0;
     this.extensionBytes = 0;
   }
@@ -192,6 +192,7 @@ export class AnswerParser {
         return;
       }
     }
+    this.nominated = fields.nominated;
     this.isHeadDone = true;
     const head: UpstreamHead = {
       status,
@@ -311,7 +312,7 @@ export class AnswerParser {
       this.fail(this.section.failureCode);
       return end;
     }
-    if (this.section.fieldCount > 0) this.trailers = readTrailers(this.section);
+    if (this.section.fieldCount > 0) this.trailers = readTrailers(this.section, this.nominated);
     this.state = isOver;
     return next;
   }
@@ -326,7 +327,8 @@ class AnswerFields {
   isChunked = false;
   closes = false;
   keeps = false;
-  private nominated: string[] | null = null;
+  /** What Connection named, in lower case: fields of this hop, among the trailers too. */
+  nominated: string[] | null = null;
 
   constructor(section: Http1Section) {
     const { text, marks } = section;
@@ -411,24 +413,11 @@ class AnswerFields {
   }
 }
 
-/** Never in trailers (RFC 9110 section 6.5.1): whoever merges them into the head would frame or route the message anew. */
-const neverTrailers: ReadonlySet<string> = new Set([
-  'content-length',
-  'transfer-encoding',
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'upgrade',
-  'host',
-]);
-
-function readTrailers({ text, marks, fieldCount }: Http1Section): HeaderList {
+function readTrailers({ text, marks, fieldCount }: Http1Section, nominated: readonly string[] | null): HeaderList {
   const trailers: HeaderList = [];
   for (let i = 0; i < fieldCount * 4; i += 4) {
     const name = text.slice(marks[i]!, marks[i + 1]!);
-    if (!neverTrailers.has(name.toLowerCase())) trailers.push(name, text.slice(marks[i + 2]!, marks[i + 3]!));
+    trailers.push(name, text.slice(marks[i + 2]!, marks[i + 3]!));
   }
-  return trailers;
+  return passableTrailers(trailers, nominated === null ? null : new Set(nominated));
 }

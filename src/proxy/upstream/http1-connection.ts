@@ -37,6 +37,14 @@ class EndpointSocket extends net.Socket {
   }
 }
 
+/**
+ * libuv tells of a reset that comes with the last bytes as if it were the end: it takes a hang-up behind a short read for one. The kernel
+ * has forgotten the peer of such a connection. Nobody may ask for the address before, because Node would remember it.
+ */
+function wasReset(socket: net.Socket): boolean {
+  return socket.remoteAddress === undefined;
+}
+
 export class Http1Connection {
   /** `performance.now()` of the start of the connect. */
   readonly startedAtMs: number;
@@ -66,7 +74,7 @@ export class Http1Connection {
     };
     this.socket = new EndpointSocket(options).connect(options);
     this.socket.on('connect', () => this.connected());
-    this.socket.on('end', () => this.lost(true, 'connect-failed'));
+    this.socket.on('end', () => this.lost(!wasReset(this.socket), 'connect-failed'));
     this.socket.on('close', () => this.lost(false, 'connect-failed'));
     this.socket.on('error', (error: NodeJS.ErrnoException) =>
       this.lost(false, error.code === 'ECONNREFUSED' ? 'connect-refused' : 'connect-failed'),
@@ -202,7 +210,7 @@ export class Http1Connection {
     stream.handler.onFailure(failure, this.isKept);
   }
 
-  /** The socket ended: `isClean` by a FIN, otherwise by an error. What that means depends on how far the answer was. */
+  /** The socket ended: `isClean` by a FIN (RFC 9112 section 8: nothing else ends an answer without a length), otherwise by an error. What that means depends on how far the answer was. */
   private lost(isClean: boolean, connectFailure: FailureCode): void {
     switch (this.phase) {
       case 'connecting':

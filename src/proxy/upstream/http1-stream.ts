@@ -4,6 +4,8 @@
  */
 import { limits } from '../../model/limits.ts';
 import { type Failure, failures } from '../failure.ts';
+import type { HeaderList } from '../headers.ts';
+import { noTrailers } from '../trailers.ts';
 import type { Http1Connection } from './http1-connection.ts';
 import { Http1Outbox } from './http1-outbox.ts';
 import type { UpstreamHandler, UpstreamRequest, UpstreamStream } from './upstream.ts';
@@ -81,11 +83,13 @@ export class Http1Stream implements UpstreamStream {
     return !this.isBlocked;
   }
 
-  end(): void {
+  end(trailers: HeaderList = noTrailers): void {
     if (this.phase === 'failing' || this.phase === 'over' || this.isEnded) return;
     this.isEnded = true;
     if (this.isChunked) {
-      this.outbox.putText('0\r\n\r\n');
+      let last = '0\r\n';
+      for (let i = 0; i < trailers.length; i += 2) last += `${trailers[i]!}: ${trailers[i + 1]!}\r\n`;
+      this.outbox.putText(`${last}\r\n`);
       this.isRequestComplete = true;
       this.writeSoon();
     } else if (this.bodyBytesLeft > 0) {

@@ -50,8 +50,8 @@ export interface UpstreamHandler {
 export interface UpstreamStream {
   /** Sends body bytes; they are written or copied before it returns. False: stop until onWritable. */
   write(chunk: Uint8Array): boolean;
-  /** The request body is complete. Called once, also for no body. */
-  end(): void;
+  /** The request body is complete. Called once, also for no body. `trailers` leave where the request is chunked, or on a link; they were checked. */
+  end(trailers?: HeaderList): void;
   /** Ends the stream at once; the connection is not used again unless it was done. No callback follows. */
   destroy(): void;
   pauseReading(): void;

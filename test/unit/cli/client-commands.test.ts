@@ -269,6 +269,29 @@ describe('client commands', () => {
       expect(out).toMatch(row);
   });
 
+  it('status says which sidecars run on the older HTTP core, and where to read about it', async () => {
+    const items = [
+      { ...webSidecar, sidecar: 'old-1', hasOlderUwsCore: true },
+      { ...webSidecar, sidecar: 'new-1', hasOlderUwsCore: false },
+      { ...webSidecar, sidecar: 'other-1' },
+    ];
+    const from = async (sidecars: unknown[]) => {
+      const { url } = await fakeControlPlane(({ url: path }) => ({
+        status: 200,
+        body:
+          path === '/v1/status'
+            ? { revision: 7, version: '0.1.0', store: 'embedded:s', startedAt: '2025-01-01T23:00:00Z' }
+            : { items: sidecars },
+      }));
+      return (await weft(['status', '--server', url])).out;
+    };
+    const out = await from(items);
+    expect(out).toContain('\nnote: 1 sidecar on the uWebSockets.js core for Node 20; its gaps: docs/uws.md\n');
+    for (const row of [/CALLS +CORE/, /old-1 .* cart +uws, Node 20/, /new-1 .* cart +-/, /other-1 .* cart +-/])
+      expect(out).toMatch(row);
+    expect(await from(items.slice(1))).not.toMatch(/CORE|uWebSockets/);
+  });
+
   it('stat shows each hop with its parts', async () => {
     const series = {
       direction: 'outbound',

@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parseTargetAddress } from '../../../src/cli/flag-values.ts';
 import { readJoinToken } from '../../../src/cli/join-token.ts';
+import { listenerPoliciesOf } from '../../../src/cli/listener-policies.ts';
 import { addSidecarFlags, type SidecarFlags, sidecarOptionsOf } from '../../../src/cli/sidecar-flags.ts';
 import { limits } from '../../../src/model/limits.ts';
 import type { HostPort, SidecarOptions } from '../../../src/sidecar/options.ts';
@@ -161,6 +162,8 @@ describe('the flags of a sidecar', () => {
       inbound: null,
       inboundHttp: 'node',
       link: null,
+      // The flags of each listener: listener-policies.test.ts.
+      listenerPolicies: listenerPoliciesOf({}),
       isLinkInsecure: false,
       joinToken: null,
       joinTokenFile: null,
@@ -192,6 +195,7 @@ describe('the flags of a sidecar', () => {
       inbound: { host: '0.0.0.0', port: 15006 },
       inboundHttp: 'uws',
       link: { host: '0.0.0.0', port: 15008 },
+      listenerPolicies: listenerPoliciesOf({}),
       isLinkInsecure: false,
       joinToken: null,
       joinTokenFile: null,

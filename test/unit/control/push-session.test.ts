@@ -415,6 +415,16 @@ describe('registrations', () => {
     expect(plane.fleet.list().map(({ sidecar }) => sidecar)).toEqual(['caller']);
   });
 
+  it('say which HTTP core they run on, as far as they know the question', async () => {
+    const plane = new Plane();
+    await plane.sidecar('old', { olderUwsCore: true }).hello();
+    await plane.sidecar('silent').hello();
+    expect(plane.fleet.list().map(({ sidecar, hasOlderUwsCore }) => [sidecar, hasOlderUwsCore])).toEqual([
+      ['old', true],
+      ['silent', false],
+    ]);
+  });
+
   it('come back when a lease that ended is renewed on the same connection', async () => {
     const plane = new Plane();
     const callee = await plane.sidecar('callee', { service: 'cart', registration: at('127.0.0.1:9') }).hello();

@@ -122,6 +122,14 @@ describe('a request and its answer', () => {
     expect([asked.body, asked.trailers, asked.far?.totalMs]).toEqual(['answer', ['X-Sum', 'abc'], 3]);
   });
 
+  it('carry the trailers of a request', async () => {
+    const { asked, call } = await accepted(postCart(-1));
+    asked.stream.write(Buffer.from('body'));
+    asked.stream.end(['X-Sum', 'abc']);
+    await until(() => call.ends === 1);
+    expect([call.body, call.trailers]).toEqual(['body', ['X-Sum', 'abc']]);
+  });
+
   it('may come in the same turn, while a hundred others run', async () => {
     proxy.onAccept = (call) => queueMicrotask(() => call.answer({}, call.head.path));
     const asked = Array.from({ length: 100 }, (_, i) => ask({ ...getCart, target: `/${i}` }));

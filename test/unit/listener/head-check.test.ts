@@ -161,6 +161,15 @@ describe('checkHead accepts', () => {
     expect(headers).toEqual(['X-A', '1', 'x-A', '3']);
   });
 
+  it('keeps the announcement of trailers where chunks can carry them, and what Connection named', () => {
+    const chunked = ['Host', 'a', 'Trailer', 'X-A', 'X-B', '1', 'trailer', 'X-C', 'Transfer-Encoding', 'chunked'];
+    expect(headersOf([...chunked])).toEqual(['X-B', '1', 'Trailer', 'X-A, X-C']);
+    expect(headersOf([...chunked, 'Connection', 'Trailer'])).toEqual(['X-B', '1']);
+    const checked = checkHead(raw({ headers: [...chunked, 'Connection', 'X-A, close'] }));
+    expect(checked).toMatchObject({ nominated: new Set(['x-a', 'close']) });
+    expect(checkHead(raw())).toMatchObject({ nominated: null });
+  });
+
   it('keeps obs-text, tabs and empty values', () => {
     expect(headersOf(['Host', 'a', 'x', '\xff\t ', 'y', ''])).toEqual(['x', '\xff\t ', 'y', '']);
   });

@@ -2,7 +2,7 @@
 import { connect, type Socket } from 'node:net';
 import type { Failure } from '../../../src/proxy/failure.ts';
 import { createEdgeListener } from '../../../src/proxy/listener/edge.ts';
-import { createUwsListener } from '../../../src/proxy/listener/uws.ts';
+import { createUwsListener, type UwsListenerOptions } from '../../../src/proxy/listener/uws.ts';
 import type {
   AnswerHead,
   Downstream,
@@ -104,7 +104,7 @@ export interface Bench {
   readonly port: number;
 }
 
-export async function openBench(kind: ListenerKind, port = 0): Promise<Bench> {
+export async function openBench(kind: ListenerKind, port = 0, more: Partial<UwsListenerOptions> = {}): Promise<Bench> {
   const proxy = new FakeProxy();
   const refused: Failure[] = [];
   const create = kind === 'uws' ? createUwsListener : createEdgeListener;
@@ -115,6 +115,7 @@ export async function openBench(kind: ListenerKind, port = 0): Promise<Bench> {
     onRefused: (failure) => refused.push(failure),
     newRequestId: () => 'id-of-test',
     loopDelay: () => 0.25,
+    ...more,
   });
   const [host, portText] = listener.address.split(':');
   return { proxy, listener, refused, host: host!, port: Number(portText) };

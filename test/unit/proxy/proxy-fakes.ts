@@ -22,6 +22,7 @@ export class FakeClient implements Downstream {
   readonly timings: (HopTiming | null)[] = [];
   readonly events: string[] = [];
   answer: AnswerHead | null = null;
+  trailers: readonly string[] | null = null;
   bodyText = '';
   hasRoom = true;
   head(head: AnswerHead, timing: HopTiming | null): void {
@@ -33,7 +34,8 @@ export class FakeClient implements Downstream {
     this.bodyText += Buffer.from(chunk).toString('latin1');
     return this.hasRoom;
   }
-  end(_trailers: HeaderList, timing: HopTiming | null): void {
+  end(trailers: HeaderList, timing: HopTiming | null): void {
+    this.trailers = trailers;
     this.events.push('end');
     this.noteTiming(timing);
   }
@@ -59,6 +61,7 @@ export class FakeClient implements Downstream {
 
 export class FakeStream implements UpstreamStream {
   readonly events: string[] = [];
+  trailers: readonly string[] | null = null;
   bodyText = '';
   hasRoom = true;
   constructor(
@@ -70,7 +73,8 @@ export class FakeStream implements UpstreamStream {
     this.bodyText += Buffer.from(chunk).toString('latin1');
     return this.hasRoom;
   }
-  end(): void {
+  end(trailers: HeaderList = []): void {
+    this.trailers = trailers;
     this.events.push('end');
   }
   destroy(): void {
@@ -85,10 +89,10 @@ export class FakeStream implements UpstreamStream {
   assign(): void {
     this.handler.onAssigned(0, 0, true, this.openedAtMs, 0);
   }
-  answer(status: number, headers: string[] = [], body = ''): void {
+  answer(status: number, headers: string[] = [], body = '', trailers: string[] = []): void {
     this.handler.onHead({ status, reason: '', headers, bodyBytes: body.length, hasBody: true, far: null });
     if (body !== '') this.handler.onBody(Buffer.from(body));
-    this.handler.onEnd([], null);
+    this.handler.onEnd(trailers, null);
   }
   fail(failure: Failure, isReused = false): void {
     this.handler.onFailure(failure, isReused);
@@ -213,9 +217,11 @@ export function fakeHead(changes: Partial<RequestHead> = {}): RequestHead {
   return {
     method: 'GET',
     path: '/',
+    forwardedPath: changes.path ?? '/',
     query: '',
     host: 'cart',
     authority: 'cart',
+    isHttp10: false,
     headers: [],
     bodyBytes: 0,
     source: '',

@@ -257,6 +257,11 @@ describe('framing by the letter', () => {
     expect(reading.trailers).toEqual(['X-Sum', '1', 'x-t', '']);
     expect(reading.head).toMatchObject({ bodyBytes: -1, hasBody: true });
   });
+  it('trailers that Connection names are of this hop', () => {
+    const head = `${ok}Connection: keep-alive, X-Hop\r\nTransfer-Encoding: chunked\r\n\r\n`;
+    const reading = read(`${head}0\r\nX-Sum: 1\r\nx-hop: 2\r\nKeep-Alive: 3\r\n\r\n`);
+    expect([reading.outcome, reading.trailers]).toEqual(['complete', ['X-Sum', '1']]);
+  });
   it('octets after the last chunk are surplus', () => {
     expect(read(`${chunkedHead}0\r\n\r\nHTTP/1.1 200 OK\r\n`)).toMatchObject({ outcome: 'surplus', body: '' });
   });

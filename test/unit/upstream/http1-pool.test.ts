@@ -254,6 +254,14 @@ describe('an answer', () => {
     expect(pool.stats).toMatchObject({ ...empty, opened: 2 });
   });
 
+  it('a close-delimited one that is reset right behind its last bytes is cut', async () => {
+    const pool = await answering((_head, socket) =>
+      socket.write('HTTP/1.0 200 OK\r\n\r\nhello', () => socket.resetAndDestroy()),
+    );
+    expect((await fetchOnce(pool)).events).toEqual(['assigned', 'head', 'body', 'failure answer-cut']);
+    expect(pool.stats).toMatchObject(empty);
+  });
+
   it('a close-delimited one that is reset is cut', async () => {
     const pool = await answering((_head, socket) => socket.write('HTTP/1.0 200 OK\r\n\r\nhello'));
     const recording = new Recording();

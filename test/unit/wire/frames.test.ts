@@ -43,6 +43,7 @@ const sidecarFrames: SidecarFrame[] = [
     registration,
     more: true,
     insecureLink: true,
+    olderUwsCore: true,
   },
   {
     tag: 'hello',
@@ -55,6 +56,7 @@ const sidecarFrames: SidecarFrame[] = [
     registration: null,
     more: false,
     insecureLink: false,
+    olderUwsCore: false,
   },
   { tag: 'subscribe', add: ['a'], remove: ['b', 'c'] },
   { tag: 'subscribe', add: [], remove: [] },
