@@ -15,6 +15,7 @@ import {
   parseWait,
   parseZone,
 } from './flag-values.ts';
+import { collectLimit, type GivenLimit, limitFlagHelp, listenerLimitsOf } from './limit-flag.ts';
 import { usageError } from './terminal.ts';
 
 /** What commander hands over, by the names it derives from the flags. */
@@ -37,6 +38,7 @@ export interface SidecarFlags {
   readonly upstream?: readonly UpstreamListener[];
   readonly zone?: string;
   readonly label?: Readonly<Record<string, string>>;
+  readonly limit?: readonly GivenLimit[];
   readonly accessLog?: true;
   readonly drainTimeout: number;
 }
@@ -97,6 +99,7 @@ export function addSidecarFlags(command: Command): Command {
     .addOption(
       new Option('--inbound-http <core>', 'HTTP core of the inbound listener').choices(['node', 'uws']).default('node'),
     )
+    .option('--limit <limit>', limitFlagHelp, collectLimit)
     .option('--access-log', 'one line per request on standard error')
     .addOption(
       new Option('--drain-timeout <duration>', 'how long a drain waits for requests that run')
@@ -153,6 +156,7 @@ export function sidecarOptionsOf(
     upstreams,
     zone: flags.zone ?? '',
     labels: flags.label ?? {},
+    limits: listenerLimitsOf(flags.limit ?? [], { ...flags, inbound: flags.inbound ?? null, link }),
     accessLog: flags.accessLog === true,
     drainMs: flags.drainTimeout,
   };

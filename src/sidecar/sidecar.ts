@@ -136,7 +136,7 @@ class Sidecar {
     const outbound = await this.listen('outbound', options.outboundHttp, options.outbound, {
       accept: (head, downstream) => {
         if (this.usedHosts.size < limits.subscriptionsMax) this.usedHosts.add(head.host);
-        return outboundProxy.accept(head, downstream);
+        return outboundProxy.accept(head, downstream, options.limits.outbound);
       },
     });
     for (const upstream of options.upstreams) await this.listenForUpstream(upstream, outboundProxy);
@@ -231,9 +231,16 @@ class Sidecar {
       return { inbound: null, link: null };
     const proxy = this.openProxy('inbound');
     const ports = await KeptPorts.load({ ...options, directory: options.stateDir, logger: this.logger });
-    const openInbound = (at: HostPort) => this.listen('inbound', options.inboundHttp, at, proxy);
+    const { limits } = options;
+    const openInbound = (at: HostPort) =>
+      this.listen('inbound', options.inboundHttp, at, {
+        accept: (head, downstream) => proxy.accept(head, downstream, limits.inbound),
+      });
     const inbound = options.inbound === null ? null : await ports.listen('inbound', options.inbound, openInbound);
-    const openLink = (at: HostPort) => this.links!.listen(at, proxy).catch(nameFlag('link'));
+    const overLink: RequestAcceptor = {
+      accept: (head, downstream) => proxy.accept(head, downstream, limits.link),
+    };
+    const openLink = (at: HostPort) => this.links!.listen(at, overLink, limits.link).catch(nameFlag('link'));
     const link = options.link === null ? null : await ports.listen('link', options.link, openLink);
     if (link !== null) this.listeners.push({ name: 'link', listener: link });
     await ports.save();
@@ -251,7 +258,9 @@ class Sidecar {
       host,
       port,
       acceptor,
+      limits: this.options.limits[direction],
       onRefused: (failure) => this.instruments.recorder.countFailure(direction, failure.code),
+      onConnectionEnded: (code) => this.instruments.recorder.countFailure(direction, code),
       loopDelay: this.instruments.loopWaitMs,
     };
     const listener = await (core === 'uws' ? createUwsListener(options) : createEdgeListener(options)).catch(
@@ -271,6 +280,7 @@ class Sidecar {
         proxy.accept(
           { method, path, query, host: name, authority, headers, bodyBytes, source, sourceAddress, readAtMs, loopMs },
           downstream,
+          this.options.limits.outbound,
         ),
     };
     const listener = await this.listen(`upstream:${name}`, this.options.outboundHttp, address, acceptor);
