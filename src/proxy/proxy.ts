@@ -12,7 +12,7 @@
  */
 import { limits } from '../model/limits.ts';
 import { type BodyLimits, noBodyLimits } from '../model/listener-limits.ts';
-import type { HeaderChange } from '../model/snapshot.ts';
+import type { HeaderChange, UnitLimits } from '../model/snapshot.ts';
 import { formatServerTiming, type HopTiming, parseFarTiming, splitNetwork } from '../telemetry/ledger.ts';
 import { partIndex } from '../telemetry/recorder.ts';
 import { continueTrace, RandomIds, type Trace } from '../telemetry/trace-context.ts';
@@ -28,6 +28,7 @@ import { closeParts, type OutcomeSinks, recordOutcome } from './outcome.ts';
 import type { Downstream, RequestAcceptor, RequestHead, RequestReceiver } from './request.ts';
 import { mayTryAgain } from './retry.ts';
 import { route } from './router.ts';
+import { isHeadLarger, serviceLimitMet } from './service-limits.ts';
 import { changeHeaders, changePath, redirectLocation, upstreamHeaders } from './shape.ts';
 import type {
   LiveState,
@@ -179,6 +180,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     // Over a link the far side says what it took without being asked.
     const isTimingForwarded = exchange.isTimingAsked && endpoint.hasSidecar && endpoint.link.length === 0;
     const request = this.shape(exchange, isTimingForwarded, backend.requestHeaders);
+    if (destination.limits !== null && !this.keepLimits(exchange, request, destination.limits)) return;
     if (exchange.attempts === 0) for (const mirror of action.mirrors) this.mirror(exchange, mirror, nowMs);
     const attempt = new Attempt(exchange, endpoint, this.parts.live, this.parts.now, nowMs);
     const { perTryMs } = action.timeouts;
@@ -192,6 +194,18 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     exchange.backend = backend;
     attempt.open(request);
     exchange.replayInto(attempt);
+  }
+
+  /** False: the request is more than the Service takes, and was answered. */
+  private keepLimits(exchange: Exchange, request: UpstreamRequest, service: UnitLimits): boolean {
+    if (service.requestBodyBytes !== 0)
+      exchange.bodyBytesMax = Math.min(exchange.bodyBytesMax, service.requestBodyBytes);
+    let failure = serviceLimitMet(request, service);
+    // What arrived while it was being decided counts too.
+    if (exchange.requestBytes > exchange.bodyBytesMax) failure ??= failures['body-too-large'];
+    if (failure === null) return true;
+    this.failLocally(exchange, failure, `This is a limit of the Service ${exchange.destination!.name}.`);
+    return false;
   }
 
   /** The request as the next hop gets it. `backendHeaders`: the filter of the backendRef. */
@@ -253,6 +267,11 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     if (isSidecar && farFailure !== null && status === 503) {
       const failure = failures[farFailure as FailureCode] as Failure | undefined;
       if (failure?.isSafeToRetry === true && this.tryAgain(exchange, failure, false)) return;
+    }
+    const service = exchange.destination!.limits;
+    if (service !== null && isHeadLarger(headers, service.responseHeadBytes)) {
+      this.expire(exchange, failures['upstream-head-too-large']);
+      return;
     }
     exchange.phase = 'answering';
     exchange.perTryDeadlineMs = 0;

@@ -292,7 +292,7 @@ class Sidecar {
   private swapped(snapshot: Snapshot): void {
     const { service, namespace } = this.options;
     const own = snapshot.units.get(`${service}.${namespace}`);
-    this.inboundService?.setTimeouts(own?.timeouts ?? null);
+    this.inboundService?.setPolicy(own ?? null);
     const held = new Set<LoopEndpoint>();
     for (const { endpoints } of this.inForce.current?.services.values() ?? [])
       for (const endpoint of endpoints) held.add(endpoint);
