@@ -15,6 +15,7 @@ import {
   parseWait,
   parseZone,
 } from './flag-values.ts';
+import { collectLimit, type GivenLimit, limitFlagHelp, listenerLimitsOf } from './limit-flag.ts';
 import {
   forwardedOption,
   type ListenerPolicyFlags,
@@ -45,6 +46,7 @@ export interface SidecarFlags extends ListenerPolicyFlags {
   readonly upstream?: readonly UpstreamListener[];
   readonly zone?: string;
   readonly label?: Readonly<Record<string, string>>;
+  readonly limit?: readonly GivenLimit[];
   readonly accessLog?: true;
   readonly drainTimeout: number;
 }
@@ -109,6 +111,7 @@ export function addSidecarFlags(command: Command): Command {
     .addOption(xForwardedOption())
     .addOption(forwardedOption())
     .addOption(viaOption())
+    .option('--limit <limit>', limitFlagHelp, collectLimit)
     .option('--access-log', 'one line per request on standard error')
     .addOption(
       new Option('--drain-timeout <duration>', 'how long a drain waits for requests that run')
@@ -166,6 +169,7 @@ export function sidecarOptionsOf(
     upstreams,
     zone: flags.zone ?? '',
     labels: flags.label ?? {},
+    limits: listenerLimitsOf(flags.limit ?? [], { ...flags, inbound: flags.inbound ?? null, link }),
     accessLog: flags.accessLog === true,
     drainMs: flags.drainTimeout,
   };

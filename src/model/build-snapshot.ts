@@ -24,6 +24,7 @@ import type {
   UnitBackend,
   UnitBalancer,
   UnitEndpoint,
+  UnitLimits,
   UnitMatch,
   UnitMirror,
   UnitName,
@@ -155,6 +156,7 @@ function buildUnit({ name, namespace, service, registered, routes, parts }: Unit
     endpoints: joinEndpoints(spec.endpoints ?? [], registered, identityPath(namespace, metadata.name)),
     balancer: balancerOf(spec.loadBalancer),
     timeouts: timeoutsOf({}, null, service, world),
+    limits: limitsOf(spec.limits ?? {}),
     // Stable: routes, rules and matches were added in their own order of precedence, which decides between equals.
     matches: matches.sort(byPrecedence),
     actions,
@@ -226,6 +228,13 @@ function balancerOf(spec: R.LoadBalancer | undefined): UnitBalancer {
     ringEntries: spec?.ringEntries ?? limits.ringEntriesMin,
     decayMs: parseDuration(spec?.decay ?? '10s'),
   };
+}
+
+/** Null where none is set, so that requests to such a Service are not looked at for it. */
+function limitsOf(spec: R.ServiceLimits): UnitLimits | null {
+  if (Object.keys(spec).length === 0) return null;
+  const none = { requestBodyBytes: 0, requestHeadBytes: 0, requestHeadFields: 0, targetBytes: 0, responseHeadBytes: 0 };
+  return { ...none, ...spec };
 }
 
 function hashSourceOf(on: R.HashOn): HashSource {

@@ -19,6 +19,13 @@ export const limits = {
   pipelinedRequestsMax: 64,
   /** An idle connection from a client is closed after this time by the edge; uWS does so after 10 to 12 s. */
   downstreamIdleMs: 60_000,
+  /**
+   * A request body must bring `bodyRateMin` bytes a second, on average over each window; the first window is longer by the grace. Far
+   * below what any network does, and enough that nobody holds a request for long with a byte now and then.
+   */
+  bodyRateMin: 100,
+  bodyGraceMs: 5_000,
+  bodyWindowMs: 10_000,
 
   /** Upstream pool, per endpoint and loop. */
   poolConnectionsMax: 1024,

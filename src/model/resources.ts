@@ -124,6 +124,22 @@ export const LoadBalancer = Type.Object(
   closed,
 );
 
+const upTo = (minimum: number, maximum: number) => optional(Type.Integer({ minimum, maximum }));
+/** Of requests as they are sent to the Service, and of its answers. Heads: all fields but those of the framing. */
+export const ServiceLimits = Type.Object(
+  {
+    /** Default: no limit. */
+    requestBodyBytes: upTo(1, Number.MAX_SAFE_INTEGER),
+    /** Each field counts its name, its value and 4. */
+    requestHeadBytes: upTo(256, limits.headBytesMax),
+    requestHeadFields: upTo(4, limits.headerFieldsMax),
+    /** Path and query. */
+    targetBytes: upTo(1, limits.targetBytesMax),
+    responseHeadBytes: upTo(256, limits.headBytesMax),
+  },
+  closed,
+);
+
 export const ServiceSpec = Type.Object(
   {
     protocol: optional(oneOf('http')),
@@ -135,6 +151,7 @@ export const ServiceSpec = Type.Object(
       }),
     ),
     loadBalancer: optional(LoadBalancer),
+    limits: optional(ServiceLimits),
   },
   closed,
 );
@@ -319,6 +336,7 @@ export type Metadata = Static<typeof Metadata>;
 export type EndpointObject = Static<typeof EndpointObject>;
 export type HashOn = Static<typeof HashOn>;
 export type LoadBalancer = Static<typeof LoadBalancer>;
+export type ServiceLimits = Static<typeof ServiceLimits>;
 export type Service = Static<typeof Service>;
 export type ParentRef = Static<typeof ParentRef>;
 export type HeaderMatch = Static<typeof HeaderMatch>;

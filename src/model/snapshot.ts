@@ -19,6 +19,17 @@ export interface Timeouts {
   readonly idleMs: number;
 }
 
+/** What a Service takes and gives; 0 of each: what the listeners let through. The head is meant as it is sent to the Service, without framing fields. */
+export interface UnitLimits {
+  readonly requestBodyBytes: number;
+  /** All fields, each with 4 for its colon, blank and line end. */
+  readonly requestHeadBytes: number;
+  readonly requestHeadFields: number;
+  /** Path and query. */
+  readonly targetBytes: number;
+  readonly responseHeadBytes: number;
+}
+
 export interface UnitEndpoint {
   /** `HOST:PORT`, unique within the unit. */
   readonly address: string;
@@ -139,6 +150,8 @@ export interface ServiceUnit {
   readonly endpoints: readonly UnitEndpoint[];
   readonly balancer: UnitBalancer;
   readonly timeouts: Timeouts;
+  /** Null: none of its own. */
+  readonly limits: UnitLimits | null;
   /** In order of precedence: Exact, RegularExpression, PathPrefix; then longer, method, headers, query, older, name, rule. Empty: no route is attached, everything goes to the Service itself. */
   readonly matches: readonly UnitMatch[];
   readonly actions: readonly UnitAction[];

@@ -3,7 +3,7 @@
  * list of sections; numbers are typed arrays, strings UTF-8 that a loop decodes once, at their first use.
  */
 import assert from 'node:assert';
-import type { Timeouts, UnitBalancer, UnitName } from '../model/snapshot.ts';
+import type { Timeouts, UnitBalancer, UnitLimits, UnitName } from '../model/snapshot.ts';
 
 export interface CompiledUnit {
   readonly name: UnitName;
@@ -64,6 +64,7 @@ export interface UnitFacts {
   readonly namespace: string;
   readonly hosts: readonly string[];
   readonly timeouts: Timeouts;
+  readonly limits: UnitLimits | null;
   readonly balancer: UnitBalancer;
   readonly hasRoutes: boolean;
   readonly patterns: readonly Pattern[];

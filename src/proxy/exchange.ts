@@ -3,9 +3,11 @@
  * applies back-pressure; what happens next is decided in proxy.ts.
  */
 import { limits } from '../model/limits.ts';
+import type { BodyLimits } from '../model/listener-limits.ts';
 import type { FarTiming, HopTiming } from '../telemetry/ledger.ts';
 import { newPartsMs } from '../telemetry/recorder.ts';
 import type { Trace } from '../telemetry/trace-context.ts';
+import { BodyPace } from './body-pace.ts';
 import type { Deadlined, Deadlines } from './deadlines.ts';
 import type { Failure } from './failure.ts';
 import type { HeaderList } from './headers.ts';
@@ -40,6 +42,8 @@ export interface ExchangeSteps {
   complete(exchange: Exchange, nowMs: number): void;
   clientGone(exchange: Exchange): void;
   checkDeadlines(exchange: Exchange, nowMs: number): void;
+  /** More of the body has arrived than `bodyBytesMax`. */
+  bodyTooLarge(exchange: Exchange): void;
 }
 
 export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTiming {
@@ -66,6 +70,12 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   /** Those that are passed on; complete with the request. */
   requestTrailers: HeaderList = noTrailers;
   private isRequestPaused = false;
+  /** Of the body, arrived so far. */
+  requestBytes = 0;
+  /** The lower one of the listener's and, once it is routed, the Service's. */
+  bodyBytesMax: number;
+  /** Null: it has no body, or may take its time. */
+  readonly bodyPace: BodyPace | null;
 
   /** Copies of it under way; almost always none. */
   readonly mirrors: Mirror[] = [];
@@ -91,9 +101,12 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
     readonly head: RequestHead,
     readonly downstream: Downstream,
     isTimingAsked: boolean,
+    { bodyBytesMax, bodyRateMin }: BodyLimits,
   ) {
     this.isTimingAsked = isTimingAsked;
     this.movedAtMs = head.readAtMs;
+    this.bodyBytesMax = bodyBytesMax;
+    this.bodyPace = head.bodyBytes === 0 || bodyRateMin === 0 ? null : new BodyPace(bodyRateMin, head.readAtMs);
   }
 
   get request(): RequestHead {
@@ -105,6 +118,11 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   onRequestBody(chunk: Uint8Array): void {
     if (this.phase === 'done') return;
     this.movedAtMs = this.steps.deadlines.coarseNowMs;
+    this.requestBytes += chunk.byteLength;
+    if (this.requestBytes > this.bodyBytesMax) {
+      this.steps.bodyTooLarge(this);
+      return;
+    }
     const attempt = this.attempt;
     if (this.isBodyAtHand) {
       if (attempt === null || this.heldBytes + chunk.byteLength <= limits.replayBodyBytesMax) {

@@ -25,6 +25,13 @@ const table = {
   'client-gone': [499, 'downstream', false, 'The client went away before the answer was complete.'],
   'request-head-timeout': [408, 'downstream', false, 'The head of the request did not arrive in time.'],
   'request-body-timeout': [408, 'downstream', false, 'The request body stopped arriving.'],
+  'request-body-too-slow': [408, 'downstream', false, 'The request body arrived more slowly than the limit.'],
+  'answer-unread': [
+    499,
+    'downstream',
+    false,
+    'The client took nothing of the answer for longer than the idle timeout.',
+  ],
 
   'unknown-service': [404, 'mesh', false, 'No Service or route claims this host.'],
   'no-route': [404, 'mesh', false, 'The Service has routes, and none of them matches this request.'],

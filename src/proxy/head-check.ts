@@ -5,6 +5,7 @@
  */
 import { isIPv6 } from 'node:net';
 import { limits } from '../model/limits.ts';
+import type { HeadLimits } from '../model/listener-limits.ts';
 import { isFieldText, isHexCode, isHostCode, isTargetText, isToken } from './char-classes.ts';
 import { type Failure, failures } from './failure.ts';
 import { type HeaderList, isNamed } from './headers.ts';
@@ -69,8 +70,8 @@ type Special =
   | 'proxy-connection'
   | 'transfer-encoding';
 
-/** Returns the checked head, or what is wrong with it. Never throws. */
-export function checkHead(raw: RawHead): CheckedHead | RefusedHead {
+/** Returns the checked head, or what is wrong with it. `bounds` are the listener's. Never throws. */
+export function checkHead(raw: RawHead, bounds: HeadLimits = limits): CheckedHead | RefusedHead {
   const { method, target, headers, isHttp10 } = raw;
   // Most are told by a comparison; a look-up would hash the text first.
   if (method !== 'GET' && method !== 'POST' && !methods.has(method)) {
@@ -78,10 +79,10 @@ export function checkHead(raw: RawHead): CheckedHead | RefusedHead {
       ? new RefusedHead(failures['method-not-supported'], 'The method is not one of those that pass.')
       : badRequest('The method is not a token.');
   }
-  if (target.length > limits.targetBytesMax)
-    return new RefusedHead(failures['target-too-long'], `The limit is ${limits.targetBytesMax} bytes.`);
-  if (headers.length > 2 * limits.headerFieldsMax)
-    return new RefusedHead(failures['headers-too-large'], `The limit is ${limits.headerFieldsMax} fields.`);
+  if (target.length > bounds.targetBytesMax)
+    return new RefusedHead(failures['target-too-long'], `The limit is ${bounds.targetBytesMax} bytes.`);
+  if (headers.length > 2 * bounds.headerFieldsMax)
+    return new RefusedHead(failures['headers-too-large'], `The limit is ${bounds.headerFieldsMax} fields.`);
 
   let host: string | null = null;
   let contentLength: string | null = null;
@@ -94,8 +95,8 @@ export function checkHead(raw: RawHead): CheckedHead | RefusedHead {
     const name = headers[i]!;
     const value = headers[i + 1]!;
     fieldBytes += name.length + value.length + 4;
-    if (fieldBytes > limits.headBytesMax)
-      return new RefusedHead(failures['headers-too-large'], `The limit is ${limits.headBytesMax} bytes.`);
+    if (fieldBytes > bounds.headBytesMax)
+      return new RefusedHead(failures['headers-too-large'], `The limit is ${bounds.headBytesMax} bytes.`);
     if (!isToken(name)) return badRequest('A field name is not a token.');
     if (!isFieldText(value)) return badRequest('A field value holds a control character.');
     switch (specialField(name)) {

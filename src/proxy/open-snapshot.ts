@@ -3,7 +3,7 @@
  * version before: whole Services, and within a changed one the endpoints whose address and link stay, with their upstream.
  */
 import assert from 'node:assert';
-import type { Timeouts, UnitName } from '../model/snapshot.ts';
+import type { Timeouts, UnitLimits, UnitName } from '../model/snapshot.ts';
 import type { Balancer, Candidates } from './balancer/balancer.ts';
 import { type ConsistentOptions, Maglev, RingHash } from './balancer/consistent.ts';
 import { WeightedRandom } from './balancer/random.ts';
@@ -146,6 +146,7 @@ class OpenService implements LoopService {
   readonly namespace: string;
   readonly hosts: readonly string[];
   readonly timeouts: Timeouts;
+  readonly limits: UnitLimits | null;
   readonly endpoints: readonly OpenEndpoint[];
   readonly directAction: LoopAction;
   readonly routes: RouteTable | null;
@@ -161,6 +162,7 @@ class OpenService implements LoopService {
     this.namespace = facts.namespace;
     this.hosts = facts.hosts;
     this.timeouts = facts.timeouts;
+    this.limits = facts.limits;
     this.endpoints = openEndpoints(unit, slots, before);
     this.directAction = openDirectAction(unit.name, facts.timeouts, live);
     this.routes = facts.hasRoutes ? openRoutes(unit, facts, slots, this.endpoints.length, live) : null;

@@ -11,7 +11,8 @@
  * The outbound and the inbound side of a sidecar are two of these: the inbound one knows a single Service, its own app.
  */
 import { limits } from '../model/limits.ts';
-import type { HeaderChange } from '../model/snapshot.ts';
+import { type BodyLimits, noBodyLimits } from '../model/listener-limits.ts';
+import type { HeaderChange, UnitLimits } from '../model/snapshot.ts';
 import { formatServerTiming, type HopTiming, parseFarTiming, splitNetwork } from '../telemetry/ledger.ts';
 import { partIndex } from '../telemetry/recorder.ts';
 import { continueTrace, RandomIds, type Trace } from '../telemetry/trace-context.ts';
@@ -27,6 +28,7 @@ import { closeParts, type OutcomeSinks, recordOutcome } from './outcome.ts';
 import type { Downstream, RequestAcceptor, RequestHead, RequestReceiver } from './request.ts';
 import { mayTryAgain } from './retry.ts';
 import { route } from './router.ts';
+import { isHeadLarger, serviceLimitMet } from './service-limits.ts';
 import { changeHeaders, changePath, redirectLocation, upstreamHeaders } from './shape.ts';
 import type {
   LiveState,
@@ -70,11 +72,13 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     this.ids = new RandomIds(parts.random);
   }
 
-  accept(head: RequestHead, downstream: Downstream): RequestReceiver {
-    const exchange = new Exchange(this, head, downstream, headerValue(head.headers, 'weft-timing') === '1');
+  /** `body`: the limits of the listener that it came in by. */
+  accept(head: RequestHead, downstream: Downstream, body: BodyLimits = noBodyLimits): RequestReceiver {
+    const exchange = new Exchange(this, head, downstream, headerValue(head.headers, 'weft-timing') === '1', body);
     this.active++;
     this.deadlines.add(exchange);
-    this.route(exchange);
+    if (head.bodyBytes > body.bodyBytesMax) this.bodyTooLarge(exchange);
+    else this.route(exchange);
     return exchange;
   }
 
@@ -176,6 +180,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     // Over a link the far side says what it took without being asked.
     const isTimingForwarded = exchange.isTimingAsked && endpoint.hasSidecar && endpoint.link.length === 0;
     const request = this.shape(exchange, isTimingForwarded, backend.requestHeaders);
+    if (destination.limits !== null && !this.keepLimits(exchange, request, destination.limits)) return;
     if (exchange.attempts === 0) for (const mirror of action.mirrors) this.mirror(exchange, mirror, nowMs);
     const attempt = new Attempt(exchange, endpoint, this.parts.live, this.parts.now, nowMs);
     const { perTryMs } = action.timeouts;
@@ -189,6 +194,18 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     exchange.backend = backend;
     attempt.open(request);
     exchange.replayInto(attempt);
+  }
+
+  /** False: the request is more than the Service takes, and was answered. */
+  private keepLimits(exchange: Exchange, request: UpstreamRequest, service: UnitLimits): boolean {
+    if (service.requestBodyBytes !== 0)
+      exchange.bodyBytesMax = Math.min(exchange.bodyBytesMax, service.requestBodyBytes);
+    let failure = serviceLimitMet(request, service);
+    // What arrived while it was being decided counts too.
+    if (exchange.requestBytes > exchange.bodyBytesMax) failure ??= failures['body-too-large'];
+    if (failure === null) return true;
+    this.failLocally(exchange, failure, `This is a limit of the Service ${exchange.destination!.name}.`);
+    return false;
   }
 
   /** The request as the next hop gets it. `backendHeaders`: the filter of the backendRef. */
@@ -250,6 +267,11 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     if (isSidecar && farFailure !== null && status === 503) {
       const failure = failures[farFailure as FailureCode] as Failure | undefined;
       if (failure?.isSafeToRetry === true && this.tryAgain(exchange, failure, false)) return;
+    }
+    const service = exchange.destination!.limits;
+    if (service !== null && isHeadLarger(headers, service.responseHeadBytes)) {
+      this.expire(exchange, failures['upstream-head-too-large']);
+      return;
     }
     exchange.phase = 'answering';
     exchange.perTryDeadlineMs = 0;
@@ -322,18 +344,23 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     else if (exchange.perTryDeadlineMs !== 0 && nowMs >= exchange.perTryDeadlineMs)
       this.expire(exchange, failures['per-try-timeout']);
     else if (exchange.idleMs !== 0 && nowMs - exchange.movedAtMs >= exchange.idleMs) {
-      this.expire(
-        exchange,
-        exchange.phase !== 'answering' && exchange.isWaitingForClient
-          ? failures['request-body-timeout']
-          : failures['idle-timeout'],
-      );
+      this.expire(exchange, failures[idleCause(exchange)]);
+    } else if (exchange.bodyPace !== null && exchange.phase !== 'answering') {
+      // Once an answer has begun, whoever answers takes the body as it comes: the idle timeout is enough then.
+      if (exchange.bodyPace.isTooSlow(nowMs, exchange.requestBytes, exchange.isWaitingForClient))
+        this.expire(exchange, failures['request-body-too-slow']);
     }
   }
 
+  bodyTooLarge(exchange: Exchange): void {
+    this.expire(exchange, failures['body-too-large']);
+  }
+
+  /** Ends it from here, for what its client, its endpoint or the clock did. */
   private expire(exchange: Exchange, failure: Failure): void {
     const attempt = exchange.attempt;
-    if (attempt !== null) attempt.cancel(exchange.isWaitingForClient || attempt.isHeldBack ? 'abandoned' : 'failed');
+    const isClients = failure.source === 'downstream' || exchange.isWaitingForClient || attempt?.isHeldBack === true;
+    attempt?.cancel(isClients ? 'abandoned' : 'failed');
     if (exchange.phase === 'answering') {
       exchange.downstream.abort();
       this.complete(exchange, this.parts.now(), failure);
@@ -348,11 +375,20 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     if (exchange.action === null) exchange.partsMs[partIndex.decide] = nowMs - exchange.head.readAtMs;
     const reply = localReply(failure, detail, this.traceOf(exchange).traceId);
     if (exchange.isTimingAsked) this.addServerTiming(exchange, reply.headers, false, nowMs);
-    this.replyLocally(exchange, reply.status, reply.headers, reply.body);
+    // Nobody waits for the rest of a body that is too large or too slow.
+    const endsConnection =
+      failure.source === 'downstream' && !exchange.isRequestComplete && exchange.head.bodyBytes !== 0;
+    this.replyLocally(exchange, reply.status, reply.headers, reply.body, endsConnection);
     this.complete(exchange, nowMs, failure);
   }
 
-  private replyLocally(exchange: Exchange, status: number, headers: HeaderList, body: Buffer | null): void {
+  private replyLocally(
+    exchange: Exchange,
+    status: number,
+    headers: HeaderList,
+    body: Buffer | null,
+    endsConnection = false,
+  ): void {
     exchange.status = status;
     const hasBody = body !== null && exchange.head.method !== 'HEAD';
     const timing = this.timingOf(exchange, this.parts.now());
@@ -362,6 +398,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
       headers,
       bodyBytes: body === null ? 0 : body.byteLength,
       hasBody: hasBody || body === null,
+      endsConnection,
     };
     exchange.downstream.head(head, timing);
     if (hasBody) exchange.downstream.body(body);
@@ -380,6 +417,12 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     exchange.dropHeldBody();
     recordOutcome(exchange, failure, nowMs, this.parts);
   }
+}
+
+/** Who let the idle timeout pass: a client that does not send, one that does not read, or the endpoint. */
+function idleCause({ phase, isWaitingForClient, attempt }: Exchange): FailureCode {
+  if (phase !== 'answering') return isWaitingForClient ? 'request-body-timeout' : 'idle-timeout';
+  return attempt?.isHeldBack === true ? 'answer-unread' : 'idle-timeout';
 }
 
 /** The balancer's choice, unless that endpoint says of itself that another is better and there is one. */

@@ -2,6 +2,7 @@
  * The two faces between a listener and the proxy. A listener checks a request head once (`head-check.ts`), hands it over with a
  * `Downstream` to answer through, and from then on reports what the client sends. It never routes and never retries.
  */
+import type { ListenerLimits } from '../model/listener-limits.ts';
 import type { HopTiming } from '../telemetry/ledger.ts';
 import type { HeaderList } from './headers.ts';
 import type { PathPolicy } from './path.ts';
@@ -45,6 +46,8 @@ export interface AnswerHead {
   readonly bodyBytes: number;
   /** False for HEAD, 204, 304: nothing but `end` follows. Then `bodyBytes` >= 0 may still be said as Content-Length (HEAD, 304). */
   readonly hasBody: boolean;
+  /** The request is not read to its end: its connection closes behind this answer, which is given as a whole within one turn. Absent: no. */
+  readonly endsConnection?: boolean;
 }
 
 /** How the proxy answers one request. Implemented by each listener; calls after `end` or `abort`, or after the client went, do nothing. */
@@ -79,6 +82,9 @@ export interface RequestAcceptor {
   accept(head: RequestHead, downstream: Downstream): RequestReceiver;
 }
 
+/** `connection-used-up`: it has had its last request. `answer-unread`: its client takes nothing of an answer that the proxy has done with. */
+export type ConnectionEnd = 'connection-used-up' | 'answer-unread';
+
 export interface ListenerOptions {
   readonly host: string;
   /** Default: `normalise`. */
@@ -86,8 +92,12 @@ export interface ListenerOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly acceptor: RequestAcceptor;
+  /** Default: `defaultListenerLimits`. Those of bodies are the acceptor's to keep. */
+  readonly limits?: ListenerLimits;
   /** Counts a head that was refused before it became a request. */
   readonly onRefused: (failure: import('./failure.ts').Failure) => void;
+  /** Counts a connection that was closed for a limit that no request met, by a word for the metrics. Default: nobody counts. */
+  readonly onConnectionEnded?: (code: ConnectionEnd) => void;
   /** How long a request waited for this event loop whose callback began at `nowMs`, ms: `RequestHead.loopMs`. Default: 0. */
   readonly loopDelay?: (nowMs: number) => number;
   /** Request ids of answers to refused heads, which have no trace. Default: random. */

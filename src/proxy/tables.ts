@@ -2,7 +2,7 @@
  * What a loop looks up: the compiled configuration, opened. The pool compiles each unit into one SharedArrayBuffer
  * (`decisions/compile/`); every loop opens it once a version, decodes the strings once, and afterwards only looks up.
  */
-import type { HeaderChange, PathChange, Redirect, Timeouts, UnitName } from '../model/snapshot.ts';
+import type { HeaderChange, PathChange, Redirect, Timeouts, UnitLimits, UnitName } from '../model/snapshot.ts';
 import type { Pattern } from './compiled-unit.ts';
 import type { RequestHead } from './request.ts';
 import type { Upstream } from './upstream/upstream.ts';
@@ -67,6 +67,8 @@ export interface LoopService {
   readonly service: string;
   readonly namespace: string;
   readonly timeouts: Timeouts;
+  /** Kept by whoever sends to this Service, and by the sidecar beside its app. Null: none of its own. */
+  readonly limits: UnitLimits | null;
   readonly endpoints: readonly LoopEndpoint[];
   /** The action for requests when no route is attached: straight to this unit's endpoints. */
   readonly directAction: LoopAction;

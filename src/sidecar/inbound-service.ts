@@ -2,9 +2,10 @@
  * The one Service that the inbound side of a sidecar knows: its own, with its app as the only endpoint. Whatever the Host, requests go
  * there; routes were applied by the caller.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { compileUnit } from '../decisions/compile/compile-unit.ts';
 import { limits } from '../model/limits.ts';
-import type { ServiceUnit, Timeouts } from '../model/snapshot.ts';
+import type { ServiceUnit, Timeouts, UnitLimits } from '../model/snapshot.ts';
 import { monotonicMs, SharedLiveState } from '../proxy/live-state.ts';
 import { type OpenSnapshot, openSnapshot } from '../proxy/open-snapshot.ts';
 import type { ConfigurationInForce } from '../proxy/proxy.ts';
@@ -20,6 +21,7 @@ export class InboundService implements ConfigurationInForce {
   current: LoopSnapshot;
   private opened: OpenSnapshot;
   private timeouts = defaultTimeouts;
+  private limits: UnitLimits | null = null;
   private readonly slots: SlotTable;
   private readonly app: HostPort;
 
@@ -34,11 +36,11 @@ export class InboundService implements ConfigurationInForce {
   }
 
   /** The Service's inbound policy; null when there is no such Service (any more). Compiled in place: a unit of one endpoint takes some 50 µs. */
-  setTimeouts(policy: Timeouts | null): void {
-    const timeouts = policy ?? defaultTimeouts;
-    const { requestMs, perTryMs, idleMs } = this.timeouts;
-    if (timeouts.requestMs === requestMs && timeouts.perTryMs === perTryMs && timeouts.idleMs === idleMs) return;
+  setPolicy(policy: Pick<ServiceUnit, 'timeouts' | 'limits'> | null): void {
+    const { timeouts, limits } = policy ?? { timeouts: defaultTimeouts, limits: null };
+    if (isDeepStrictEqual([timeouts, limits], [this.timeouts, this.limits])) return;
     this.timeouts = timeouts;
+    this.limits = limits;
     this.opened = this.open(this.opened);
     this.current = this.answerEveryHost();
   }
@@ -68,6 +70,7 @@ export class InboundService implements ConfigurationInForce {
       ],
       balancer: { policy: 'RoundRobin', hashOn: [], boundedLoadPercent: 0, ringEntries: 0, decayMs: 0 },
       timeouts: this.timeouts,
+      limits: this.limits,
       matches: [],
       actions: [],
     };

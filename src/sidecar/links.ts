@@ -1,4 +1,5 @@
 /** The links of this sidecar: how it calls others over theirs, and how others call its app. */
+import type { ListenerLimits } from '../model/listener-limits.ts';
 import type { CoarseTimer } from '../proxy/coarse-timer.ts';
 import { createLinkListener } from '../proxy/link/link-server.ts';
 import type { LinkSecurity } from '../proxy/link/link-socket.ts';
@@ -47,13 +48,19 @@ export class Links {
   }
 
   /** Rejects with ListenError. */
-  async listen({ host, port }: HostPort, acceptor: RequestAcceptor, paths: PathPolicy): Promise<Listener> {
+  async listen(
+    { host, port }: HostPort,
+    acceptor: RequestAcceptor,
+    paths: PathPolicy,
+    limits: ListenerLimits,
+  ): Promise<Listener> {
     const { timer, instruments, log } = this.options;
     return createLinkListener({
       host,
       port,
       acceptor,
       paths,
+      limits,
       security: this.security,
       timer,
       now: () => performance.now(),

@@ -1,4 +1,5 @@
 /** What one sidecar was asked to be: the command line, parsed and checked. Everything is resolved; nothing here has a default left. */
+import type { LimitedListener, ListenerLimits } from '../model/listener-limits.ts';
 
 import type { ForwardingPolicy } from '../proxy/forwarding.ts';
 import type { PathPolicy } from '../proxy/path.ts';
@@ -67,6 +68,8 @@ export interface SidecarOptions {
   /** Empty: none. */
   readonly zone: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Those of `outbound` hold for each listener of an upstream too. */
+  readonly limits: Readonly<Record<LimitedListener, ListenerLimits>>;
   /** One line per request on standard error. */
   readonly accessLog: boolean;
   /** How long a drain waits for requests that run, ms. */

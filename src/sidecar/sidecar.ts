@@ -138,7 +138,7 @@ class Sidecar {
     const outbound = await this.listen('outbound', options.outboundHttp, options.outbound, {
       accept: (head, downstream) => {
         if (this.usedHosts.size < limits.subscriptionsMax) this.usedHosts.add(head.host);
-        return outboundProxy.accept(head, downstream);
+        return outboundProxy.accept(head, downstream, options.limits.outbound);
       },
     });
     logHttpCores(options, this.logger);
@@ -234,11 +234,18 @@ class Sidecar {
       return { inbound: null, link: null };
     const proxy = this.openProxy('inbound');
     const ports = await KeptPorts.load({ ...options, directory: options.stateDir, logger: this.logger });
-    const openInbound = (at: HostPort) => this.listen('inbound', options.inboundHttp, at, proxy);
+    const { limits } = options;
+    const openInbound = (at: HostPort) =>
+      this.listen('inbound', options.inboundHttp, at, {
+        accept: (head, downstream) => proxy.accept(head, downstream, limits.inbound),
+      });
     const inbound = options.inbound === null ? null : await ports.listen('inbound', options.inbound, openInbound);
+    const overLink: RequestAcceptor = {
+      accept: (head, downstream) => proxy.accept(head, downstream, limits.link),
+    };
     const { paths, forwarding } = options.listenerPolicies.link;
     const openLink = (at: HostPort) =>
-      this.links!.listen(at, forwardingAcceptor(proxy, forwarding), paths).catch(nameFlag('link'));
+      this.links!.listen(at, forwardingAcceptor(overLink, forwarding), paths, limits.link).catch(nameFlag('link'));
     const link = options.link === null ? null : await ports.listen('link', options.link, openLink);
     if (link !== null) this.listeners.push({ name: 'link', listener: link });
     await ports.save();
@@ -258,7 +265,9 @@ class Sidecar {
       port,
       paths,
       acceptor: forwardingAcceptor(acceptor, forwarding),
+      limits: this.options.limits[direction],
       onRefused: (failure) => this.instruments.recorder.countFailure(direction, failure.code),
+      onConnectionEnded: (code) => this.instruments.recorder.countFailure(direction, code),
       loopDelay: this.instruments.loopWaitMs,
     };
     const listener = await (core === 'uws' ? createUwsListener(options) : createEdgeListener(options)).catch(
@@ -291,6 +300,7 @@ class Sidecar {
             loopMs,
           },
           downstream,
+          this.options.limits.outbound,
         );
       },
     };
@@ -303,7 +313,7 @@ class Sidecar {
   private swapped(snapshot: Snapshot): void {
     const { service, namespace } = this.options;
     const own = snapshot.units.get(`${service}.${namespace}`);
-    this.inboundService?.setTimeouts(own?.timeouts ?? null);
+    this.inboundService?.setPolicy(own ?? null);
     const held = new Set<LoopEndpoint>();
     for (const { endpoints } of this.inForce.current?.services.values() ?? [])
       for (const endpoint of endpoints) held.add(endpoint);

@@ -36,7 +36,7 @@ export function decodeChange(bytes: Uint8Array): ObjectChange {
   if (message.removed === true) return { key, version: '', object: null };
   if (message.endpointSet) return { key, version, object: endpointSetFrom(message.endpointSet) };
   if (message.trustBundle) return { key, version, object: trustBundleFrom(message.trustBundle) };
-  const plain: PlainChange = Change.toObject(message);
+  const plain: PlainChange = Change.toObject(message, { longs: Number });
   if (plain.service) return { key, version, object: serviceFrom(plain.service) };
   if (plain.httpRoute) return { key, version, object: { ...header('HTTPRoute'), ...plain.httpRoute } };
   if (plain.trafficPolicy) return { key, version, object: { ...header('TrafficPolicy'), ...plain.trafficPolicy } };

@@ -28,6 +28,7 @@ export function compileUnit(unit: ServiceUnit): CompiledUnit {
     namespace: unit.namespace,
     hosts: unit.hosts,
     timeouts: unit.timeouts,
+    limits: unit.limits,
     balancer: unit.balancer,
     ...compileRoutes(unit, writer, texts),
   };

@@ -6,7 +6,7 @@ import { hashPath, prefixText, tableStart } from '../../proxy/path-hash.ts';
 import { fitWeights, smoothSchedule } from './schedule.ts';
 import type { TextWriter, UnitWriter } from './unit-writer.ts';
 
-export type RouteFacts = Omit<UnitFacts, 'service' | 'namespace' | 'hosts' | 'timeouts' | 'balancer'>;
+export type RouteFacts = Omit<UnitFacts, 'service' | 'namespace' | 'hosts' | 'timeouts' | 'limits' | 'balancer'>;
 
 /** Writes all route sections. Throws an Error that names the route when a pattern is not a regular expression. */
 export function compileRoutes(unit: ServiceUnit, writer: UnitWriter, texts: TextWriter): RouteFacts {

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { limits } from '../../model/limits.ts';
+import { defaultListenerLimits } from '../../model/listener-limits.ts';
 import type { CoarseTimer } from '../coarse-timer.ts';
 import { checkHead, RefusedHead } from '../head-check.ts';
 import { localReply } from '../local-reply.ts';
@@ -115,18 +116,21 @@ export class LinkCallee implements ChannelOwner {
   private serve(answer: LinkAnswer, { method, target, headers, bodyBytes }: OpenPayload): void {
     const { acceptor, loopDelay, now, onRefused, newRequestId, paths } = this.options;
     const readAtMs = now();
-    const head = checkHead({
-      method,
-      target,
-      headers,
-      isHttp10: false,
-      paths,
-      bodyBytes,
-      source: this.source,
-      sourceAddress: this.sourceAddress,
-      readAtMs,
-      loopMs: loopDelay === undefined ? 0 : loopDelay(readAtMs),
-    });
+    const head = checkHead(
+      {
+        method,
+        target,
+        headers,
+        isHttp10: false,
+        paths,
+        bodyBytes,
+        source: this.source,
+        sourceAddress: this.sourceAddress,
+        readAtMs,
+        loopMs: loopDelay === undefined ? 0 : loopDelay(readAtMs),
+      },
+      this.options.limits ?? defaultListenerLimits.link,
+    );
     if (!(head instanceof RefusedHead)) {
       answer.accepted(acceptor.accept(head, answer));
       return;

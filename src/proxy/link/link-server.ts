@@ -6,6 +6,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { spiffeIdOf } from '../../model/identity.ts';
 import { limits } from '../../model/limits.ts';
+import { defaultListenerLimits } from '../../model/listener-limits.ts';
 import type { CoarseTimer } from '../coarse-timer.ts';
 import { failures } from '../failure.ts';
 import { bindServer } from '../listener/bind-server.ts';
@@ -91,7 +92,7 @@ class LinkListener implements Listener {
       this.stopFollowing = security.identity.onChange(follow);
       this.server = server;
     }
-    this.server.maxConnections = limits.connectionsPerListenerMax;
+    this.server.maxConnections = (options.limits ?? defaultListenerLimits.link).connectionsMax;
     this.server.on('drop', () => options.onRefused(failures['connection-limit']));
     this.server.on('connection', (socket: net.Socket) => {
       this.sockets.add(socket);

@@ -7,15 +7,22 @@ import { type HeaderList, isNamed } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
 import { dropTrailerField, noTrailers, passableTrailers } from '../trailers.ts';
 import type { HeldAnswer, HeldAnswers } from './held-answers.ts';
+import { writeLastAnswer } from './last-answer.ts';
 
 /** What all answers of one edge listener share. */
 export interface EdgeTurn {
   readonly held: HeldAnswers;
   isDraining: boolean;
+  /** How long a client may leave the rest of an answer unread, ms. */
+  readonly clientIdleMs: number;
+  /** A client did. */
+  readonly onUnread: () => void;
 }
 
 /** held: nothing of the answer is written. streaming: its head is. done: the proxy has said its last word, or the client went. */
 type Phase = 'held' | 'streaming' | 'done';
+
+const noBytes = Buffer.alloc(0);
 
 export class EdgeAnswer implements Downstream, HeldAnswer {
   readonly wantsTiming = false;
@@ -97,6 +104,10 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
       this.cut();
       return;
     }
+    if (answer.endsConnection === true && this.phase === 'held' && !this.req.complete) {
+      this.endConnection(answer);
+      return;
+    }
     const hasTrailers = trailers.length > 0 && answer.hasBody && answer.bodyBytes === -1 && areValid(trailers);
     if (this.phase === 'held') {
       const bodyBytes = answer.hasBody && !hasTrailers ? this.answerBytes : answer.bodyBytes;
@@ -111,6 +122,7 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     if (last === null || hasTrailers) res.end();
     else res.end(last);
     this.discardRest();
+    this.awaitReader();
   }
 
   abort(): void {
@@ -197,6 +209,28 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     setTimeout(() => {
       if (!req.complete) req.socket.destroy();
     }, limits.lingerMs).unref();
+  }
+
+  /** The proxy has done with the answer; who does not read the rest of it is nobody's but ours to cut. Node's timeout knows of what the kernel has taken. */
+  private awaitReader(): void {
+    const { socket } = this.req;
+    if (socket.writableLength === 0) return;
+    const { clientIdleMs, onUnread } = this.turn;
+    const onTimeout = () => {
+      onUnread();
+      socket.destroy();
+    };
+    socket.setTimeout(clientIdleMs);
+    this.res.once('timeout', onTimeout);
+    // Before Node's own listener, which starts the time without a request unless one waits already.
+    this.res.prependOnceListener('finish', () => socket.setTimeout(0));
+  }
+
+  private endConnection({ status, reason, headers }: AnswerHead): void {
+    const { req } = this;
+    this.phase = 'done';
+    req.resume();
+    writeLastAnswer(req.socket, { status, reason, headers, body: this.takeHeld() ?? noBytes }, this.isToHead);
   }
 
   private takeHeld(): Buffer | null {

@@ -6,11 +6,13 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { limits } from '../../model/limits.ts';
+import type { ListenerLimits } from '../../model/listener-limits.ts';
 import { failures } from '../failure.ts';
 import { checkHead, RefusedHead } from '../head-check.ts';
-import { type LocalReply, localReply } from '../local-reply.ts';
+import { localReply } from '../local-reply.ts';
 import type { ListenerOptions } from '../request.ts';
 import { EdgeAnswer, type EdgeTurn } from './edge-answer.ts';
+import { writeLastAnswer } from './last-answer.ts';
 
 interface ReadRequest {
   readonly req: IncomingMessage;
@@ -30,11 +32,13 @@ export class EdgeConnection {
   private readonly waiting: ReadRequest[] = [];
   /** What the parser could not read, behind the requests that wait. */
   private brokenHead: RefusedHead | null = null;
+  /** Nothing more is read from it as a request. */
   private isRefused = false;
+  private requests = 0;
 
   constructor(
     private readonly socket: Socket,
-    private readonly options: ListenerOptions,
+    private readonly options: ListenerOptions & { readonly limits: ListenerLimits },
     private readonly turn: EdgeTurn,
   ) {}
 
@@ -68,7 +72,7 @@ export class EdgeConnection {
 
   private begin(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
     const readAtMs = performance.now();
-    const { acceptor, loopDelay, paths } = this.options;
+    const { acceptor, loopDelay, paths, limits, onConnectionEnded } = this.options;
     const isToHead = req.method === 'HEAD';
     // Node's parser reads 0.9 and 2.0 in a request line too.
     if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0') {
@@ -76,16 +80,19 @@ export class EdgeConnection {
       this.refuse(otherVersion, isToHead);
       return;
     }
-    const head = checkHead({
-      method: req.method ?? '',
-      target: req.url ?? '',
-      headers: req.rawHeaders,
-      isHttp10: req.httpVersionMinor === 0,
-      paths,
-      sourceAddress: peerAddress(this.socket),
-      readAtMs,
-      loopMs: loopDelay === undefined ? 0 : loopDelay(readAtMs),
-    });
+    const head = checkHead(
+      {
+        method: req.method ?? '',
+        target: req.url ?? '',
+        headers: req.rawHeaders,
+        isHttp10: req.httpVersionMinor === 0,
+        paths,
+        sourceAddress: peerAddress(this.socket),
+        readAtMs,
+        loopMs: loopDelay === undefined ? 0 : loopDelay(readAtMs),
+      },
+      limits,
+    );
     if (head instanceof RefusedHead) {
       req.resume();
       this.refuse(head, isToHead);
@@ -94,6 +101,13 @@ export class EdgeConnection {
     const hasBody = head.bodyBytes !== 0;
     const answer = new EdgeAnswer(this.turn, req, res, head);
     this.active = answer;
+    if (++this.requests >= limits.requestsPerConnectionMax) {
+      // RFC 9112 section 9.6: what the client has sent behind it is not processed.
+      this.isRefused = true;
+      this.waiting.length = 0;
+      res.shouldKeepAlive = false;
+      onConnectionEnded?.('connection-used-up');
+    }
     res.on('close', () => this.next());
     const receiver = acceptor.accept(head, answer);
     answer.receiver = receiver;
@@ -110,6 +124,7 @@ export class EdgeConnection {
       this.waiting.length = 0;
       return;
     }
+    if (this.isRefused) return;
     const following = this.waiting.shift();
     if (following !== undefined) this.begin(following.req, following.res, following.expectsContinue);
     else if (this.brokenHead !== null) this.refuse(this.brokenHead, false);
@@ -118,28 +133,13 @@ export class EdgeConnection {
 
   /** The framing of what follows cannot be trusted: the connection closes, after the client has had time to read why. */
   private refuse({ failure, detail }: RefusedHead, isToHead: boolean): void {
-    const { socket, options } = this;
+    const { options } = this;
     if (this.isRefused) return;
     this.isRefused = true;
     options.onRefused(failure);
-    if (!socket.writable) {
-      socket.destroy();
-      return;
-    }
     const requestId = options.newRequestId === undefined ? randomBytes(16).toString('hex') : options.newRequestId();
-    // What still arrives is read and dropped: unread bytes would reset the connection, and the answer with it.
-    socket.resume();
-    socket.end(rawReply(localReply(failure, detail, requestId), isToHead));
-    setTimeout(() => socket.destroy(), limits.lingerMs).unref();
+    writeLastAnswer(this.socket, localReply(failure, detail, requestId), isToHead);
   }
-}
-
-function rawReply({ status, reason, headers, body }: LocalReply, isToHead: boolean): Buffer {
-  let head = `HTTP/1.1 ${status} ${reason}\r\n`;
-  for (let i = 0; i < headers.length; i += 2) head += `${headers[i]!}: ${headers[i + 1]!}\r\n`;
-  head += `Date: ${new Date().toUTCString()}\r\nContent-Length: ${body.byteLength}\r\nConnection: close\r\n\r\n`;
-  const block = Buffer.from(head, 'latin1');
-  return isToHead ? block : Buffer.concat([block, body]);
 }
 
 /** Without the prefix by which an IPv6 socket shows an IPv4 peer. */

@@ -6,6 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { limits } from '../../model/limits.ts';
+import { defaultListenerLimits, type ListenerLimits } from '../../model/listener-limits.ts';
 import { failures } from '../failure.ts';
 import { RefusedHead } from '../head-check.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
@@ -14,8 +15,8 @@ import type { EdgeTurn } from './edge-answer.ts';
 import { EdgeConnection, otherVersion } from './edge-connection.ts';
 import { HeldAnswers } from './held-answers.ts';
 
-/** How often Node looks for heads that do not arrive; unreferenced. */
-const headTimeoutCheckMs = 2_000;
+/** How often Node looks for heads that do not arrive: at most this, and a fifth of the time that they have; unreferenced. */
+const headTimeoutCheckMsMax = 2_000;
 
 const noTunnel = new RefusedHead(failures['method-not-supported'], 'The method is not one of those that pass.');
 const unreadable = new RefusedHead(failures['bad-request'], 'The request cannot be parsed.');
@@ -37,27 +38,37 @@ class EdgeListener implements Listener {
   address = '';
   connections = 0;
   private readonly server: Server;
-  private readonly turn: EdgeTurn = { held: new HeldAnswers(), isDraining: false };
+  private readonly options: ListenerOptions & { readonly limits: ListenerLimits };
+  private readonly turn: EdgeTurn;
   private readonly byConnection = new WeakMap<Duplex, EdgeConnection>();
   private onAllClosed: (() => void) | null = null;
 
-  constructor(private readonly options: ListenerOptions) {
+  constructor(listenerOptions: ListenerOptions) {
+    const options = { limits: defaultListenerLimits.inbound, ...listenerOptions };
+    this.options = options;
+    const { connectionsMax, headTimeoutMs, clientIdleMs } = options.limits;
+    this.turn = {
+      held: new HeldAnswers(),
+      isDraining: false,
+      clientIdleMs,
+      onUnread: () => options.onConnectionEnded?.('answer-unread'),
+    };
     this.server = createServer({
       insecureHTTPParser: false,
       // Node's limit covers the request line too; the exact limits are head-check's.
       maxHeaderSize: limits.headBytesMax + limits.targetBytesMax,
-      headersTimeout: limits.headTimeoutMs,
+      headersTimeout: headTimeoutMs,
       // The proxy has timeouts of its own for bodies.
       requestTimeout: 0,
-      keepAliveTimeout: limits.downstreamIdleMs,
-      connectionsCheckingInterval: headTimeoutCheckMs,
+      keepAliveTimeout: clientIdleMs,
+      connectionsCheckingInterval: Math.min(headTimeoutCheckMsMax, headTimeoutMs / 5),
       // Judged by head-check, which answers in Weft's own words.
       requireHostHeader: false,
     });
     const { server } = this;
     // Beyond its count Node drops fields without a word, framing fields too. The check counts, and maxHeaderSize bounds.
     server.maxHeadersCount = 0;
-    server.maxConnections = limits.connectionsPerListenerMax;
+    server.maxConnections = connectionsMax;
     server.on('request', (req, res) => this.onRequest(req, res, false));
     server.on('checkContinue', (req, res) => this.onRequest(req, res, true));
     server.on('checkExpectation', (req, res) => this.onRequest(req, res, false));
@@ -110,14 +121,14 @@ class EdgeListener implements Listener {
 
   private onClientError(error: ParserError, socket: Duplex): void {
     const connection = this.byConnection.get(socket);
-    const refused = refusalOf(error);
+    const refused = refusalOf(error, this.options.limits);
     if (connection === undefined || refused === null) socket.destroy();
     else connection.onBroken(refused);
   }
 }
 
 /** Null: the connection is broken, and nobody reads an answer. */
-function refusalOf({ code, reason }: ParserError): RefusedHead | null {
+function refusalOf({ code, reason }: ParserError, { headBytesMax, headTimeoutMs }: ListenerLimits): RefusedHead | null {
   switch (code) {
     case 'ECONNRESET':
     case 'EPIPE':
@@ -128,9 +139,9 @@ function refusalOf({ code, reason }: ParserError): RefusedHead | null {
       // The same code stands for a bare LF behind the version.
       return reason === 'Invalid HTTP version' ? otherVersion : unreadable;
     case 'HPE_HEADER_OVERFLOW':
-      return new RefusedHead(failures['headers-too-large'], `The limit is ${limits.headBytesMax} bytes.`);
+      return new RefusedHead(failures['headers-too-large'], `The limit is ${headBytesMax} bytes.`);
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new RefusedHead(failures['request-head-timeout'], `The limit is ${limits.headTimeoutMs} ms.`);
+      return new RefusedHead(failures['request-head-timeout'], `The limit is ${headTimeoutMs} ms.`);
     default:
       return unreadable;
   }

@@ -11,6 +11,10 @@ export interface PendingAnswer extends HeldAnswer {
   isStuck: boolean;
   isLingering: boolean;
   lingeredTicks: number;
+  /** True while only its reader is waited for: the proxy has done with it. */
+  readonly isUnread: boolean;
+  /** Since the reader last took something. */
+  unreadTicks: number;
   keepAlive(): void;
   retryWrite(): void;
   closeNow(): void;
@@ -32,6 +36,12 @@ export class PendingAnswers {
   private readonly lingering = new Set<PendingAnswer>();
   private slowTimer: NodeJS.Timeout | null = null;
   private stuckTimer: NodeJS.Timeout | null = null;
+
+  /** `clientIdleMs`: how long a client may leave the rest of an answer unread; then `onUnread` is called, and it is cut. */
+  constructor(
+    private readonly clientIdleMs: number,
+    private readonly onUnread: () => void,
+  ) {}
 
   enterCore(): void {
     this.isCoreReading = true;
@@ -98,7 +108,15 @@ export class PendingAnswers {
   }
 
   private tickSlow(): void {
-    for (const answer of this.slow) answer.keepAlive();
+    for (const answer of this.slow) {
+      // The first tick may come at once.
+      if (!answer.isUnread || answer.unreadTicks++ * slowTickMs < this.clientIdleMs) {
+        answer.keepAlive();
+        continue;
+      }
+      this.onUnread();
+      answer.closeNow();
+    }
     // The first tick may come at once.
     for (const answer of this.lingering) if (++answer.lingeredTicks > 2) answer.closeNow();
     if (this.slow.size === 0 && this.lingering.size === 0) this.stopSlowTimer();

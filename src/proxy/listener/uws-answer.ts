@@ -54,6 +54,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   isStuck = false;
   isLingering = false;
   lingeredTicks = 0;
+  unreadTicks = 0;
 
   private phase: Phase = 'held';
   private isRequestComplete = false;
@@ -214,9 +215,14 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     this.res.resume();
   }
 
+  get isUnread(): boolean {
+    return this.phase === 'finishing' && this.isBlocked;
+  }
+
   /** There may be room for what was kept. */
   retryWrite(): void {
     const { writer } = this;
+    this.unreadTicks = 0;
     if (this.phase === 'lingering') {
       // The reader is slow, but reads.
       this.lingeredTicks = 0;
@@ -253,7 +259,8 @@ export class UwsAnswer implements Downstream, PendingAnswer {
 
   private get isClosing(): boolean {
     const { bodyBytes, isLastOfConnection, coreCloses } = this.request;
-    return (this.pending.isDraining || bodyBytes === -1 || isLastOfConnection) && !coreCloses;
+    const endsConnection = this.answer?.endsConnection === true;
+    return (this.pending.isDraining || bodyBytes === -1 || isLastOfConnection || endsConnection) && !coreCloses;
   }
 
   /** The whole answer is here: one write. */

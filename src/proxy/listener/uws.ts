@@ -6,7 +6,7 @@
 
 import type { HttpRequest, HttpResponse, us_listen_socket } from 'uWebSockets.js';
 import { randomBytes } from 'node:crypto';
-import { limits } from '../../model/limits.ts';
+import { defaultListenerLimits, type ListenerLimits } from '../../model/listener-limits.ts';
 import { isToken } from '../char-classes.ts';
 import { failures } from '../failure.ts';
 import { type CheckedHead, checkHead, RefusedHead } from '../head-check.ts';
@@ -53,7 +53,8 @@ class UwsListener implements Listener {
   address = '';
   connections = 0;
   private readonly app: UwsApp;
-  private readonly pending = new PendingAnswers();
+  private readonly limits: ListenerLimits;
+  private readonly pending: PendingAnswers;
   private socket: us_listen_socket | null = null;
   private isClosed = false;
   /** Whoever reaches such a listener is this machine: asking for the peer's address takes a system call. */
@@ -64,6 +65,8 @@ class UwsListener implements Listener {
     private readonly options: UwsListenerOptions,
   ) {
     this.isLoopback = options.host === loopback4;
+    this.limits = options.limits ?? defaultListenerLimits.outbound;
+    this.pending = new PendingAnswers(this.limits.clientIdleMs, () => options.onConnectionEnded?.('answer-unread'));
     this.app = core.App();
     this.app.filter((res, change) => this.onConnection(res, Number(change)));
     this.app.any('/*', (res, req) => this.onRequest(res, req));
@@ -98,7 +101,7 @@ class UwsListener implements Listener {
 
   private onConnection(res: HttpResponse, change: number): void {
     this.connections += change;
-    if (change > 0 && this.connections > limits.connectionsPerListenerMax) {
+    if (change > 0 && this.connections > this.limits.connectionsMax) {
       this.options.onRefused(failures['connection-limit']);
       res.close();
     }
@@ -120,16 +123,19 @@ class UwsListener implements Listener {
       return;
     }
     const query: string | undefined = req.getQuery();
-    const head = checkHead({
-      method,
-      target: query === undefined ? req.getUrl() : `${req.getUrl()}?${query}`,
-      headers,
-      isHttp10: false,
-      paths: options.paths,
-      sourceAddress: this.isLoopback ? loopback4 : peerAddress(res),
-      readAtMs,
-      loopMs: options.loopDelay === undefined ? 0 : options.loopDelay(readAtMs),
-    });
+    const head = checkHead(
+      {
+        method,
+        target: query === undefined ? req.getUrl() : `${req.getUrl()}?${query}`,
+        headers,
+        isHttp10: false,
+        paths: options.paths,
+        sourceAddress: this.isLoopback ? loopback4 : peerAddress(res),
+        readAtMs,
+        loopMs: options.loopDelay === undefined ? 0 : options.loopDelay(readAtMs),
+      },
+      this.limits,
+    );
     if (head instanceof RefusedHead) {
       this.refuse(res, head, method === 'HEAD');
       return;

@@ -8,6 +8,7 @@ import { readJoinToken } from '../../../src/cli/join-token.ts';
 import { listenerPoliciesOf } from '../../../src/cli/listener-policies.ts';
 import { addSidecarFlags, type SidecarFlags, sidecarOptionsOf } from '../../../src/cli/sidecar-flags.ts';
 import { limits } from '../../../src/model/limits.ts';
+import { defaultListenerLimits } from '../../../src/model/listener-limits.ts';
 import type { HostPort, SidecarOptions } from '../../../src/sidecar/options.ts';
 
 const optionsOf = (...args: string[]): SidecarOptions => optionsWith(null, ...args);
@@ -175,6 +176,7 @@ describe('the flags of a sidecar', () => {
       upstreams: [],
       zone: '',
       labels: {},
+      limits: defaultListenerLimits,
       accessLog: false,
       drainMs: 30_000,
     });
@@ -185,7 +187,7 @@ describe('the flags of a sidecar', () => {
       '--service cart.shop --app 127.0.0.1:8080 --outbound [::1]:0 --outbound-http node --inbound 0.0.0.0:15006 --inbound-http uws ' +
       '--link 0.0.0.0:15008 --identity-dir identity ' +
       '--admin localhost:0 --control-plane http://10.0.0.1:7070,10.0.0.2:7070 --state-dir state --advertise ::2 --loops 1 ' +
-      '--upstream cart=127.0.0.1:9101 --upstream Pay.shop=127.0.0.1:0 --zone b --label version=v2 --label tier= --access-log --drain-timeout 1m30s';
+      '--upstream cart=127.0.0.1:9101 --upstream Pay.shop=127.0.0.1:0 --zone b --label version=v2 --label tier= --limit outbound.body-bytes=10MiB --limit link.connections=7 --limit outbound.head-time=2s500ms --access-log --drain-timeout 1m30s';
     expect(optionsOf(...args.split(' '))).toEqual({
       service: 'cart',
       namespace: 'shop',
@@ -210,6 +212,11 @@ describe('the flags of a sidecar', () => {
       ],
       zone: 'b',
       labels: { version: 'v2', tier: '' },
+      limits: {
+        ...defaultListenerLimits,
+        outbound: { ...defaultListenerLimits.outbound, bodyBytesMax: 10 * 1024 * 1024, headTimeoutMs: 2_500 },
+        link: { ...defaultListenerLimits.link, connectionsMax: 7 },
+      },
       accessLog: true,
       drainMs: 90_000,
     });

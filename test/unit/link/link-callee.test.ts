@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
+import type { ListenerLimits } from '../../../src/model/listener-limits.ts';
 import {
   allStreams,
   dataBytesMax,
@@ -361,5 +362,56 @@ describe('a link at the callee', () => {
       await turns(1);
     }
     await until(() => listener.connections === 0);
+  });
+});
+
+describe('the limits of a link listener', () => {
+  const fields = (count: number) => ['Host', 'a', ...Array.from({ length: count - 1 }, (_, i) => [`x${i}`, '']).flat()];
+  it.each<[string, Partial<ListenerLimits>, Buffer, Buffer, number, string]>([
+    [
+      'target-bytes',
+      { targetBytesMax: 10 },
+      frames.open(1, 0, ['Host', 'a'], 'GET', '/123456789'),
+      frames.open(3, 0, ['Host', 'a'], 'GET', '/1234567890'),
+      414,
+      'target-too-long',
+    ],
+    [
+      'head-fields',
+      { headerFieldsMax: 5 },
+      frames.open(1, 0, fields(5)),
+      frames.open(3, 0, fields(6)),
+      431,
+      'headers-too-large',
+    ],
+    [
+      'head-bytes',
+      { headBytesMax: 300 },
+      frames.open(1, 0, ['Host', 'a', 'x', 'v'.repeat(286)]),
+      frames.open(3, 0, ['Host', 'a', 'x', 'v'.repeat(287)]),
+      431,
+      'headers-too-large',
+    ],
+  ])('%s: the limit is taken, one beyond is refused', async (_, limits, atLimit, beyond, status, code) => {
+    const limited = await room.listen(undefined, undefined, limits);
+    peer = await room.connect(limited.address);
+    peer.send(frames.settings, atLimit, beyond);
+    const head = await headOf(3);
+    expect(head.status).toBe(status);
+    expect(head.headers).toContain(code);
+    expect(room.refusedHeads.map((failure) => failure.code)).toEqual([code]);
+    expect(limited.proxy.calls).toHaveLength(1);
+    expect(peer.isClosed).toBe(false);
+  });
+
+  it('connections: one beyond is turned away and counted', async () => {
+    const { address, listener: limited } = await room.listen(undefined, undefined, { connectionsMax: 1 });
+    const first = await room.connect(address);
+    first.send(frames.settings);
+    await first.next(frameType.settings);
+    const second = await room.connect(address);
+    await second.closed();
+    expect(room.refusedHeads.map((failure) => failure.code)).toEqual(['connection-limit']);
+    expect([limited.connections, first.isClosed]).toEqual([1, false]);
   });
 });

@@ -1,5 +1,6 @@
 /** Both ends of a link for tests: a peer that speaks in frames and breaks every rule it likes, and a caller and a callee with a clock of the test's. */
 import net from 'node:net';
+import { defaultListenerLimits, type ListenerLimits } from '../../../src/model/listener-limits.ts';
 import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
 import type { Failure } from '../../../src/proxy/failure.ts';
 import { FrameParser } from '../../../src/proxy/link/frame-parser.ts';
@@ -173,12 +174,14 @@ export class LinkRoom {
   async listen(
     security: LinkSecurity = insecure,
     now: () => number = () => this.nowMs,
+    limits: Partial<ListenerLimits> = {},
   ): Promise<{ listener: Listener; proxy: FakeProxy; address: string }> {
     const proxy = new FakeProxy();
     const listener = await createLinkListener({
       host: '127.0.0.1',
       port: 0,
       acceptor: proxy,
+      limits: { ...defaultListenerLimits.link, ...limits },
       security,
       timer: this.timer,
       now,

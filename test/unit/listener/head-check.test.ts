@@ -212,3 +212,25 @@ describe('checkHead accepts', () => {
     expect(checkHead(raw({ headers: [...host, 'Connection', connection] }))).toMatchObject({ isLastOfConnection });
   });
 });
+
+describe('checkHead keeps the limits of its listener, to the byte', () => {
+  const bounds = { headBytesMax: 300, headerFieldsMax: 5, targetBytesMax: 20 };
+  const judge = (change: Partial<RawHead>): string => {
+    const checked = checkHead(raw(change), bounds);
+    return checked instanceof RefusedHead ? `${checked.failure.code}: ${checked.detail}` : 'accepted';
+  };
+  const fields = (count: number) => [...host, ...Array.from({ length: count - 1 }, (_, i) => [`x${i}`, '']).flat()];
+  // Host, a and 4; x, its value and 4.
+  const ofBytes = (bytes: number) => [...host, 'x', 'v'.repeat(bytes - 9 - 5)];
+
+  it.each<[string, Partial<RawHead>, string]>([
+    ['a target of 20 bytes', { target: `/${'a'.repeat(19)}` }, 'accepted'],
+    ['a target of 21 bytes', { target: `/${'a'.repeat(20)}` }, 'target-too-long: The limit is 20 bytes.'],
+    ['5 fields', { headers: fields(5) }, 'accepted'],
+    ['6 fields', { headers: fields(6) }, 'headers-too-large: The limit is 5 fields.'],
+    ['300 bytes of fields', { headers: ofBytes(300) }, 'accepted'],
+    ['301 bytes of fields', { headers: ofBytes(301) }, 'headers-too-large: The limit is 300 bytes.'],
+  ])('%s: %s', (_, change, outcome) => {
+    expect(judge(change)).toBe(outcome);
+  });
+});

@@ -1,10 +1,12 @@
 /** A raw client, and an acceptor that does what the test says, for the tests of both listeners. */
 import { connect, type Socket } from 'node:net';
+import { defaultListenerLimits, type ListenerLimits } from '../../../src/model/listener-limits.ts';
 import type { Failure } from '../../../src/proxy/failure.ts';
 import { createEdgeListener } from '../../../src/proxy/listener/edge.ts';
 import { createUwsListener, type UwsListenerOptions } from '../../../src/proxy/listener/uws.ts';
 import type {
   AnswerHead,
+  ConnectionEnd,
   Downstream,
   Listener,
   RequestAcceptor,
@@ -100,25 +102,35 @@ export interface Bench {
   readonly proxy: FakeProxy;
   readonly listener: Listener;
   readonly refused: Failure[];
+  readonly ended: ConnectionEnd[];
   readonly host: string;
   readonly port: number;
 }
 
-export async function openBench(kind: ListenerKind, port = 0, more: Partial<UwsListenerOptions> = {}): Promise<Bench> {
+export async function openBench(
+  kind: ListenerKind,
+  port = 0,
+  limits: Partial<ListenerLimits> = {},
+  acceptor?: RequestAcceptor,
+  more: Partial<UwsListenerOptions> = {},
+): Promise<Bench> {
   const proxy = new FakeProxy();
   const refused: Failure[] = [];
+  const ended: ConnectionEnd[] = [];
   const create = kind === 'uws' ? createUwsListener : createEdgeListener;
   const listener = await create({
     host: '127.0.0.1',
     port,
-    acceptor: proxy,
+    acceptor: acceptor ?? proxy,
+    limits: { ...defaultListenerLimits.inbound, ...limits },
     onRefused: (failure) => refused.push(failure),
+    onConnectionEnded: (code) => ended.push(code),
     newRequestId: () => 'id-of-test',
     loopDelay: () => 0.25,
     ...more,
   });
   const [host, portText] = listener.address.split(':');
-  return { proxy, listener, refused, host: host!, port: Number(portText) };
+  return { proxy, listener, refused, ended, host: host!, port: Number(portText) };
 }
 
 /** A TCP client that speaks in bytes. */

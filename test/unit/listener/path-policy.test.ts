@@ -98,7 +98,7 @@ describe.each(kinds)('the paths of %s', (kind) => {
   });
 
   it('are its own setting', async () => {
-    bench = await openBench(kind, 0, { paths: 'raw' });
+    bench = await openBench(kind, 0, {}, undefined, { paths: 'raw' });
     client = await RawClient.open(bench);
     const call = bench.proxy.nextCall();
     client.send('GET /a//%7eb/../c?d HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -106,7 +106,7 @@ describe.each(kinds)('the paths of %s', (kind) => {
   });
 
   it('are refused with 400', async () => {
-    bench = await openBench(kind, 0, { paths: 'refuse' });
+    bench = await openBench(kind, 0, {}, undefined, { paths: 'refuse' });
     client = await RawClient.open(bench);
     client.send('GET /a/../c HTTP/1.1\r\nHost: a\r\n\r\n');
     await client.untilClosed();

@@ -55,7 +55,7 @@ describe('every mistake is named with path, line and column', () => {
     [
       'unknown field far off',
       service('{ zebra: 80 }'),
-      /unknown field \(known: protocol, port, endpoints, loadBalancer\)/,
+      /unknown field \(known: protocol, port, endpoints, loadBalancer, limits\)/,
     ],
     ['wrong type', service('{ port: "80" }'), /4:15: .*spec\.port: must be a whole number, not "80"/],
     ['out of range', service('{ port: 99999 }'), /spec\.port: must be <= 65535.*not 99999/],
@@ -162,6 +162,20 @@ describe('every mistake is named with path, line and column', () => {
       service('{ loadBalancer: { policy: Random, ringEntries: 2048 } }'),
       /ringEntries: has no meaning for Random/,
     ],
+    [
+      'body limit of nothing',
+      service('{ limits: { requestBodyBytes: 0 } }'),
+      /limits\.requestBodyBytes: must be >= 1, not 0/,
+    ],
+    [
+      'head limit above the largest',
+      service(`{ limits: { requestHeadBytes: ${limits.headBytesMax + 1} } }`),
+      /limits\.requestHeadBytes: must be <= 65536, not 65537/,
+    ],
+    ['fields limit', service('{ limits: { requestHeadFields: 3 } }'), /limits\.requestHeadFields: must be >= 4/],
+    ['target limit', service('{ limits: { targetBytes: 16385 } }'), /limits\.targetBytes: must be <= 16384/],
+    ['answer limit', service('{ limits: { responseHeadBytes: 1.5 } }'), /responseHeadBytes: must be a whole number/],
+    ['unknown limit', service('{ limits: { bodyBytes: 1 } }'), /limits\.bodyBytes: unknown field/],
     ['duration', route('timeouts: { request: 2 }'), /timeouts\.request: must be a string, not 2/],
     ['duration form', route('timeouts: { request: 2 s }'), /timeouts\.request: must be a duration such as 250ms/],
     [
@@ -339,7 +353,7 @@ describe('what is right is read', () => {
         {
           object: 'Service default/a',
           path: 'spec.x',
-          message: 'unknown field (known: protocol, port, endpoints, loadBalancer)',
+          message: 'unknown field (known: protocol, port, endpoints, loadBalancer, limits)',
         },
       ],
     });

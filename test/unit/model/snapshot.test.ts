@@ -240,6 +240,19 @@ spec:
     expect(build(objects, without).units.get('cart.default')?.actions[0]?.backends[0]?.unit).toBe('next.default');
   });
 
+  it('holds the limits of a Service, and none where none are set', () => {
+    const limited = (limits: string) => build(resourcesOf(cart.replace('spec: {}', `spec: ${limits}`)));
+    for (const unlimited of ['{}', '{ limits: {} }'])
+      expect(limited(unlimited).units.get('cart.default')?.limits, unlimited).toBeNull();
+    expect(limited('{ limits: { requestBodyBytes: 5, targetBytes: 9 } }').units.get('cart.default')?.limits).toEqual({
+      requestBodyBytes: 5,
+      requestHeadBytes: 0,
+      requestHeadFields: 0,
+      targetBytes: 9,
+      responseHeadBytes: 0,
+    });
+  });
+
   it('makes again only the units that changed', () => {
     const services = Array.from(
       { length: 2_000 },

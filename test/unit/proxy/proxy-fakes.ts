@@ -152,6 +152,7 @@ export function fakeMesh(
   endpoints: FakeEndpoint[],
   action: LoopAction = fakeAction(),
   changes: Partial<HttpProxyParts> = {},
+  serviceLimits: LoopService['limits'] = null,
 ) {
   const clock = { nowMs: 1_000 };
   const recorded: {
@@ -178,6 +179,7 @@ export function fakeMesh(
     service: 'cart',
     namespace: 'default',
     timeouts: noTimeouts,
+    limits: serviceLimits,
     endpoints,
     directAction: action,
     routes: null,

@@ -1,0 +1,99 @@
+/** `--limit LISTENER.NAME=VALUE`: what a listener of a sidecar takes from its clients, where that is not the default. */
+import { InvalidArgumentError } from 'commander';
+import { parseDuration } from '../model/duration.ts';
+import {
+  defaultListenerLimits,
+  type LimitedListener,
+  type LimitName,
+  type ListenerLimits,
+  limitNames,
+} from '../model/listener-limits.ts';
+import type { HttpCore, SidecarOptions } from '../sidecar/options.ts';
+import { usageError } from './terminal.ts';
+
+/** One use of the flag. */
+export interface GivenLimit {
+  readonly listener: LimitedListener;
+  readonly name: string;
+  /** In the unit of its field. */
+  readonly value: number;
+}
+
+const listeners = Object.keys(defaultListenerLimits) as LimitedListener[];
+const namesFor = (listener: LimitedListener): string =>
+  Object.keys(limitNames)
+    .filter((name) => limitNames[name]!.listeners.includes(listener))
+    .join(', ');
+
+export const limitFlagHelp = `what a listener takes: LISTENER.NAME=VALUE, such as inbound.connections=2000 or outbound.body-bytes=10MiB; repeatable; outbound or inbound: ${namesFor('inbound')}; link: ${namesFor('link')}`;
+
+/** For commander: one more use of the flag. */
+export function collectLimit(text: string, earlier: readonly GivenLimit[] = []): readonly GivenLimit[] {
+  const [, listenerText = '', name = '', valueText = ''] = /^([^.=]*)\.([^=]*)=(.*)$/s.exec(text) ?? [];
+  const listener = listeners.find((each) => each === listenerText);
+  if (listener === undefined)
+    throw new InvalidArgumentError(
+      `Expected LISTENER.NAME=VALUE, for instance inbound.connections=2000; LISTENER is one of ${listeners.join(', ')}.`,
+    );
+  const limit = Object.hasOwn(limitNames, name) ? limitNames[name]! : null;
+  if (limit === null || !limit.listeners.includes(listener))
+    throw new InvalidArgumentError(`The limits of ${listener} are ${namesFor(listener)}.`);
+  if (earlier.some((each) => each.listener === listener && each.name === name))
+    throw new InvalidArgumentError(`${listener}.${name} is given twice.`);
+  const value = parseValue(valueText, limit);
+  if (!(value >= limit.min && value <= limit.max))
+    throw new InvalidArgumentError(`Expected ${listener}.${name} as ${expected(limit)}.`);
+  return [...earlier, { listener, name, value }];
+}
+
+const unitBytes: Readonly<Record<string, number>> = { '': 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+
+/** NaN for what is no value of this limit. */
+function parseValue(text: string, { unit }: LimitName): number {
+  if (unit === 'duration') {
+    try {
+      return parseDuration(text);
+    } catch {
+      return Number.NaN;
+    }
+  }
+  const [, digits = '', suffix = ''] = /^([0-9]{1,16})(KiB|MiB|GiB)?$/.exec(text) ?? [];
+  if (digits === '' || (suffix !== '' && unit === 'count')) return Number.NaN;
+  return Number(digits) * unitBytes[suffix]!;
+}
+
+function expected({ unit, min, max }: LimitName): string {
+  if (unit === 'duration') return `a duration of ${min}ms to ${max / 3600_000}h such as 500ms or 10s`;
+  if (unit === 'count') return `a whole number of ${min} to ${max}`;
+  return `${unit}, ${min} to ${max}; KiB, MiB or GiB may follow the number`;
+}
+
+/**
+ * The limits of all listeners, defaults filled in.
+ * @throws CliError (exit code 2) for a listener that does not exist, or one whose HTTP core cannot keep the limit.
+ */
+export function listenerLimitsOf(
+  given: readonly GivenLimit[],
+  { inbound, link, ...cores }: Pick<SidecarOptions, 'inbound' | 'link' | 'inboundHttp' | 'outboundHttp'>,
+): SidecarOptions['limits'] {
+  const limits: Record<LimitedListener, ListenerLimits> = { ...defaultListenerLimits };
+  for (const { listener, name, value } of given) {
+    const isThere = listener === 'outbound' || (listener === 'inbound' ? inbound : link) !== null;
+    if (!isThere) throw usageError(`--limit ${listener}.${name}: there is no ${listener} listener (--${listener}).`);
+    if (listener !== 'link') checkCore(listener, name, cores[`${listener}Http`]);
+    limits[listener] = { ...limits[listener], [limitNames[name]!.field]: value };
+  }
+  return limits;
+}
+
+/** docs/uws.md has why. */
+function checkCore(listener: 'outbound' | 'inbound', name: string, core: HttpCore): void {
+  if (core === 'node' || (name !== 'requests-per-connection' && name !== 'head-time')) return;
+  throw usageError(
+    `--limit ${listener}.${name} needs --${listener}-http node: uWebSockets.js ${
+      name === 'head-time'
+        ? 'cuts slow heads by itself, after 10 to 12 s'
+        : 'does not show which connection a request came on'
+    }.`,
+  );
+}

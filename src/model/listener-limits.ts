@@ -1,0 +1,87 @@
+/**
+ * What one listener of a sidecar takes from its clients: the defaults, and which of them a user may set to what
+ * (`--limit LISTENER.NAME=VALUE`). docs/limits.md has the same as a table.
+ */
+import { limits } from './limits.ts';
+
+/** Bounds of a request head: `limits` has the largest values that there are. */
+export interface HeadLimits {
+  /** Of all fields together, each with 4 for its colon, blank and line end. */
+  readonly headBytesMax: number;
+  readonly headerFieldsMax: number;
+  readonly targetBytesMax: number;
+}
+
+/** Bounds of a request body. */
+export interface BodyLimits {
+  /** `Infinity`: no limit. */
+  readonly bodyBytesMax: number;
+  /** Bytes a second, on average over a window of `limits.bodyWindowMs`, as long as it is the client's turn; 0: as slow as it likes. */
+  readonly bodyRateMin: number;
+}
+
+export interface ListenerLimits extends HeadLimits, BodyLimits {
+  /** At a time. */
+  readonly connectionsMax: number;
+  /** The last one is answered with `Connection: close`. `Infinity`: no limit. */
+  readonly requestsPerConnectionMax: number;
+  /** From the first byte of a head, or the connection's begin, to the head's end, ms. */
+  readonly headTimeoutMs: number;
+  /** A connection without a request, or whose client takes nothing of an answer that has left the proxy, ms. */
+  readonly clientIdleMs: number;
+}
+
+export type LimitedListener = 'outbound' | 'inbound' | 'link';
+
+export const noBodyLimits: BodyLimits = { bodyBytesMax: Number.POSITIVE_INFINITY, bodyRateMin: 0 };
+
+const httpLimits: ListenerLimits = {
+  headBytesMax: limits.headBytesMax,
+  headerFieldsMax: limits.headerFieldsMax,
+  targetBytesMax: limits.targetBytesMax,
+  bodyBytesMax: noBodyLimits.bodyBytesMax,
+  bodyRateMin: limits.bodyRateMin,
+  connectionsMax: limits.connectionsPerListenerMax,
+  requestsPerConnectionMax: Number.POSITIVE_INFINITY,
+  headTimeoutMs: limits.headTimeoutMs,
+  clientIdleMs: limits.downstreamIdleMs,
+};
+
+export const defaultListenerLimits: Readonly<Record<LimitedListener, ListenerLimits>> = {
+  outbound: httpLimits,
+  inbound: httpLimits,
+  // The caller's own sidecar has seen how its client sends; what is slow between the two is the link's to find out.
+  link: { ...httpLimits, bodyRateMin: 0 },
+};
+
+/** One limit as users know it. */
+export interface LimitName {
+  readonly field: keyof ListenerLimits;
+  readonly unit: 'count' | 'bytes' | 'duration' | 'bytes a second';
+  /** In the unit of the field, ms for durations. */
+  readonly min: number;
+  readonly max: number;
+  readonly listeners: readonly LimitedListener[];
+}
+
+const http: readonly LimitedListener[] = ['outbound', 'inbound'];
+const all: readonly LimitedListener[] = [...http, 'link'];
+
+/** By name. A head must fit into a frame of a link, so its bounds can only be lowered. */
+export const limitNames: Readonly<Record<string, LimitName>> = {
+  connections: { field: 'connectionsMax', unit: 'count', min: 1, max: 1_000_000, listeners: all },
+  'requests-per-connection': {
+    field: 'requestsPerConnectionMax',
+    unit: 'count',
+    min: 1,
+    max: 1_000_000_000,
+    listeners: http,
+  },
+  'head-bytes': { field: 'headBytesMax', unit: 'bytes', min: 256, max: limits.headBytesMax, listeners: all },
+  'head-fields': { field: 'headerFieldsMax', unit: 'count', min: 4, max: limits.headerFieldsMax, listeners: all },
+  'target-bytes': { field: 'targetBytesMax', unit: 'bytes', min: 1, max: limits.targetBytesMax, listeners: all },
+  'body-bytes': { field: 'bodyBytesMax', unit: 'bytes', min: 0, max: Number.MAX_SAFE_INTEGER, listeners: all },
+  'body-rate': { field: 'bodyRateMin', unit: 'bytes a second', min: 0, max: 1024 * 1024, listeners: all },
+  'head-time': { field: 'headTimeoutMs', unit: 'duration', min: 100, max: 3600_000, listeners: http },
+  'idle-time': { field: 'clientIdleMs', unit: 'duration', min: 100, max: 24 * 3600_000, listeners: http },
+};

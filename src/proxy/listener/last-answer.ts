@@ -1,0 +1,36 @@
+/**
+ * The answer with which a connection of the edge ends before its request was read to the end: written below Node's ServerResponse, which
+ * would close at once. The client has time to read it, and what still arrives is dropped: unread bytes would reset the connection, and the
+ * answer with it.
+ */
+import type { Socket } from 'node:net';
+import { limits } from '../../model/limits.ts';
+import { type HeaderList, isNamed } from '../headers.ts';
+
+export interface LastAnswer {
+  readonly status: number;
+  readonly reason: string;
+  /** Without framing. */
+  readonly headers: HeaderList;
+  readonly body: Uint8Array;
+}
+
+/** Whoever reads from the socket goes on reading and drops it. */
+export function writeLastAnswer(socket: Socket, answer: LastAnswer, isToHead: boolean): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  socket.resume();
+  socket.end(bytesOf(answer, isToHead));
+  setTimeout(() => socket.destroy(), limits.lingerMs).unref();
+}
+
+function bytesOf({ status, reason, headers, body }: LastAnswer, isToHead: boolean): Buffer {
+  let head = `HTTP/1.1 ${status} ${reason}\r\n`;
+  for (let i = 0; i < headers.length; i += 2) head += `${headers[i]!}: ${headers[i + 1]!}\r\n`;
+  if (!headers.some((name, i) => i % 2 === 0 && isNamed(name, 'date'))) head += `Date: ${new Date().toUTCString()}\r\n`;
+  head += `Content-Length: ${body.byteLength}\r\nConnection: close\r\n\r\n`;
+  const block = Buffer.from(head, 'latin1');
+  return isToHead ? block : Buffer.concat([block, body]);
+}
