@@ -141,7 +141,6 @@ class Sidecar {
         return outboundProxy.accept(head, downstream, options.limits.outbound);
       },
     });
-    logHttpCores(options, this.logger);
     for (const upstream of options.upstreams) await this.listenForUpstream(upstream, outboundProxy);
     const { inbound, link } = await this.listenForCallers();
     this.admin = await createAdmin({
@@ -170,6 +169,8 @@ class Sidecar {
       every: (ms, run) => this.every(ms, run),
     });
     this.stops.push(() => reporter.stop());
+    // Only now can nothing of the start fail any more: who reads why it did is not to search for it.
+    logHttpCores(options, this.logger);
     identity.start();
     source.start();
     return {

@@ -1,0 +1,86 @@
+/** What becomes of requests, valid and not, at both listeners: a client of bytes, a sidecar, and an origin that believes nothing. */
+import { connect } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Bench } from './harness.ts';
+import { service, startCart, startWeb } from './static-mesh.ts';
+import { type RequestCase, requestCases } from './wire/request-cases.ts';
+import { StrictOrigin } from './wire/strict-origin.ts';
+
+/** How long nothing may happen until a case counts as `silent`, or a body as one whose end never came. */
+const quietMs = 250;
+const caseMs = 8_000;
+
+const origin = new StrictOrigin();
+const addresses = { edge: '', uws: '' };
+let bench: Bench;
+
+beforeAll(async () => {
+  bench = new Bench();
+  origin.answer = { bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', after: 'keep' };
+  const { address } = await bench.tcp(origin.serve);
+  const cart = await startCart(bench, address);
+  const web = await startWeb(bench, [service('cart', [address])]);
+  addresses.edge = cart.ready.inbound!;
+  addresses.uws = web.ready.outbound;
+});
+afterAll(() => bench.close());
+
+/** Sends a case on a connection of its own and reads until it closes, as many answers as requests arrived are there, or nothing moves. */
+function send(address: string, bytes: string): Promise<{ answer: string; isClosed: boolean }> {
+  const [host, port] = address.split(':');
+  return new Promise((resolve) => {
+    let answer = '';
+    let isClosed = false;
+    const socket = connect(Number(port), host, () => socket.write(bytes, 'latin1'));
+    const end = () => {
+      clearTimeout(quiet);
+      clearTimeout(deadline);
+      socket.destroy();
+      resolve({ answer, isClosed });
+    };
+    const deadline = setTimeout(end, caseMs);
+    let quiet = setTimeout(end, quietMs);
+    socket.on('data', (chunk) => {
+      answer += chunk.toString('latin1');
+      clearTimeout(quiet);
+      // What may stand behind an answer, another one or the end of the connection, comes sooner than that.
+      quiet = setTimeout(end, answer.startsWith('HTTP/1.1 200') ? 30 : quietMs);
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      isClosed = true;
+      end();
+    });
+  });
+}
+
+async function outcomeOf(address: string, bytes: string): Promise<string> {
+  origin.requests = [];
+  origin.faults = [];
+  const { answer, isClosed } = await send(address, bytes);
+  expect(origin.faults).toEqual([]);
+  if (origin.requests.length > 0) {
+    const answers = answer.match(/HTTP\/1\.1 200 OK/g)?.length ?? 0;
+    if (answers > 0) expect(answers).toBe(origin.requests.length);
+    const read = origin.requests.map(({ startLine, body }) => `${startLine.replace(/ HTTP\/1\.1$/, '')} [${body}]`);
+    return `arrives ${read.join(', ')}${answers > 0 ? '' : isClosed ? ', closed' : ', unanswered'}`;
+  }
+  const status = /^HTTP\/1\.1 (\d{3}) /.exec(answer)?.[1];
+  if (status === undefined) return isClosed ? 'closed' : 'silent';
+  expect(isClosed).toBe(true);
+  // One answer, and it says that nothing follows.
+  expect(answer.match(/HTTP\/1\.1 \d{3} /g)?.length).toBe(1);
+  expect(answer).toMatch(/\r\nconnection: close\r\n/i);
+  return `${status} ${/\r\nweft-failure: (\S+)\r\n/i.exec(answer)?.[1] ?? 'core'}`;
+}
+
+describe.each(['edge', 'uws'] as const)('at the %s listener', (listener) => {
+  it.each(requestCases)('$name', async (one: RequestCase) => {
+    expect(await outcomeOf(addresses[listener], one.bytes)).toBe(one[listener]);
+    expect(origin.requests.some(({ startLine }) => startLine.includes('/smuggled'))).toBe(false);
+  });
+});
+
+it('has no case twice', () => {
+  expect(new Set(requestCases.map(({ bytes }) => bytes)).size).toBe(requestCases.length);
+});
