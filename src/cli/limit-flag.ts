@@ -92,7 +92,7 @@ function checkCore(listener: 'outbound' | 'inbound', name: string, core: HttpCor
   throw usageError(
     `--limit ${listener}.${name} needs --${listener}-http node: uWebSockets.js ${
       name === 'head-time'
-        ? 'cuts slow heads by itself, after 10 to 12 s'
+        ? 'cuts slow heads by itself, after 8 to 12 s'
         : 'does not show which connection a request came on'
     }.`,
   );

@@ -32,8 +32,9 @@ export class EdgeConnection {
   private readonly waiting: ReadRequest[] = [];
   /** What the parser could not read, behind the requests that wait. */
   private brokenHead: RefusedHead | null = null;
-  /** Nothing more is read from it as a request. */
   private isRefused = false;
+  /** The request under way is the last that it may have. */
+  private isUsedUp = false;
   private requests = 0;
 
   constructor(
@@ -43,7 +44,7 @@ export class EdgeConnection {
   ) {}
 
   onRequest(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
-    if (this.isRefused) {
+    if (this.isRefused || this.isUsedUp) {
       req.resume();
     } else if (this.active === null) {
       this.begin(req, res, expectsContinue);
@@ -103,7 +104,7 @@ export class EdgeConnection {
     this.active = answer;
     if (++this.requests >= limits.requestsPerConnectionMax) {
       // RFC 9112 section 9.6: what the client has sent behind it is not processed.
-      this.isRefused = true;
+      this.isUsedUp = true;
       this.waiting.length = 0;
       res.shouldKeepAlive = false;
       onConnectionEnded?.('connection-used-up');
@@ -124,7 +125,7 @@ export class EdgeConnection {
       this.waiting.length = 0;
       return;
     }
-    if (this.isRefused) return;
+    if (this.isUsedUp) return;
     const following = this.waiting.shift();
     if (following !== undefined) this.begin(following.req, following.res, following.expectsContinue);
     else if (this.brokenHead !== null) this.refuse(this.brokenHead, false);

@@ -61,7 +61,7 @@ class EdgeListener implements Listener {
       // The proxy has timeouts of its own for bodies.
       requestTimeout: 0,
       keepAliveTimeout: clientIdleMs,
-      connectionsCheckingInterval: Math.min(headTimeoutCheckMsMax, headTimeoutMs / 5),
+      connectionsCheckingInterval: Math.min(headTimeoutCheckMsMax, Math.ceil(headTimeoutMs / 5)),
       // Judged by head-check, which answers in Weft's own words.
       requireHostHeader: false,
     });

@@ -13,6 +13,7 @@ import {
 import { decodeEnd, decodeHead, type HeadPayload } from '../../../src/proxy/link/head-codec.ts';
 import type { Listener } from '../../../src/proxy/request.ts';
 import type { FakeProxy } from '../listener/listener-fakes.ts';
+import { FakeEndpoint, fakeMesh } from '../proxy/proxy-fakes.ts';
 import { frame, frames, LinkRoom, type RawPeer, turns, until } from './link-room.ts';
 
 let room: LinkRoom;
@@ -413,5 +414,36 @@ describe('the limits of a link listener', () => {
     await second.closed();
     expect(room.refusedHeads.map((failure) => failure.code)).toEqual(['connection-limit']);
     expect([limited.connections, first.isClosed]).toEqual([1, false]);
+  });
+
+  it.each([
+    ['known', 10, 10, '200'],
+    ['known', 11, 0, '413 body-too-large'],
+    ['unknown', -1, 10, '200'],
+    ['unknown', -1, 11, '413 body-too-large'],
+  ])('body-bytes: of %s length, %i said and %i sent: %s', async (_, said, sent, outcome) => {
+    const endpoint = new FakeEndpoint('a:1', 0);
+    const mesh = fakeMesh([endpoint]);
+    const limited = await room.listen(
+      undefined,
+      undefined,
+      {},
+      {
+        accept: (head, answer) => mesh.proxy.accept(head, answer, { bodyBytesMax: 10, bodyRateMin: 0 }),
+      },
+    );
+    peer = await room.connect(limited.address);
+    peer.send(frames.settings, frames.open(1, said));
+    if (sent > 0) peer.send(frames.data(1, sent));
+    if (outcome === '200') {
+      peer.send(frames.end(1));
+      await until(() => endpoint.streams[0]?.events.includes('end') === true);
+      endpoint.last.assign();
+      endpoint.last.answer(200);
+    }
+    const { status, headers } = await headOf(1);
+    expect(outcome).toBe(status === 200 ? '200' : `${status} ${headers[headers.indexOf('Weft-Failure') + 1]}`);
+    if (status === 413) expect(endpoint.streams.map(({ events }) => events)).toEqual(said === -1 ? [['destroy']] : []);
+    expect(mesh.failureCounts).toEqual(status === 200 ? [] : ['body-too-large']);
   });
 });

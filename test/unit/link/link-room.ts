@@ -9,7 +9,7 @@ import { encodeEnd, encodeHead, encodeOpen } from '../../../src/proxy/link/head-
 import { type CallerRefusal, createLinkListener } from '../../../src/proxy/link/link-server.ts';
 import type { LinkSecurity } from '../../../src/proxy/link/link-socket.ts';
 import { LinkUpstream, type LinkUpstreamOptions } from '../../../src/proxy/link/link-upstream.ts';
-import type { Listener } from '../../../src/proxy/request.ts';
+import type { Listener, RequestAcceptor } from '../../../src/proxy/request.ts';
 import type { UpstreamRequest } from '../../../src/proxy/upstream/upstream.ts';
 import { FakeProxy } from '../listener/listener-fakes.ts';
 
@@ -175,12 +175,13 @@ export class LinkRoom {
     security: LinkSecurity = insecure,
     now: () => number = () => this.nowMs,
     limits: Partial<ListenerLimits> = {},
+    acceptor?: RequestAcceptor,
   ): Promise<{ listener: Listener; proxy: FakeProxy; address: string }> {
     const proxy = new FakeProxy();
     const listener = await createLinkListener({
       host: '127.0.0.1',
       port: 0,
-      acceptor: proxy,
+      acceptor: acceptor ?? proxy,
       limits: { ...defaultListenerLimits.link, ...limits },
       security,
       timer: this.timer,

@@ -1,7 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { ListenerLimits } from '../../../src/model/listener-limits.ts';
+import { limits } from '../../../src/model/limits.ts';
+import { type BodyLimits, type ListenerLimits, noBodyLimits } from '../../../src/model/listener-limits.ts';
 import { failures } from '../../../src/proxy/failure.ts';
 import { localReply } from '../../../src/proxy/local-reply.ts';
+import { FakeEndpoint, fakeMesh } from '../proxy/proxy-fakes.ts';
 import {
   type Bench,
   type Call,
@@ -121,13 +123,25 @@ describe('the limit of requests of a connection', () => {
   });
 });
 
+describe('the last request of a connection', () => {
+  it('whose body cannot be read is refused like any other', async () => {
+    const client = await open('edge', { requestsPerConnectionMax: 1 });
+    const next = await call(client, 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nb\r\n');
+    await next.until(() => next.body === 'b');
+    client.send('no chunk\r\n');
+    await client.untilClosed();
+    expect(parseAnswer(client.received).status).toBe(400);
+    expect([next.ends, next.gone]).toEqual([0, 1]);
+  });
+});
+
 describe('the time of a head', () => {
-  const limits = { headTimeoutMs: 300 };
+  const short = { headTimeoutMs: 300 };
   it.each<[string, string]>([
     ['half a head', 'GET / HTTP/1.1\r\nHost: a\r\nX-'],
     ['nothing', ''],
   ])('is over for a client that sends %s', async (_, sent) => {
-    const client = await open('edge', limits);
+    const client = await open('edge', short);
     const startedAtMs = performance.now();
     client.send(sent);
     await client.untilClosed();
@@ -141,7 +155,7 @@ describe('the time of a head', () => {
   });
 
   it('is of the whole head: a byte now and then does not renew it', async () => {
-    const client = await open('edge', limits);
+    const client = await open('edge', short);
     client.send('GET / HTTP/1.1\r\nHost: a\r\nX: ');
     const trickle = setInterval(() => client.send('x'), 20);
     await client.untilClosed();
@@ -151,7 +165,7 @@ describe('the time of a head', () => {
   });
 
   it('is not that of the answer', async () => {
-    const client = await open('edge', limits);
+    const client = await open('edge', short);
     const { downstream } = await call(client, get('/'));
     const other = await connect();
     // As long as another client needs to be cut.
@@ -161,6 +175,66 @@ describe('the time of a head', () => {
     downstream.end([], null);
     await client.untilText('late');
     expect(client.isClosed).toBe(false);
+  });
+});
+
+describe.each(kinds)('limits of a body through %s', (kind) => {
+  /** The proxy itself behind the listener, with one endpoint that takes everything and says nothing. */
+  async function openProxy(body: BodyLimits) {
+    const endpoint = new FakeEndpoint('a:1', 0);
+    const mesh = fakeMesh([endpoint]);
+    mesh.clock.nowMs = performance.now();
+    bench = await openBench(kind, 0, {}, { accept: (head, answer) => mesh.proxy.accept(head, answer, body) });
+    return { ...mesh, endpoint, client: await connect() };
+  }
+  const sized = (bytes: number) =>
+    `POST / HTTP/1.1\r\nHost: cart\r\nContent-Length: ${bytes}\r\n\r\n${'b'.repeat(bytes)}`;
+  const chunked = (...chunks: number[]) =>
+    `POST / HTTP/1.1\r\nHost: cart\r\nTransfer-Encoding: chunked\r\n\r\n${chunks
+      .map((bytes) => `${bytes.toString(16)}\r\n${'b'.repeat(bytes)}\r\n`)
+      .join('')}`;
+
+  it.each([
+    ['of known length', sized(10)],
+    ['chunked', `${chunked(4, 6)}0\r\n\r\n`],
+  ])('body-bytes: one %s may have as many as it says', async (_, request) => {
+    const { client, endpoint } = await openProxy({ bodyBytesMax: 10, bodyRateMin: 0 });
+    client.send(request);
+    await expect.poll(() => endpoint.streams[0]?.events).toEqual(['end']);
+    expect(endpoint.last.bodyText).toHaveLength(10);
+    endpoint.last.assign();
+    endpoint.last.answer(200, [], 'taken');
+    await client.untilText('taken');
+  });
+
+  it.each([
+    ['of known length', sized(11), []],
+    ['chunked', chunked(4, 6, 1), [['destroy']]],
+  ])('body-bytes: one %s with one byte more gets 413, and upstream no end', async (_, request, events) => {
+    const { client, endpoint, failureCounts } = await openProxy({ bodyBytesMax: 10, bodyRateMin: 0 });
+    client.send(request);
+    await client.untilClosed();
+    const answer = parseAnswer(client.received);
+    expect(answer.status).toBe(413);
+    expect(answer.headers.get('weft-failure')).toEqual(['body-too-large']);
+    expect(answer.headers.get('connection')).toEqual(['close']);
+    expect(endpoint.streams.map((stream) => stream.events)).toEqual(events);
+    expect(failureCounts).toEqual(['body-too-large']);
+  });
+
+  it('body-rate: one byte less than the window needs gets 408, and the connection closes', async () => {
+    const { client, endpoint, failureCounts, clock } = await openProxy({ ...noBodyLimits, bodyRateMin: 1 });
+    client.send(sized(100).slice(0, -100 + limits.bodyWindowMs / 1000 - 1));
+    await expect.poll(() => endpoint.streams[0]?.bodyText.length).toBe(limits.bodyWindowMs / 1000 - 1);
+    // The head was read by the clock of this machine.
+    clock.nowMs = performance.now() + limits.bodyGraceMs + limits.bodyWindowMs;
+    await client.untilClosed();
+    const answer = parseAnswer(client.received);
+    expect(answer.status).toBe(408);
+    expect(answer.headers.get('weft-failure')).toEqual(['request-body-too-slow']);
+    expect(answer.headers.get('connection')).toEqual(['close']);
+    expect(endpoint.last.events).toEqual(['destroy']);
+    expect(failureCounts).toEqual(['request-body-too-slow']);
   });
 });
 

@@ -1,0 +1,56 @@
+/** A thousand clients that hang, again and again, beside healthy ones at a modest rate: the short form in test/e2e/limits.test.ts has fewer windows. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Bench } from '../e2e/harness.ts';
+import {
+  compareWindows,
+  expectCutAsStated,
+  heldBy,
+  medianOf,
+  SlowClients,
+  slowCounts,
+  startSlowRoom,
+  untilAllCut,
+  untilNobodyHangs,
+} from '../e2e/slow-clients.ts';
+
+let bench: Bench;
+beforeEach(() => {
+  bench = new Bench();
+});
+afterEach(() => bench.close());
+
+describe('a thousand slow clients', () => {
+  it.each(['inbound', 'outbound'] as const)(
+    'on the %s listener move the p99 of others by a fifth at most',
+    async (listener) => {
+      const room = await startSlowRoom(bench);
+      const { sidecar } = room;
+      const slow = new SlowClients(bench);
+      const windows = await compareWindows(room, slow, listener, {
+        rounds: 11,
+        roundsMax: 30,
+        windowMs: 5_000,
+        perSecond: 200,
+      });
+      const [alone, beside] = [medianOf(windows.alone), medianOf(windows.beside)];
+      const heldBefore = await heldBy(room);
+      await slow.open(sidecar.ready[listener], 'cart', slowCounts);
+      const cutOff = await untilAllCut(room, slow);
+      await slow.close();
+      await untilNobodyHangs(room, listener);
+      const heldAfter = await heldBy(room);
+      console.log(
+        JSON.stringify({ listener, medianMs: { alone, beside }, ...windows, ...cutOff, heldBefore, heldAfter }),
+      );
+
+      await expectCutAsStated(cutOff, sidecar, listener);
+      expect(
+        windows.alone.length,
+        'pairs of windows in which the machine was not busy with something else',
+      ).toBeGreaterThan(4);
+      expect(beside).toBeLessThan(alone * 1.2);
+      expect(windows.residentMiB).toBeLessThan(windows.startMiB + 200);
+      expect(heldAfter).toBeLessThan(heldBefore + 30);
+    },
+  );
+});
