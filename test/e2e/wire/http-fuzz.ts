@@ -18,7 +18,7 @@ export interface FuzzReport {
   readonly answers: number;
   /** What broke a promise, each with the bytes that did. */
   readonly faults: readonly string[];
-  /** Of both sidecars, MiB: after the first tenth, and at the end. */
+  /** Of both sidecars, MiB: after the first half, by which heaps are as large as they get, and at the end. */
   readonly residentBefore: number;
   readonly residentAfter: number;
 }
@@ -26,7 +26,8 @@ export interface FuzzReport {
 export interface FuzzOptions {
   readonly messages: number;
   readonly seed: number;
-  readonly onProgress?: (done: number) => void;
+  /** `residentMiB`: of each sidecar. */
+  readonly onProgress?: (done: number, residentMiB: () => readonly number[]) => void;
 }
 
 const atOnce = 48;
@@ -52,7 +53,8 @@ export async function fuzzSidecars(bench: Bench, { messages, seed, onProgress }:
   const faults: string[] = [];
   let requestsRead = 0;
   let answersRead = 0;
-  const resident = () => sidecars.reduce((sum, { process }) => sum + residentMiB(process.pid!), 0);
+  const residents = () => sidecars.map(({ process }) => Math.round(residentMiB(process.pid!)));
+  const resident = () => residents().reduce((sum, one) => sum + one, 0);
   let residentBefore = 0;
 
   for (let done = 0; done < messages && faults.length < faultsMax; done += atOnce) {
@@ -94,8 +96,8 @@ export async function fuzzSidecars(bench: Bench, { messages, seed, onProgress }:
     }
     for (const { process } of sidecars)
       if (process.exitCode !== null) throw new Error(`a sidecar ended (seed ${seed})`);
-    if (residentBefore === 0 && done >= messages / 10) residentBefore = resident();
-    onProgress?.(Math.min(messages, done + atOnce));
+    if (residentBefore === 0 && done >= messages / 2) residentBefore = resident();
+    onProgress?.(Math.min(messages, done + atOnce), residents);
   }
   await until('every connection has ended', async () => {
     const open = await Promise.all(sidecars.map(({ ready }) => connectionsOf(ready.admin)));
