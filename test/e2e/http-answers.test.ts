@@ -1,9 +1,11 @@
 /** What becomes of an origin's answers, valid and not, on the way through either listener; and that the next request sees nothing of them. */
 import { connect } from 'node:net';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Bench } from './harness.ts';
 import { service, startCart, startWeb } from './static-mesh.ts';
-import { type AnswerCase, answerCases } from './wire/answer-cases.ts';
+import { type AnswerCase, answerCases, poison } from './wire/answer-cases.ts';
+import { cutAt } from './wire/pieces.ts';
 import { type ReadAnswer, readAnswer } from './wire/strict-answer.ts';
 import { StrictOrigin } from './wire/strict-origin.ts';
 
@@ -75,6 +77,39 @@ describe.each(['edge', 'uws'] as const)('by way of the %s listener', (listener) 
     expect(origin.requests.at(-1)?.startLine).toBe('GET /after HTTP/1.1');
   });
 });
+
+describe.each(['edge', 'uws'] as const)(
+  'what is valid arrives however it is cut, by way of the %s listener',
+  (listener) => {
+    const valid = answerCases.filter(({ outcome, bytes }) => outcome.endsWith(']') && !bytes.endsWith(poison));
+
+    async function outcomeIn({ method, bytes, after }: AnswerCase, places: readonly number[]): Promise<string> {
+      origin.answer = { bytes, after };
+      origin.segment = (text) => cutAt(text, places);
+      try {
+        return outcomeOf(await ask(addresses[listener], method, '/case'));
+      } finally {
+        origin.segment = (text) => [text];
+      }
+    }
+
+    it.each(valid)('a byte at a time: $name', async (one) => {
+      const everywhere = Array.from(one.bytes, (_, at) => at);
+      expect(await outcomeIn(one, everywhere)).toBe(one.outcome);
+    });
+
+    it('in any segments', async () => {
+      const segmented = fc.asyncProperty(
+        fc.constantFrom(...valid),
+        fc.array(fc.nat(), { maxLength: 8 }),
+        async (one, places) => {
+          expect(await outcomeIn(one, places)).toBe(one.outcome);
+        },
+      );
+      await fc.assert(segmented, { numRuns: 150 });
+    });
+  },
+);
 
 it('has no case twice', () => {
   const keys = answerCases.map(({ method, bytes, after }) => `${method} ${after} ${bytes}`);

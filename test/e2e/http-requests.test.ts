@@ -1,8 +1,10 @@
 /** What becomes of requests, valid and not, at both listeners: a client of bytes, a sidecar, and an origin that believes nothing. */
 import { connect } from 'node:net';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Bench } from './harness.ts';
 import { service, startCart, startWeb } from './static-mesh.ts';
+import { cutAt, sendPieces } from './wire/pieces.ts';
 import { type RequestCase, requestCases } from './wire/request-cases.ts';
 import { StrictOrigin } from './wire/strict-origin.ts';
 
@@ -26,12 +28,19 @@ beforeAll(async () => {
 afterAll(() => bench.close());
 
 /** Sends a case on a connection of its own and reads until it closes, as many answers as requests arrived are there, or nothing moves. */
-function send(address: string, bytes: string): Promise<{ answer: string; isClosed: boolean }> {
+function send(address: string, pieces: readonly string[]): Promise<{ answer: string; isClosed: boolean }> {
   const [host, port] = address.split(':');
   return new Promise((resolve) => {
     let answer = '';
     let isClosed = false;
-    const socket = connect(Number(port), host, () => socket.write(bytes, 'latin1'));
+    let quiet: NodeJS.Timeout | undefined;
+    const waitOn = () => {
+      clearTimeout(quiet);
+      // What may stand behind an answer, another one or the end of the connection, comes sooner than that.
+      quiet = setTimeout(end, answer.startsWith('HTTP/1.1 200') ? 30 : quietMs);
+    };
+    const options = { host: host!, port: Number(port), noDelay: true };
+    const socket = connect(options, () => sendPieces(socket, pieces, waitOn));
     const end = () => {
       clearTimeout(quiet);
       clearTimeout(deadline);
@@ -39,12 +48,9 @@ function send(address: string, bytes: string): Promise<{ answer: string; isClose
       resolve({ answer, isClosed });
     };
     const deadline = setTimeout(end, caseMs);
-    let quiet = setTimeout(end, quietMs);
     socket.on('data', (chunk) => {
       answer += chunk.toString('latin1');
-      clearTimeout(quiet);
-      // What may stand behind an answer, another one or the end of the connection, comes sooner than that.
-      quiet = setTimeout(end, answer.startsWith('HTTP/1.1 200') ? 30 : quietMs);
+      waitOn();
     });
     socket.on('error', () => {});
     socket.on('close', () => {
@@ -54,10 +60,10 @@ function send(address: string, bytes: string): Promise<{ answer: string; isClose
   });
 }
 
-async function outcomeOf(address: string, bytes: string): Promise<string> {
+async function outcomeOf(address: string, pieces: readonly string[]): Promise<string> {
   origin.requests = [];
   origin.faults = [];
-  const { answer, isClosed } = await send(address, bytes);
+  const { answer, isClosed } = await send(address, pieces);
   expect(origin.faults).toEqual([]);
   if (origin.requests.length > 0) {
     const answers = answer.match(/HTTP\/1\.1 200 OK/g)?.length ?? 0;
@@ -76,8 +82,34 @@ async function outcomeOf(address: string, bytes: string): Promise<string> {
 
 describe.each(['edge', 'uws'] as const)('at the %s listener', (listener) => {
   it.each(requestCases)('$name', async (one: RequestCase) => {
-    expect(await outcomeOf(addresses[listener], one.bytes)).toBe(one[listener]);
+    expect(await outcomeOf(addresses[listener], [one.bytes])).toBe(one[listener]);
     expect(origin.requests.some(({ startLine }) => startLine.includes('/smuggled'))).toBe(false);
+  });
+});
+
+/** The uWS core answers 505 to a request line that comes in two segments; and two requests on one connection are for the edge only. */
+describe.each(['edge', 'uws'] as const)('what is valid arrives however it is cut, at the %s listener', (listener) => {
+  const valid = requestCases.filter((one) => one[listener].startsWith('arrives'));
+  const piecesOf = (bytes: string, places: readonly number[]) => {
+    const lineEnd = listener === 'uws' ? bytes.indexOf('\r\n') + 2 : 0;
+    const [first = '', ...more] = cutAt(bytes.slice(lineEnd), places);
+    return [bytes.slice(0, lineEnd) + first, ...more];
+  };
+
+  it.each(valid)('a byte at a time: $name', async (one) => {
+    const everywhere = Array.from(one.bytes, (_, at) => at);
+    expect(await outcomeOf(addresses[listener], piecesOf(one.bytes, everywhere))).toBe(one[listener]);
+  });
+
+  it('in any segments', async () => {
+    const segmented = fc.asyncProperty(
+      fc.constantFrom(...valid),
+      fc.array(fc.nat(), { maxLength: 8 }),
+      async (one, places) => {
+        expect(await outcomeOf(addresses[listener], piecesOf(one.bytes, places))).toBe(one[listener]);
+      },
+    );
+    await fc.assert(segmented, { numRuns: 150 });
   });
 });
 

@@ -7,6 +7,7 @@ import { type Bench, call, type Running, residentMiB, until } from '../harness.t
 import { service, startCart, startWeb } from '../static-mesh.ts';
 import { answerCases } from './answer-cases.ts';
 import { mutate, noise, seededRandom, segments } from './mutations.ts';
+import { sendPieces } from './pieces.ts';
 import { requestCases } from './request-cases.ts';
 import { readAnswer } from './strict-answer.ts';
 import { StrictOrigin } from './strict-origin.ts';
@@ -137,18 +138,15 @@ function exchange(
   const [host, port] = address.split(':');
   return new Promise((resolve) => {
     let bytes = '';
-    const socket: Socket = connect({ host: host!, port: Number(port), noDelay: true }, () => sendFrom(0));
+    const socket: Socket = connect({ host: host!, port: Number(port), noDelay: true }, () =>
+      sendPieces(socket, pieces),
+    );
     const end = (isEnded: boolean) => {
       clearTimeout(quiet);
       socket.destroy();
       resolve({ bytes, isEnded });
     };
     const quiet = setTimeout(end, quietMs, false);
-    const sendFrom = (next: number): void => {
-      if (socket.destroyed || next === pieces.length) return;
-      socket.write(pieces[next]!, 'latin1');
-      setImmediate(sendFrom, next + 1);
-    };
     socket.on('data', (chunk) => {
       bytes += chunk.toString('latin1');
       quiet.refresh();

@@ -1,4 +1,5 @@
 /** Messages that are nearly right: the cases of the tables, changed at random, and cut into segments at random. The same seed makes the same. */
+import { cutAt } from './pieces.ts';
 
 /** Numbers from 0 up to but not including 1 (mulberry32, Tommy Ettinger, public domain). */
 export function seededRandom(seed: number): () => number {
@@ -96,7 +97,8 @@ export function noise(random: () => number): string {
 /** In one piece as often as in two to five. */
 export function segments(message: string, random: () => number): string[] {
   if (random() < 0.5) return [message];
-  const cuts = Array.from({ length: 1 + Math.floor(random() * 4) }, () => Math.floor(random() * message.length));
-  const places = [0, ...cuts.sort((a, b) => a - b), message.length];
-  return places.slice(1).map((end, i) => message.slice(places[i], end));
+  return cutAt(
+    message,
+    Array.from({ length: 1 + Math.floor(random() * 4) }, () => Math.floor(random() * message.length)),
+  );
 }

@@ -3,6 +3,7 @@
  * request, and every byte that cannot be one.
  */
 import type { Socket } from 'node:net';
+import { sendPieces } from './pieces.ts';
 
 export interface ReadMessage {
   readonly startLine: string;
@@ -72,6 +73,8 @@ export class StrictOrigin {
   /** What was no request, in words. */
   faults: string[] = [];
   answer: OriginAnswer = { bytes: '', after: 'keep' };
+  /** How an answer is cut into segments. */
+  segment: (bytes: string) => readonly string[] = (bytes) => [bytes];
 
   readonly serve = (socket: Socket): void => {
     let bytes = '';
@@ -94,8 +97,10 @@ export class StrictOrigin {
 
   private reply(socket: Socket): void {
     const { bytes, after } = this.answer;
-    if (after === 'close') socket.end(bytes, 'latin1');
-    else if (after === 'reset') socket.write(bytes, 'latin1', () => socket.resetAndDestroy());
-    else socket.write(bytes, 'latin1');
+    socket.setNoDelay(true);
+    sendPieces(socket, this.segment(bytes), () => {
+      if (after === 'close') socket.end();
+      else if (after === 'reset') socket.write('', () => socket.resetAndDestroy());
+    });
   }
 }
