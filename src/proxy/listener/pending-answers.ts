@@ -8,6 +8,7 @@ import { type HeldAnswer, HeldAnswers } from './held-answers.ts';
 export interface PendingAnswer extends HeldAnswer {
   /** Which of the sets it is in; kept by the answer, so that most requests cost no look-up. */
   isSlow: boolean;
+  slowPart: number;
   isStuck: boolean;
   isLingering: boolean;
   lingeredTicks: number;
@@ -20,8 +21,10 @@ export interface PendingAnswer extends HeldAnswer {
   closeNow(): void;
 }
 
-/** Well below the 10 s after which uWS cuts a connection on which nothing moves. */
+/** How often each slow answer is looked at: well below the 10 s after which uWS cuts a connection on which nothing moves. */
 const slowTickMs = limits.lingerMs / 2;
+/** They are looked at in as many parts, one after the other: `keepAlive` of 750 at once takes the loop some 4 ms. */
+const slowParts = 40;
 /** In 5 ms a loopback connection takes about what its kernel buffer holds, so that a stuck answer still moves fast. */
 const stuckTickMs = 5;
 
@@ -31,7 +34,10 @@ export class PendingAnswers {
   isCoreReading = false;
   readonly held = new HeldAnswers();
   /** The three are bounded by the listener's connections: there is one request at a time on each. */
-  private readonly slow = new Set<PendingAnswer>();
+  private readonly slow: readonly Set<PendingAnswer>[] = Array.from({ length: slowParts }, () => new Set());
+  /** The part that the next answer joins, and the one that is looked at next. */
+  private joinedPart = 0;
+  private duePart = 0;
   private readonly stuck = new Set<PendingAnswer>();
   private readonly lingering = new Set<PendingAnswer>();
   private slowTimer: NodeJS.Timeout | null = null;
@@ -57,14 +63,16 @@ export class PendingAnswers {
   watchSlow(answer: PendingAnswer): void {
     if (answer.isSlow) return;
     answer.isSlow = true;
-    this.slow.add(answer);
+    answer.slowPart = this.joinedPart;
+    this.joinedPart = (this.joinedPart + 1) % slowParts;
+    this.slow[answer.slowPart]!.add(answer);
     this.startSlowTimer();
   }
 
   unwatchSlow(answer: PendingAnswer): void {
     if (!answer.isSlow) return;
     answer.isSlow = false;
-    this.slow.delete(answer);
+    this.slow[answer.slowPart]!.delete(answer);
   }
 
   /** It has to write, and no event will say when: `retryWrite` soon and often. */
@@ -104,11 +112,13 @@ export class PendingAnswers {
 
   /** The timers run only while something is watched: an idle listener wakes nobody. */
   private startSlowTimer(): void {
-    this.slowTimer ??= setInterval(() => this.tickSlow(), slowTickMs).unref();
+    this.slowTimer ??= setInterval(() => this.tickSlow(), slowTickMs / slowParts).unref();
   }
 
   private tickSlow(): void {
-    for (const answer of this.slow) {
+    const part = this.duePart;
+    this.duePart = (part + 1) % slowParts;
+    for (const answer of this.slow[part]!) {
       // The first tick may come at once.
       if (!answer.isUnread || answer.unreadTicks++ * slowTickMs < this.clientIdleMs) {
         answer.keepAlive();
@@ -117,9 +127,10 @@ export class PendingAnswers {
       this.onUnread();
       answer.closeNow();
     }
+    if (part > 0) return;
     // The first tick may come at once.
     for (const answer of this.lingering) if (++answer.lingeredTicks > 2) answer.closeNow();
-    if (this.slow.size === 0 && this.lingering.size === 0) this.stopSlowTimer();
+    if (this.lingering.size === 0 && this.slow.every(({ size }) => size === 0)) this.stopSlowTimer();
   }
 
   private tickStuck(): void {

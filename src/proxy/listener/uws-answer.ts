@@ -51,6 +51,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   readonly wantsTiming = false;
   receiver: RequestReceiver | null = null;
   isSlow = false;
+  slowPart = 0;
   isStuck = false;
   isLingering = false;
   lingeredTicks = 0;
