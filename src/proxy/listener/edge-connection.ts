@@ -109,7 +109,7 @@ export class EdgeConnection {
       res.shouldKeepAlive = false;
       onConnectionEnded?.('connection-used-up');
     }
-    res.on('close', () => this.next());
+    res.on('close', () => this.next(res));
     const receiver = acceptor.accept(head, answer);
     answer.receiver = receiver;
     if (answer.isDone) return;
@@ -119,13 +119,15 @@ export class EdgeConnection {
   }
 
   /** The answer has left, or the connection is closed. */
-  private next(): void {
+  private next({ shouldKeepAlive }: ServerResponse): void {
     this.active = null;
-    if (this.socket.destroyed) {
+    // An answer that said `Connection: close` was the last one, whoever had it say so (a drain; Node itself, where it never sent the 100 that
+    // was expected): what the client has sent behind it is not processed, for it may send that again (RFC 9112 section 9.6).
+    if (!shouldKeepAlive) this.isUsedUp = true;
+    if (this.socket.destroyed || this.isUsedUp) {
       this.waiting.length = 0;
       return;
     }
-    if (this.isUsedUp) return;
     const following = this.waiting.shift();
     if (following !== undefined) this.begin(following.req, following.res, following.expectsContinue);
     else if (this.brokenHead !== null) this.refuse(this.brokenHead, false);

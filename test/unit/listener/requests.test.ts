@@ -500,6 +500,27 @@ describe('what only the edge knows', () => {
     await client.untilText('0\r\nX-Check: ok\r\n\r\n');
   });
 
+  it('takes no request behind an answer that says Connection: close, whoever had it say so', async () => {
+    const behind = 'POST /second HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx';
+    // To a request that expects 100 and never got it, Node's own server says so.
+    const first = bench.proxy.nextCall();
+    client.send(`GET /first HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n${behind}`);
+    (await first).answer({}, 'one');
+    await client.untilClosed();
+    expect(parseAnswer(client.received).headers.get('connection')).toEqual(['close']);
+    expect(bench.proxy.calls.map(({ head }) => head.path)).toEqual(['/first']);
+
+    client = await RawClient.open(bench);
+    const beforeDrain = bench.proxy.nextCall();
+    client.send(`GET /third HTTP/1.1\r\nHost: a\r\n\r\n${behind}`);
+    const third = await beforeDrain;
+    bench.listener.drain();
+    third.answer({}, 'three');
+    await client.untilClosed();
+    expect(parseAnswer(client.received).headers.get('connection')).toEqual(['close']);
+    expect(bench.proxy.calls.map(({ head }) => head.path)).toEqual(['/first', '/third']);
+  });
+
   it('answers HTTP/1.0 with the end of the connection, and cuts it with a reset', async () => {
     const next = bench.proxy.nextCall();
     client.send('GET http://b/ HTTP/1.0\r\nHost: a\r\n\r\n');
