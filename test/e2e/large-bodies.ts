@@ -104,16 +104,23 @@ export function upload(address: string, host: string, bytes: number): Promise<Bo
 
 /** Largest growth of any of the sidecars while `work` runs, MiB. */
 export async function growthDuring(sidecars: readonly Running[], work: () => Promise<void>): Promise<number> {
-  const resident = () => sidecars.map(({ process }) => residentMiB(process.pid!));
-  const before = resident();
-  let growth = 0;
+  const before = residentOf(sidecars);
+  const peaks = await peaksDuring(sidecars, work);
+  return Math.max(...peaks.map((peak, i) => peak - before[i]!));
+}
+
+/** The most that each of the sidecars took while `work` ran, MiB. */
+export async function peaksDuring(sidecars: readonly Running[], work: () => Promise<void>): Promise<number[]> {
+  let peaks = residentOf(sidecars);
   const timer = setInterval(() => {
-    growth = Math.max(growth, ...resident().map((mib, i) => mib - before[i]!));
+    peaks = residentOf(sidecars).map((mib, i) => Math.max(mib, peaks[i]!));
   }, 50);
   try {
     await work();
   } finally {
     clearInterval(timer);
   }
-  return growth;
+  return peaks;
 }
+
+const residentOf = (sidecars: readonly Running[]): number[] => sidecars.map(({ process }) => residentMiB(process.pid!));
