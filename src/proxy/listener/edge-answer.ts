@@ -177,7 +177,8 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     if (!this.writeHead(bodyBytes)) return;
     this.phase = 'streaming';
     const first = this.takeHeld();
-    if (first === null) this.res.flushHeaders();
+    // Not `flushHeaders`, which writes a head as UTF-8 and so changes its bytes beyond ASCII.
+    if (first === null) this.res.write('', 'latin1');
     else if (!this.res.write(first)) this.isWritableOwed = true;
   }
 

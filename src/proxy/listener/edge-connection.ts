@@ -28,6 +28,8 @@ export const otherVersion = new RefusedHead(
 
 export class EdgeConnection {
   private active: EdgeAnswer | null = null;
+  /** The one before, answered: its body may still be arriving. */
+  private answered: EdgeAnswer | null = null;
   /** Bounded by limits.pipelinedRequestsMax. */
   private readonly waiting: ReadRequest[] = [];
   /** What the parser could not read, behind the requests that wait. */
@@ -36,6 +38,8 @@ export class EdgeConnection {
   /** The request under way is the last that it may have. */
   private isUsedUp = false;
   private requests = 0;
+  /** One that came asks for an upgrade, see `asksForUpgrade`: none behind it is taken. */
+  private isLast = false;
 
   constructor(
     private readonly socket: Socket,
@@ -44,9 +48,15 @@ export class EdgeConnection {
   ) {}
 
   onRequest(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
-    if (this.isRefused || this.isUsedUp) {
+    if (this.isRefused || this.isUsedUp || this.isLast) {
       req.resume();
-    } else if (this.active === null) {
+      return;
+    }
+    if (asksForUpgrade(req)) {
+      this.isLast = true;
+      res.shouldKeepAlive = false;
+    }
+    if (this.active === null) {
       this.begin(req, res, expectsContinue);
     } else if (this.waiting.length < limits.pipelinedRequestsMax) {
       this.waiting.push({ req, res, expectsContinue });
@@ -59,7 +69,12 @@ export class EdgeConnection {
   /** The parser cannot go on: with the body of the request under way, or with the head of the next. */
   onBroken(refused: RefusedHead): void {
     const { active } = this;
-    if (active === null) {
+    if ((this.isLast || this.isUsedUp) && active?.isReceiving !== true) {
+      // What stands behind the last request is nobody's, and its answer closes the connection.
+    } else if (active === null && this.answered?.isReceiving === true) {
+      // It has had its answer, and a second one could be taken for another request's.
+      this.answered.cut();
+    } else if (active === null) {
       this.refuse(refused, false);
     } else if (!active.isReceiving) {
       this.brokenHead = refused;
@@ -120,6 +135,7 @@ export class EdgeConnection {
 
   /** The answer has left, or the connection is closed. */
   private next({ shouldKeepAlive }: ServerResponse): void {
+    this.answered = this.active;
     this.active = null;
     // An answer that said `Connection: close` was the last one, whoever had it say so (a drain; Node itself, where it never sent the 100 that
     // was expected): what the client has sent behind it is not processed, for it may send that again (RFC 9112 section 9.6).
@@ -143,6 +159,14 @@ export class EdgeConnection {
     const requestId = options.newRequestId === undefined ? randomBytes(16).toString('hex') : options.newRequestId();
     writeLastAnswer(this.socket, localReply(failure, detail, requestId), isToHead);
   }
+}
+
+/**
+ * llhttp stops behind such a request, and Node drops what its segment holds there: what comes next need not be the start of a request. So
+ * the connection ends with its answer.
+ */
+function asksForUpgrade({ headers }: IncomingMessage): boolean {
+  return headers.upgrade !== undefined && headers.connection?.toLowerCase().includes('upgrade') === true;
 }
 
 /** Without the prefix by which an IPv6 socket shows an IPv4 peer. */
