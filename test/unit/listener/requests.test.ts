@@ -510,6 +510,18 @@ describe('what only the edge knows', () => {
     expect(parseAnswer(client.received).headers.get('connection')).toEqual(['close']);
     expect(bench.proxy.calls.map(({ head }) => head.path)).toEqual(['/first']);
 
+    // Node drops what its segment holds behind a request for an upgrade, so what comes next may be the middle of a request.
+    client = await RawClient.open(bench);
+    const upgrade = bench.proxy.nextCall();
+    client.send(
+      'GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\nPOST /lost HTTP/1.1\r\n',
+    );
+    const accepted = await upgrade;
+    client.send('GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n');
+    accepted.answer({}, 'no tunnel');
+    await client.untilClosed();
+    expect(bench.proxy.calls.map(({ head }) => head.path)).toEqual(['/first', '/upgrade']);
+
     client = await RawClient.open(bench);
     const beforeDrain = bench.proxy.nextCall();
     client.send(`GET /third HTTP/1.1\r\nHost: a\r\n\r\n${behind}`);
@@ -518,7 +530,7 @@ describe('what only the edge knows', () => {
     third.answer({}, 'three');
     await client.untilClosed();
     expect(parseAnswer(client.received).headers.get('connection')).toEqual(['close']);
-    expect(bench.proxy.calls.map(({ head }) => head.path)).toEqual(['/first', '/third']);
+    expect(bench.proxy.calls.map(({ head }) => head.path)).toEqual(['/first', '/upgrade', '/third']);
   });
 
   it('answers HTTP/1.0 with the end of the connection, and cuts it with a reset', async () => {
