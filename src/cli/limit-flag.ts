@@ -3,24 +3,24 @@ import { InvalidArgumentError } from 'commander';
 import { parseDuration } from '../model/duration.ts';
 import {
   defaultListenerLimits,
-  type LimitedListener,
   type LimitName,
   type ListenerLimits,
+  type ListenerName,
   limitNames,
+  listenerNames,
 } from '../model/listener-limits.ts';
 import type { HttpCore, SidecarOptions } from '../sidecar/options.ts';
 import { usageError } from './terminal.ts';
 
 /** One use of the flag. */
 export interface GivenLimit {
-  readonly listener: LimitedListener;
+  readonly listener: ListenerName;
   readonly name: string;
   /** In the unit of its field. */
   readonly value: number;
 }
 
-const listeners = Object.keys(defaultListenerLimits) as LimitedListener[];
-const namesFor = (listener: LimitedListener): string =>
+const namesFor = (listener: ListenerName): string =>
   Object.keys(limitNames)
     .filter((name) => limitNames[name]!.listeners.includes(listener))
     .join(', ');
@@ -30,10 +30,10 @@ export const limitFlagHelp = `what a listener takes: LISTENER.NAME=VALUE, such a
 /** For commander: one more use of the flag. */
 export function collectLimit(text: string, earlier: readonly GivenLimit[] = []): readonly GivenLimit[] {
   const [, listenerText = '', name = '', valueText = ''] = /^([^.=]*)\.([^=]*)=(.*)$/s.exec(text) ?? [];
-  const listener = listeners.find((each) => each === listenerText);
+  const listener = listenerNames.find((each) => each === listenerText);
   if (listener === undefined)
     throw new InvalidArgumentError(
-      `Expected LISTENER.NAME=VALUE, for instance inbound.connections=2000; LISTENER is one of ${listeners.join(', ')}.`,
+      `Expected LISTENER.NAME=VALUE, for instance inbound.connections=2000; LISTENER is one of ${listenerNames.join(', ')}.`,
     );
   const limit = Object.hasOwn(limitNames, name) ? limitNames[name]! : null;
   if (limit === null || !limit.listeners.includes(listener))
@@ -76,7 +76,7 @@ export function listenerLimitsOf(
   given: readonly GivenLimit[],
   { inbound, link, ...cores }: Pick<SidecarOptions, 'inbound' | 'link' | 'inboundHttp' | 'outboundHttp'>,
 ): SidecarOptions['limits'] {
-  const limits: Record<LimitedListener, ListenerLimits> = { ...defaultListenerLimits };
+  const limits: Record<ListenerName, ListenerLimits> = { ...defaultListenerLimits };
   for (const { listener, name, value } of given) {
     const isThere = listener === 'outbound' || (listener === 'inbound' ? inbound : link) !== null;
     if (!isThere) throw usageError(`--limit ${listener}.${name}: there is no ${listener} listener (--${listener}).`);

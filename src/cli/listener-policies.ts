@@ -7,9 +7,10 @@
  * Forwarded and Via: few apps read the one, and the other tells outsiders what the mesh is made of.
  */
 import { InvalidArgumentError, Option } from 'commander';
+import { type ListenerName, listenerNames } from '../model/listener-limits.ts';
 import type { FieldPolicy } from '../proxy/forwarding.ts';
 import type { PathPolicy } from '../proxy/path.ts';
-import { type ListenerName, type ListenerPolicy, listenerNames } from '../sidecar/options.ts';
+import type { ListenerPolicy } from '../sidecar/options.ts';
 
 type ByListener<Value> = Readonly<Partial<Record<ListenerName, Value>>>;
 

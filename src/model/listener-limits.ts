@@ -31,7 +31,9 @@ export interface ListenerLimits extends HeadLimits, BodyLimits {
   readonly clientIdleMs: number;
 }
 
-export type LimitedListener = 'outbound' | 'inbound' | 'link';
+/** The listeners of a sidecar that are set one by one; a port of `--upstream` is an outbound one. */
+export const listenerNames = ['outbound', 'inbound', 'link'] as const;
+export type ListenerName = (typeof listenerNames)[number];
 
 export const noBodyLimits: BodyLimits = { bodyBytesMax: Number.POSITIVE_INFINITY, bodyRateMin: 0 };
 
@@ -47,7 +49,7 @@ const httpLimits: ListenerLimits = {
   clientIdleMs: limits.downstreamIdleMs,
 };
 
-export const defaultListenerLimits: Readonly<Record<LimitedListener, ListenerLimits>> = {
+export const defaultListenerLimits: Readonly<Record<ListenerName, ListenerLimits>> = {
   outbound: httpLimits,
   inbound: httpLimits,
   // The caller's own sidecar has seen how its client sends; what is slow between the two is the link's to find out.
@@ -61,11 +63,11 @@ export interface LimitName {
   /** In the unit of the field, ms for durations. */
   readonly min: number;
   readonly max: number;
-  readonly listeners: readonly LimitedListener[];
+  readonly listeners: readonly ListenerName[];
 }
 
-const http: readonly LimitedListener[] = ['outbound', 'inbound'];
-const all: readonly LimitedListener[] = [...http, 'link'];
+const http: readonly ListenerName[] = ['outbound', 'inbound'];
+const all: readonly ListenerName[] = listenerNames;
 
 /** By name. A head must fit into a frame of a link, so its bounds can only be lowered. */
 export const limitNames: Readonly<Record<string, LimitName>> = {

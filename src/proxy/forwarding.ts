@@ -3,7 +3,7 @@
  * (RFC 9110 section 7.6.3). Written once for a request, before it is routed: another attempt, and every copy, has the same fields.
  */
 import { isToken } from './char-classes.ts';
-import { type HeaderList, isNamed } from './headers.ts';
+import { type HeaderList, headerValue, isNamed } from './headers.ts';
 import type { RequestAcceptor, RequestHead } from './request.ts';
 
 /**
@@ -42,8 +42,8 @@ export function writeForwarding(head: RequestHead, { xForwarded, forwarded, adds
   if (xForwarded !== 'off') {
     addToList(headers, 'X-Forwarded-For', address === '' ? 'unknown' : address);
     // The hop in front knows better what the client used; a second value would be one that apps compare with `https` and find different.
-    if (!hasField(headers, 'x-forwarded-proto')) headers.push('X-Forwarded-Proto', 'http');
-    if (head.authority !== '' && !hasField(headers, 'x-forwarded-host'))
+    if (headerValue(headers, 'x-forwarded-proto') === undefined) headers.push('X-Forwarded-Proto', 'http');
+    if (head.authority !== '' && headerValue(headers, 'x-forwarded-host') === undefined)
       headers.push('X-Forwarded-Host', head.authority);
   }
   if (forwarded !== 'off') {
@@ -102,11 +102,6 @@ function hasOpenQuote(value: string): boolean {
     else if (character === '\\' && isQuoted) i++;
   }
   return isQuoted;
-}
-
-function hasField(headers: HeaderList, lowerName: string): boolean {
-  for (let i = 0; i < headers.length; i += 2) if (isNamed(headers[i]!, lowerName)) return true;
-  return false;
 }
 
 function dropFields(headers: HeaderList, isDropped: (name: string, value: string) => boolean): void {

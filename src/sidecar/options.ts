@@ -1,6 +1,5 @@
 /** What one sidecar was asked to be: the command line, parsed and checked. Everything is resolved; nothing here has a default left. */
-import type { LimitedListener, ListenerLimits } from '../model/listener-limits.ts';
-
+import type { ListenerLimits, ListenerName } from '../model/listener-limits.ts';
 import type { ForwardingPolicy } from '../proxy/forwarding.ts';
 import type { PathPolicy } from '../proxy/path.ts';
 
@@ -16,10 +15,6 @@ export interface UpstreamListener {
   readonly name: string;
   readonly address: HostPort;
 }
-
-/** The listeners whose treatment of requests is chosen one by one; a port of `--upstream` is an outbound one. */
-export const listenerNames = ['outbound', 'inbound', 'link'] as const;
-export type ListenerName = (typeof listenerNames)[number];
 
 /** What a listener makes of a request before it is routed. */
 export interface ListenerPolicy {
@@ -69,7 +64,7 @@ export interface SidecarOptions {
   readonly zone: string;
   readonly labels: Readonly<Record<string, string>>;
   /** Those of `outbound` hold for each listener of an upstream too. */
-  readonly limits: Readonly<Record<LimitedListener, ListenerLimits>>;
+  readonly limits: Readonly<Record<ListenerName, ListenerLimits>>;
   /** One line per request on standard error. */
   readonly accessLog: boolean;
   /** How long a drain waits for requests that run, ms. */

@@ -281,29 +281,7 @@ class Sidecar {
   /** A port that leads to one service whatever the Host says; the Host goes on to the endpoint as it came. */
   private async listenForUpstream({ name, address }: UpstreamListener, proxy: HttpProxy): Promise<void> {
     const acceptor: RequestAcceptor = {
-      accept: (head, downstream) => {
-        const { method, path, forwardedPath, query, authority, isHttp10, headers, bodyBytes } = head;
-        const { source, sourceAddress, readAtMs, loopMs } = head;
-        return proxy.accept(
-          {
-            method,
-            path,
-            forwardedPath,
-            query,
-            host: name,
-            authority,
-            isHttp10,
-            headers,
-            bodyBytes,
-            source,
-            sourceAddress,
-            readAtMs,
-            loopMs,
-          },
-          downstream,
-          this.options.limits.outbound,
-        );
-      },
+      accept: (head, downstream) => proxy.accept({ ...head, host: name }, downstream, this.options.limits.outbound),
     };
     const listener = await this.listen(`upstream:${name}`, this.options.outboundHttp, address, acceptor);
     this.logger.info({ service: name, address: listener.address }, 'a port of its own');

@@ -1,31 +1,17 @@
 /** What becomes of an origin's answers, valid and not, on the way through either listener; and that the next request sees nothing of them. */
 import { connect } from 'node:net';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Bench } from './harness.ts';
-import { service, startCart, startWeb } from './static-mesh.ts';
+import { describe, expect, it } from 'vitest';
 import { type AnswerCase, answerCases, poison } from './wire/answer-cases.ts';
 import { cutAt } from './wire/pieces.ts';
 import { type ReadAnswer, readAnswer } from './wire/strict-answer.ts';
-import { StrictOrigin } from './wire/strict-origin.ts';
+import { WireMesh, wireListeners } from './wire/wire-mesh.ts';
 
 const caseMs = 8_000;
 /** Behind a whole answer: what a client would read as the next one comes sooner than that. */
 const quietMs = 20;
 
-const origin = new StrictOrigin();
-const addresses = { edge: '', uws: '' };
-let bench: Bench;
-
-beforeAll(async () => {
-  bench = new Bench();
-  const { address } = await bench.tcp(origin.serve);
-  const cart = await startCart(bench, address);
-  const web = await startWeb(bench, [service('cart', [address])]);
-  addresses.edge = cart.ready.inbound!;
-  addresses.uws = web.ready.outbound;
-});
-afterAll(() => bench.close());
+const { origin, addresses } = WireMesh.forAll();
 
 /** Reads until the connection ends, or an answer is whole and nothing follows. */
 function ask(address: string, method: string, target: string): Promise<ReadAnswer> {
@@ -64,7 +50,7 @@ const outcomeOf = ({ status, fields, body, isWhole }: ReadAnswer): string => {
   return failure === undefined ? `${status} [${body}]` : `${status} ${failure}`;
 };
 
-describe.each(['edge', 'uws'] as const)('by way of the %s listener', (listener) => {
+describe.each(wireListeners)('by way of the %s listener', (listener) => {
   it.each(answerCases)('$name', async ({ method, bytes, after, outcome }: AnswerCase) => {
     const address = addresses[listener];
     origin.requests = [];
@@ -78,38 +64,35 @@ describe.each(['edge', 'uws'] as const)('by way of the %s listener', (listener) 
   });
 });
 
-describe.each(['edge', 'uws'] as const)(
-  'what is valid arrives however it is cut, by way of the %s listener',
-  (listener) => {
-    const valid = answerCases.filter(({ outcome, bytes }) => outcome.endsWith(']') && !bytes.endsWith(poison));
+describe.each(wireListeners)('what is valid arrives however it is cut, by way of the %s listener', (listener) => {
+  const valid = answerCases.filter(({ outcome, bytes }) => outcome.endsWith(']') && !bytes.endsWith(poison));
 
-    async function outcomeIn({ method, bytes, after }: AnswerCase, places: readonly number[]): Promise<string> {
-      origin.answer = { bytes, after };
-      origin.segment = (text) => cutAt(text, places);
-      try {
-        return outcomeOf(await ask(addresses[listener], method, '/case'));
-      } finally {
-        origin.segment = (text) => [text];
-      }
+  async function outcomeIn({ method, bytes, after }: AnswerCase, places: readonly number[]): Promise<string> {
+    origin.answer = { bytes, after };
+    origin.segment = (text) => cutAt(text, places);
+    try {
+      return outcomeOf(await ask(addresses[listener], method, '/case'));
+    } finally {
+      origin.segment = (text) => [text];
     }
+  }
 
-    it.each(valid)('a byte at a time: $name', async (one) => {
-      const everywhere = Array.from(one.bytes, (_, at) => at);
-      expect(await outcomeIn(one, everywhere)).toBe(one.outcome);
-    });
+  it.each(valid)('a byte at a time: $name', async (one) => {
+    const everywhere = Array.from(one.bytes, (_, at) => at);
+    expect(await outcomeIn(one, everywhere)).toBe(one.outcome);
+  });
 
-    it('in any segments', async () => {
-      const segmented = fc.asyncProperty(
-        fc.constantFrom(...valid),
-        fc.array(fc.nat(), { maxLength: 8 }),
-        async (one, places) => {
-          expect(await outcomeIn(one, places)).toBe(one.outcome);
-        },
-      );
-      await fc.assert(segmented, { numRuns: 150 });
-    });
-  },
-);
+  it('in any segments', async () => {
+    const segmented = fc.asyncProperty(
+      fc.constantFrom(...valid),
+      fc.array(fc.nat(), { maxLength: 8 }),
+      async (one, places) => {
+        expect(await outcomeIn(one, places)).toBe(one.outcome);
+      },
+    );
+    await fc.assert(segmented, { numRuns: 150 });
+  });
+});
 
 it('has no case twice', () => {
   const keys = answerCases.map(({ method, bytes, after }) => `${method} ${after} ${bytes}`);

@@ -1,31 +1,17 @@
 /** What becomes of requests, valid and not, at both listeners: a client of bytes, a sidecar, and an origin that believes nothing. */
 import { connect } from 'node:net';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Bench } from './harness.ts';
-import { service, startCart, startWeb } from './static-mesh.ts';
+import { describe, expect, it } from 'vitest';
 import { cutAt, sendPieces } from './wire/pieces.ts';
 import { type RequestCase, requestCases } from './wire/request-cases.ts';
-import { StrictOrigin } from './wire/strict-origin.ts';
+import { WireMesh, wireListeners } from './wire/wire-mesh.ts';
 
 /** How long nothing may happen until a case counts as `silent`, or a body as one whose end never came. */
 const quietMs = 250;
 const caseMs = 8_000;
 
-const origin = new StrictOrigin();
-const addresses = { edge: '', uws: '' };
-let bench: Bench;
-
-beforeAll(async () => {
-  bench = new Bench();
-  origin.answer = { bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', after: 'keep' };
-  const { address } = await bench.tcp(origin.serve);
-  const cart = await startCart(bench, address);
-  const web = await startWeb(bench, [service('cart', [address])]);
-  addresses.edge = cart.ready.inbound!;
-  addresses.uws = web.ready.outbound;
-});
-afterAll(() => bench.close());
+const { origin, addresses } = WireMesh.forAll();
+origin.answer = { bytes: 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', after: 'keep' };
 
 /** Sends a case on a connection of its own and reads until it closes, as many answers as requests arrived are there, or nothing moves. */
 function send(address: string, pieces: readonly string[]): Promise<{ answer: string; isClosed: boolean }> {
@@ -80,7 +66,7 @@ async function outcomeOf(address: string, pieces: readonly string[]): Promise<st
   return `${status} ${/\r\nweft-failure: (\S+)\r\n/i.exec(answer)?.[1] ?? 'core'}`;
 }
 
-describe.each(['edge', 'uws'] as const)('at the %s listener', (listener) => {
+describe.each(wireListeners)('at the %s listener', (listener) => {
   it.each(requestCases)('$name', async (one: RequestCase) => {
     expect(await outcomeOf(addresses[listener], [one.bytes])).toBe(one[listener]);
     expect(origin.requests.some(({ startLine }) => startLine.includes('/smuggled'))).toBe(false);
@@ -88,7 +74,7 @@ describe.each(['edge', 'uws'] as const)('at the %s listener', (listener) => {
 });
 
 /** The uWS core answers 505 to a request line that comes in two segments; and two requests on one connection are for the edge only. */
-describe.each(['edge', 'uws'] as const)('what is valid arrives however it is cut, at the %s listener', (listener) => {
+describe.each(wireListeners)('what is valid arrives however it is cut, at the %s listener', (listener) => {
   const valid = requestCases.filter((one) => one[listener].startsWith('arrives'));
   const piecesOf = (bytes: string, places: readonly number[]) => {
     const lineEnd = listener === 'uws' ? bytes.indexOf('\r\n') + 2 : 0;

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert';
 import { limits } from '../../src/model/limits.ts';
+import { defaultListenerLimits } from '../../src/model/listener-limits.ts';
 import { CoarseTimer } from '../../src/proxy/coarse-timer.ts';
 import { FrameParser } from '../../src/proxy/link/frame-parser.ts';
 import {
@@ -234,6 +235,7 @@ async function runCallee(pieces: readonly Buffer[], habit: number, trail: Trail)
       host: '',
       port: 0,
       acceptor,
+      limits: defaultListenerLimits.link,
       timer,
       now,
       onRefused: ({ code }) => trail.push(`refused ${code}`),

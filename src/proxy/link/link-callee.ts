@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { limits } from '../../model/limits.ts';
-import { defaultListenerLimits } from '../../model/listener-limits.ts';
+import type { ListenerLimits } from '../../model/listener-limits.ts';
 import type { CoarseTimer } from '../coarse-timer.ts';
 import { checkHead, RefusedHead } from '../head-check.ts';
 import { localReply } from '../local-reply.ts';
@@ -14,6 +14,7 @@ import { LinkAnswer } from './link-answer.ts';
 import { type ChannelOwner, LinkChannel } from './link-channel.ts';
 
 export interface CalleeOptions extends ListenerOptions {
+  readonly limits: ListenerLimits;
   readonly timer: CoarseTimer;
   readonly now: () => number;
 }
@@ -114,7 +115,7 @@ export class LinkCallee implements ChannelOwner {
   }
 
   private serve(answer: LinkAnswer, { method, target, headers, bodyBytes }: OpenPayload): void {
-    const { acceptor, loopDelay, now, onRefused, newRequestId, paths } = this.options;
+    const { acceptor, limits, loopDelay, now, onRefused, newRequestId, paths } = this.options;
     const readAtMs = now();
     const head = checkHead(
       {
@@ -129,7 +130,7 @@ export class LinkCallee implements ChannelOwner {
         readAtMs,
         loopMs: loopDelay === undefined ? 0 : loopDelay(readAtMs),
       },
-      this.options.limits ?? defaultListenerLimits.link,
+      limits,
     );
     if (!(head instanceof RefusedHead)) {
       answer.accepted(acceptor.accept(head, answer));

@@ -12,7 +12,7 @@ import { failures } from '../failure.ts';
 import { bindServer } from '../listener/bind-server.ts';
 import { formatAddress } from '../listener/listen-error.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
-import { type CallerFault, LinkCallee } from './link-callee.ts';
+import { type CalleeOptions, type CallerFault, LinkCallee } from './link-callee.ts';
 import {
   identityIn,
   insecureHint,
@@ -46,7 +46,7 @@ export type CallerRefusal =
 
 /** Opens the listener. Port 0 takes any free port. Rejects with ListenError. */
 export async function createLinkListener(options: LinkListenerOptions): Promise<Listener> {
-  const listener = new LinkListener(options);
+  const listener = new LinkListener({ limits: defaultListenerLimits.link, ...options });
   try {
     await listener.listen();
   } catch (error) {
@@ -75,7 +75,7 @@ class LinkListener implements Listener {
   readonly stopFollowing: () => void;
   private isDraining = false;
 
-  constructor(private readonly options: LinkListenerOptions) {
+  constructor(private readonly options: LinkListenerOptions & Pick<CalleeOptions, 'limits'>) {
     const { security } = options;
     if (security.tag === 'insecure') {
       this.server = net.createServer({ noDelay: true }, (socket) =>
@@ -92,7 +92,7 @@ class LinkListener implements Listener {
       this.stopFollowing = security.identity.onChange(follow);
       this.server = server;
     }
-    this.server.maxConnections = (options.limits ?? defaultListenerLimits.link).connectionsMax;
+    this.server.maxConnections = options.limits.connectionsMax;
     this.server.on('drop', () => options.onRefused(failures['connection-limit']));
     this.server.on('connection', (socket: net.Socket) => {
       this.sockets.add(socket);

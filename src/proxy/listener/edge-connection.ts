@@ -9,6 +9,7 @@ import { limits } from '../../model/limits.ts';
 import type { ListenerLimits } from '../../model/listener-limits.ts';
 import { failures } from '../failure.ts';
 import { checkHead, RefusedHead } from '../head-check.ts';
+import { headerValue, joinedHeaderValue } from '../headers.ts';
 import { localReply } from '../local-reply.ts';
 import type { ListenerOptions } from '../request.ts';
 import { EdgeAnswer, type EdgeTurn } from './edge-answer.ts';
@@ -35,11 +36,9 @@ export class EdgeConnection {
   /** What the parser could not read, behind the requests that wait. */
   private brokenHead: RefusedHead | null = null;
   private isRefused = false;
-  /** The request under way is the last that it may have. */
+  /** The last request that it may have has come: what comes behind it is nobody's, and the answer to it closes the connection. */
   private isUsedUp = false;
   private requests = 0;
-  /** One that came asks for an upgrade, see `asksForUpgrade`: none behind it is taken. */
-  private isLast = false;
 
   constructor(
     private readonly socket: Socket,
@@ -48,12 +47,12 @@ export class EdgeConnection {
   ) {}
 
   onRequest(req: IncomingMessage, res: ServerResponse, expectsContinue: boolean): void {
-    if (this.isRefused || this.isUsedUp || this.isLast) {
+    if (this.isRefused || this.isUsedUp) {
       req.resume();
       return;
     }
     if (asksForUpgrade(req)) {
-      this.isLast = true;
+      this.isUsedUp = true;
       res.shouldKeepAlive = false;
     }
     if (this.active === null) {
@@ -69,9 +68,8 @@ export class EdgeConnection {
   /** The parser cannot go on: with the body of the request under way, or with the head of the next. */
   onBroken(refused: RefusedHead): void {
     const { active } = this;
-    if ((this.isLast || this.isUsedUp) && active?.isReceiving !== true) {
-      // What stands behind the last request is nobody's, and its answer closes the connection.
-    } else if (active === null && this.answered?.isReceiving === true) {
+    if (this.isUsedUp && active?.isReceiving !== true) return;
+    if (active === null && this.answered?.isReceiving === true) {
       // It has had its answer, and a second one could be taken for another request's.
       this.answered.cut();
     } else if (active === null) {
@@ -139,8 +137,8 @@ export class EdgeConnection {
     this.active = null;
     // An answer that said `Connection: close` was the last one, whoever had it say so (a drain; Node itself, where it never sent the 100 that
     // was expected): what the client has sent behind it is not processed, for it may send that again (RFC 9112 section 9.6).
-    if (!shouldKeepAlive) this.isUsedUp = true;
-    if (this.socket.destroyed || this.isUsedUp) {
+    if (this.socket.destroyed || !shouldKeepAlive) {
+      this.isUsedUp = true;
       this.waiting.length = 0;
       return;
     }
@@ -165,8 +163,11 @@ export class EdgeConnection {
  * llhttp stops behind such a request, and Node drops what its segment holds there: what comes next need not be the start of a request. So
  * the connection ends with its answer.
  */
-function asksForUpgrade({ headers }: IncomingMessage): boolean {
-  return headers.upgrade !== undefined && headers.connection?.toLowerCase().includes('upgrade') === true;
+function asksForUpgrade({ rawHeaders }: IncomingMessage): boolean {
+  return (
+    headerValue(rawHeaders, 'upgrade') !== undefined &&
+    joinedHeaderValue(rawHeaders, 'connection')?.toLowerCase().includes('upgrade') === true
+  );
 }
 
 /** Without the prefix by which an IPv6 socket shows an IPv4 peer. */

@@ -5,18 +5,11 @@
  */
 import type { Socket } from 'node:net';
 import { limits } from '../../model/limits.ts';
-import { type HeaderList, isNamed } from '../headers.ts';
-
-export interface LastAnswer {
-  readonly status: number;
-  readonly reason: string;
-  /** Without framing. */
-  readonly headers: HeaderList;
-  readonly body: Uint8Array;
-}
+import type { LocalReply } from '../local-reply.ts';
+import { dateField } from './answer-block.ts';
 
 /** Whoever reads from the socket goes on reading and drops it. */
-export function writeLastAnswer(socket: Socket, answer: LastAnswer, isToHead: boolean): void {
+export function writeLastAnswer(socket: Socket, answer: LocalReply, isToHead: boolean): void {
   if (!socket.writable) {
     socket.destroy();
     return;
@@ -26,11 +19,10 @@ export function writeLastAnswer(socket: Socket, answer: LastAnswer, isToHead: bo
   setTimeout(() => socket.destroy(), limits.lingerMs).unref();
 }
 
-function bytesOf({ status, reason, headers, body }: LastAnswer, isToHead: boolean): Buffer {
+function bytesOf({ status, reason, headers, body }: LocalReply, isToHead: boolean): Buffer {
   let head = `HTTP/1.1 ${status} ${reason}\r\n`;
   for (let i = 0; i < headers.length; i += 2) head += `${headers[i]!}: ${headers[i + 1]!}\r\n`;
-  if (!headers.some((name, i) => i % 2 === 0 && isNamed(name, 'date'))) head += `Date: ${new Date().toUTCString()}\r\n`;
-  head += `Content-Length: ${body.byteLength}\r\nConnection: close\r\n\r\n`;
+  head += `Content-Length: ${body.byteLength}\r\nConnection: close${dateField()}\r\n\r\n`;
   const block = Buffer.from(head, 'latin1');
   return isToHead ? block : Buffer.concat([block, body]);
 }

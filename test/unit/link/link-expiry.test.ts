@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { defaultListenerLimits } from '../../../src/model/listener-limits.ts';
 import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
 import { LinkCallee } from '../../../src/proxy/link/link-callee.ts';
 import { FakeSocket } from '../../fuzz/link-sockets.ts';
@@ -26,6 +27,7 @@ describe("the end of a caller's certificate", () => {
         host: '',
         port: 0,
         acceptor: proxy,
+        limits: defaultListenerLimits.link,
         timer: new CoarseTimer(() => 0, 1_000_000_000),
         now: () => 0,
         onRefused: () => {},

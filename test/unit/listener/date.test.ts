@@ -1,23 +1,14 @@
 /** Date stands exactly once in every answer (RFC 9110 section 6.6.1): the origin's at the edge, the core's own behind uWS. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { AnswerHead } from '../../../src/proxy/request.ts';
-import { type Bench, kinds, openBench, parseAnswer, plain, RawClient } from './listener-fakes.ts';
+import { kinds, ListenerRoom, parseAnswer, plain } from './listener-fakes.ts';
 
 const old = 'Sun, 06 Nov 1994 08:49:37 GMT';
 const older = 'Sat, 05 Nov 1994 08:49:37 GMT';
 const isDate = /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/;
 
 describe.each(kinds)('the Date of an answer through %s', (kind) => {
-  let bench: Bench;
-  let client: RawClient;
-  beforeEach(async () => {
-    bench = await openBench(kind);
-    client = await RawClient.open(bench);
-  });
-  afterEach(async () => {
-    client.close();
-    await bench.listener.close();
-  });
+  const room = ListenerRoom.forEach(kind);
 
   const datesIn = (text: string) => parseAnswer(text).headers.get('date') ?? [];
 
@@ -38,15 +29,15 @@ describe.each(kinds)('the Date of an answer through %s', (kind) => {
   it.each(origins.flatMap((origin) => shapes.map((shape) => [...origin, ...shape] as const)))(
     'is said once when the origin said %s %j, %s',
     async (said, headers, _shape, method, fields, head) => {
-      const next = bench.proxy.nextCall();
-      client.send(`${method} / HTTP/1.1\r\nHost: a\r\n${fields}\r\n`);
+      const next = room.bench.proxy.nextCall();
+      room.client.send(`${method} / HTTP/1.1\r\nHost: a\r\n${fields}\r\n`);
       const { downstream } = await next;
       const body = head.hasBody === false ? '' : 'body';
       downstream.head({ ...plain, bodyBytes: body.length, ...head, headers: [...headers] }, null);
       if (body !== '') downstream.body(Buffer.from(body));
       downstream.end([], null);
-      await client.untilText(`\r\n\r\n${body}`);
-      const dates = datesIn(client.received);
+      await room.client.untilText(`\r\n\r\n${body}`);
+      const dates = datesIn(room.client.received);
       expect(dates).toEqual([expect.stringMatching(isDate)]);
       // The origin's is the better one, and uWS writes its own into nearly every head.
       if (kind === 'edge' && said !== 'none') expect(dates).toEqual([old]);
@@ -58,9 +49,9 @@ describe.each(kinds)('the Date of an answer through %s', (kind) => {
     ['HEAD /%00', ''],
     ['GET /', 'Content-Length: x\r\n'],
   ])('is said once when %s is refused', async (line, fields) => {
-    client.send(`${line} HTTP/1.1\r\nHost: a\r\n${fields}\r\n`);
-    await client.untilClosed();
-    expect(parseAnswer(client.received).status).toBe(400);
-    expect(datesIn(client.received)).toEqual([expect.stringMatching(isDate)]);
+    room.client.send(`${line} HTTP/1.1\r\nHost: a\r\n${fields}\r\n`);
+    await room.client.untilClosed();
+    expect(parseAnswer(room.client.received).status).toBe(400);
+    expect(datesIn(room.client.received)).toEqual([expect.stringMatching(isDate)]);
   });
 });

@@ -1,5 +1,6 @@
 /** A raw client, and an acceptor that does what the test says, for the tests of both listeners. */
 import { connect, type Socket } from 'node:net';
+import { afterEach, beforeEach } from 'vitest';
 import { defaultListenerLimits, type ListenerLimits } from '../../../src/model/listener-limits.ts';
 import type { Failure } from '../../../src/proxy/failure.ts';
 import { createEdgeListener } from '../../../src/proxy/listener/edge.ts';
@@ -196,6 +197,38 @@ export class RawClient {
 
   close(): void {
     this.socket.destroy();
+  }
+}
+
+/** A listener and a connection to it, new for each test. */
+export class ListenerRoom {
+  bench!: Bench;
+  client!: RawClient;
+
+  /** To be called in a suite. */
+  static forEach(kind: ListenerKind): ListenerRoom {
+    const room = new ListenerRoom();
+    beforeEach(async () => {
+      room.bench = await openBench(kind);
+      await room.connect();
+    });
+    afterEach(async () => {
+      room.client.close();
+      await room.bench.listener.close();
+    });
+    return room;
+  }
+
+  /** From here on `client` is another connection. */
+  async connect(): Promise<void> {
+    this.client = await RawClient.open(this.bench);
+  }
+
+  /** Sends a request and waits until the proxy has it. */
+  async call(request: string): Promise<Call> {
+    const next = this.bench.proxy.nextCall();
+    this.client.send(request);
+    return next;
   }
 }
 

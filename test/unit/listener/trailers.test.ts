@@ -1,36 +1,21 @@
 /** Trailers and their announcement at both listeners. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { uwsBuild } from '../../../src/proxy/listener/uws-core.ts';
-import { type Bench, type Call, kinds, openBench, parseAnswer, plain, RawClient, unchunk } from './listener-fakes.ts';
+import { kinds, ListenerRoom, parseAnswer, plain, unchunk } from './listener-fakes.ts';
 
 describe.each(kinds)('trailers at %s', (kind) => {
-  let bench: Bench;
-  let client: RawClient;
-  beforeEach(async () => {
-    bench = await openBench(kind);
-    client = await RawClient.open(bench);
-  });
-  afterEach(async () => {
-    client.close();
-    await bench.listener.close();
-  });
-
-  async function call(request: string): Promise<Call> {
-    const next = bench.proxy.nextCall();
-    client.send(request);
-    return next;
-  }
+  const room = ListenerRoom.forEach(kind);
 
   it('of a request are reported with their announcement, or neither is', async () => {
-    const accepted = await call(
+    const accepted = await room.call(
       'POST / HTTP/1.1\r\nHost: a\r\nTrailer: X-Sum, X-Hop\r\nConnection: X-Hop\r\nTransfer-Encoding: chunked\r\n\r\n' +
         '1\r\na\r\n0\r\nX-Sum: 1\r\nX-Hop: 2\r\nAuthorization: 3\r\n\r\n',
     );
     await accepted.until(() => accepted.ends === 1);
     // Known: the older uWS core takes trailers for the next request, which it refuses by itself.
     if (kind === 'uws' && uwsBuild().isOlder) {
-      await client.untilClosed();
-      expect([parseAnswer(client.received).status, accepted.gone]).toEqual([505, 1]);
+      await room.client.untilClosed();
+      expect([parseAnswer(room.client.received).status, accepted.gone]).toEqual([505, 1]);
     }
     const isPassing = kind === 'edge';
     expect(accepted.head.headers).toEqual(isPassing ? ['Trailer', 'X-Sum, X-Hop'] : []);
@@ -38,22 +23,22 @@ describe.each(kinds)('trailers at %s', (kind) => {
   });
 
   it('of an answer in chunks follow their announcement, or neither is sent', async () => {
-    const { downstream } = await call('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    const { downstream } = await room.call('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
     downstream.head({ ...plain, bodyBytes: -1, headers: ['Trailer', 'X-Sum', 'X-A', '1'] }, null);
     downstream.body(Buffer.from('one'));
-    await client.untilText('one');
+    await room.client.untilText('one');
     downstream.body(Buffer.from('two'));
     downstream.end(['X-Sum', '9'], null);
-    await client.until(({ received }) => unchunk(parseAnswer(received).body) !== null);
-    const { headers, body } = parseAnswer(client.received);
+    await room.client.until(({ received }) => unchunk(parseAnswer(received).body) !== null);
+    const { headers, body } = parseAnswer(room.client.received);
     expect([unchunk(body)?.data, headers.get('x-a')]).toEqual(['onetwo', ['1']]);
     expect(headers.get('trailer')).toEqual(kind === 'edge' ? ['X-Sum'] : undefined);
-    expect(client.received.includes('X-Sum: 9')).toBe(kind === 'edge');
+    expect(room.client.received.includes('X-Sum: 9')).toBe(kind === 'edge');
   });
 
   it('of an answer with a length are not announced', async () => {
-    (await call('GET / HTTP/1.1\r\nHost: a\r\n\r\n')).answer({ headers: ['Trailer', 'X-Sum'] }, 'body');
-    await client.untilText('\r\n\r\nbody');
-    expect(parseAnswer(client.received).headers.has('trailer')).toBe(false);
+    (await room.call('GET / HTTP/1.1\r\nHost: a\r\n\r\n')).answer({ headers: ['Trailer', 'X-Sum'] }, 'body');
+    await room.client.untilText('\r\n\r\nbody');
+    expect(parseAnswer(room.client.received).headers.has('trailer')).toBe(false);
   });
 });
