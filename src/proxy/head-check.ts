@@ -132,7 +132,8 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = limits): CheckedHea
         break;
     }
   }
-  headers.length = kept;
+  // Setting the length would call into the runtime.
+  while (headers.length > kept) headers.pop();
 
   const bodyBytes = raw.bodyBytes ?? bodyLength(contentLength, transferEncoding, isHttp10);
   if (raw.bodyBytes !== undefined && (contentLength !== null || transferEncoding !== null))

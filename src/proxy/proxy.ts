@@ -224,10 +224,17 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     if (backendHeaders !== null) changeHeaders(headers, backendHeaders);
     const path = action.rewritePath === null ? head.forwardedPath : changePath(head.path, action.rewritePath);
     const { method } = head;
+    // What filters add comes from configuration, and a rewritten path from both.
+    const isChecked =
+      action.requestHeaders === null &&
+      backendHeaders === null &&
+      action.rewritePath === null &&
+      action.rewriteHost === null;
     return {
       method,
       target: head.query === '' ? path : path + head.query,
       headers,
+      isChecked,
       bodyBytes: head.bodyBytes,
       sendsZeroLength: method === 'POST' || method === 'PUT' || method === 'PATCH',
     };

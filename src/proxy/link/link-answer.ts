@@ -39,6 +39,7 @@ export class LinkAnswer extends LinkStream implements Downstream {
   }
 
   body(chunk: Uint8Array): boolean {
+    if (this.channel?.joinBody(this.id, chunk) === true) return true;
     return this.sendData(chunk);
   }
 

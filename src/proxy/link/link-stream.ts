@@ -124,7 +124,7 @@ export abstract class LinkStream {
     const payload = this.queuedEnd!;
     this.queuedEnd = null;
     this.isLocalEnded = true;
-    channel.sendFrame(frameType.end, this.id, payload);
+    if (payload !== '' || !channel.joinEnd(this.id)) channel.sendFrame(frameType.end, this.id, payload);
     // What the peer ended may still wait for its reader.
     if (this.isRemoteEnded && this.heldEnd === null) this.finish();
     else this.onSentWhole();
@@ -188,6 +188,13 @@ export abstract class LinkStream {
     return true;
   }
 
+  /** Bytes of the body that came with the head, and so without credit. */
+  takeJoined(piece: Buffer): void {
+    if (this.isOver) return;
+    if (this.isPaused) this.held.add(piece);
+    else this.onData(piece);
+  }
+
   private deliver(piece: Buffer): void {
     this.takenBytes += piece.length;
     this.onData(piece);
@@ -195,6 +202,7 @@ export abstract class LinkStream {
   }
 
   takeEnd(end: EndPayload): void {
+    if (this.isOver) return;
     this.isRemoteEnded = true;
     if (this.isPaused || this.held.bytes > 0) this.heldEnd = end;
     else this.deliverEnd(end);

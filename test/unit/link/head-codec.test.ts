@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { fieldNames, methodNames } from '../../../src/proxy/link/field-table.ts';
-import { frameShapes, frameType } from '../../../src/proxy/link/frames.ts';
+import { frameShapes, frameType, joinedBytesMax } from '../../../src/proxy/link/frames.ts';
 import {
   decodeEnd,
   decodeHead,
@@ -108,6 +108,9 @@ describe('what is no payload', () => {
   it.each<readonly [string, string]>([
     ['nothing', ''],
     ['an unknown flag', `\x01${varint(200)}\0\0`],
+    ['bytes behind the fields that no flag announces', `\x04${varint(200)}\0\0x`],
+    ['no byte where a flag announces some', `\x14${varint(200)}\0\0`],
+    ['more bytes than may lie behind a head', `\x14${varint(200)}\0\0${'x'.repeat(joinedBytesMax + 1)}`],
     ['an interim status', `\0${varint(100)}\0\0`],
     ['a status of four digits', `\0${varint(1000)}\0\0`],
     ['a part of time that has no name', `\x08${varint(200)}\0${varint(1 << parts.length)}\x01\x01\0`],
@@ -157,6 +160,8 @@ describe('what goes in comes out', () => {
             reason,
             headers: fields,
             bodyBytes,
+            dataAt: -1,
+            endsStream: false,
             hasBody,
             timing: hop,
           });
