@@ -10,6 +10,7 @@ import {
   listenerNames,
 } from '../model/listener-limits.ts';
 import type { HttpCore, SidecarOptions } from '../sidecar/options.ts';
+import { type OpenedListeners, requireListener } from './opened-listeners.ts';
 import { usageError } from './terminal.ts';
 
 /** One use of the flag. */
@@ -74,13 +75,12 @@ function expected({ unit, min, max }: LimitName): string {
  */
 export function listenerLimitsOf(
   given: readonly GivenLimit[],
-  { inbound, link, ...cores }: Pick<SidecarOptions, 'inbound' | 'link' | 'inboundHttp' | 'outboundHttp'>,
+  options: OpenedListeners & Pick<SidecarOptions, 'inboundHttp' | 'outboundHttp'>,
 ): SidecarOptions['limits'] {
   const limits: Record<ListenerName, ListenerLimits> = { ...defaultListenerLimits };
   for (const { listener, name, value } of given) {
-    const isThere = listener === 'outbound' || (listener === 'inbound' ? inbound : link) !== null;
-    if (!isThere) throw usageError(`--limit ${listener}.${name}: there is no ${listener} listener (--${listener}).`);
-    if (listener !== 'link') checkCore(listener, name, cores[`${listener}Http`]);
+    requireListener(`--limit ${listener}.${name}`, listener, options);
+    if (listener !== 'link') checkCore(listener, name, options[`${listener}Http`]);
     limits[listener] = { ...limits[listener], [limitNames[name]!.field]: value };
   }
   return limits;

@@ -154,7 +154,7 @@ export function sidecarOptionsOf(
     inbound: flags.inbound ?? null,
     inboundHttp: flags.inboundHttp,
     link,
-    listenerPolicies: listenerPoliciesOf(flags),
+    listenerPolicies: listenerPoliciesOf(flags, { inbound: flags.inbound ?? null, link }),
     isLinkInsecure: flags.insecureLink === true,
     joinToken,
     joinTokenFile: flags.joinTokenFile === undefined ? null : resolve(flags.joinTokenFile),
