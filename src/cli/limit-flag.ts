@@ -26,7 +26,9 @@ const namesFor = (listener: ListenerName): string =>
     .filter((name) => limitNames[name]!.listeners.includes(listener))
     .join(', ');
 
-export const limitFlagHelp = `what a listener takes: LISTENER.NAME=VALUE, such as inbound.connections=2000 or outbound.body-bytes=10MiB; repeatable; outbound or inbound: ${namesFor('inbound')}; link: ${namesFor('link')}`;
+/** Names and ranges are in the page, and in what a wrong use is told. */
+export const limitFlagHelp =
+  'what a listener takes from its clients, such as inbound.body-bytes=10MiB; repeatable; names and ranges: docs/limits.md';
 
 /** For commander: one more use of the flag. */
 export function collectLimit(text: string, earlier: readonly GivenLimit[] = []): readonly GivenLimit[] {

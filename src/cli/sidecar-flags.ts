@@ -111,7 +111,7 @@ export function addSidecarFlags(command: Command): Command {
     .addOption(xForwardedOption())
     .addOption(forwardedOption())
     .addOption(viaOption())
-    .option('--limit <limit>', limitFlagHelp, collectLimit)
+    .option('--limit <listener.name=value>', limitFlagHelp, collectLimit)
     .option('--access-log', 'one line per request on standard error')
     .addOption(
       new Option('--drain-timeout <duration>', 'how long a drain waits for requests that run')
