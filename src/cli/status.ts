@@ -20,7 +20,8 @@ States: synced (has all that concerns it), pending (a change is on its way), ref
 version; the reason is shown), lost (not connected, its lease still runs). Link: where it accepts links from other
 sidecars (+N: further ones, one for each of its loops), or insecure: links without TLS, for benchmarks only.
 Core: shown where a listener runs on the uWebSockets.js core for Node 20, whose gaps are in docs/uws.md;
---outbound-http node (or --inbound-http node) has none of them.`,
+--outbound-http node (or --inbound-http node) has none of them, and Node 24 with the official build of uWebSockets.js,
+which needs glibc 2.38 or newer, has fewer.`,
     )
     .action(async (flags: ClientFlags & { readonly output: 'table' | 'json' }) => {
       const client = new ControlPlaneClient(flags);
@@ -37,7 +38,7 @@ Core: shown where a listener runs on the uWebSockets.js core for Node 20, whose 
       const older = sidecars.filter(({ hasOlderUwsCore }) => hasOlderUwsCore).length;
       if (older > 0)
         terminal.out(
-          `note: ${countOf(older, 'sidecar')} on the uWebSockets.js core for Node 20; its gaps: docs/uws.md`,
+          `note: ${countOf(older, 'sidecar')} on the uWebSockets.js core for Node 20, which has gaps (docs/uws.md); remedy: --outbound-http node, or Node 24 with the official uWebSockets.js build (glibc 2.38 or newer)`,
         );
       if (sidecars.length > 0) terminal.out(`\n${sidecarTable(sidecars)}`);
     });

@@ -269,7 +269,7 @@ describe('client commands', () => {
       expect(out).toMatch(row);
   });
 
-  it('status says which sidecars run on the older HTTP core, and where to read about it', async () => {
+  it('status says which sidecars run on the older HTTP core, and what to do about it', async () => {
     const items = [
       { ...webSidecar, sidecar: 'old-1', hasOlderUwsCore: true },
       { ...webSidecar, sidecar: 'new-1', hasOlderUwsCore: false },
@@ -286,7 +286,9 @@ describe('client commands', () => {
       return (await weft(['status', '--server', url])).out;
     };
     const out = await from(items);
-    expect(out).toContain('\nnote: 1 sidecar on the uWebSockets.js core for Node 20; its gaps: docs/uws.md\n');
+    expect(out).toContain(
+      '\nnote: 1 sidecar on the uWebSockets.js core for Node 20, which has gaps (docs/uws.md); remedy: --outbound-http node, or Node 24 with the official uWebSockets.js build (glibc 2.38 or newer)\n',
+    );
     for (const row of [/CALLS +CORE/, /old-1 .* cart +uws, Node 20/, /new-1 .* cart +-/, /other-1 .* cart +-/])
       expect(out).toMatch(row);
     expect(await from(items.slice(1))).not.toMatch(/CORE|uWebSockets/);
