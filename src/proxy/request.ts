@@ -82,7 +82,7 @@ export interface RequestAcceptor {
   accept(head: RequestHead, downstream: Downstream): RequestReceiver;
 }
 
-/** `connection-used-up`: it has had its last request. `answer-unread`: its client takes nothing of an answer that the proxy has done with. */
+/** `connection-used-up`: it has had its last request, and that is no failure. `answer-unread`: its client takes nothing of an answer that the proxy has done with. */
 export type ConnectionEnd = 'connection-used-up' | 'answer-unread';
 
 export interface ListenerOptions {

@@ -36,6 +36,7 @@ import { InboundService } from './inbound-service.ts';
 import { Instruments } from './instruments.ts';
 import { KeptPorts } from './kept-ports.ts';
 import { Links } from './links.ts';
+import { ListenerEvents } from './listener-events.ts';
 import type { HostPort, HttpCore, SidecarOptions, UpstreamListener } from './options.ts';
 import { startReporter } from './reporter.ts';
 
@@ -84,7 +85,11 @@ class Sidecar {
   private readonly upstreams = new Map<LoopEndpoint, Upstream>();
   private readonly poolTimer = new CoarseTimer(() => performance.now(), limits.poolSweepMs);
   private readonly deadlineTimer = new CoarseTimer(() => performance.now(), limits.deadlineSweepMs);
-  private readonly listeners: { readonly name: string; readonly listener: Listener }[] = [];
+  private readonly listeners: {
+    readonly name: string;
+    readonly listener: Listener;
+    readonly events: ListenerEvents;
+  }[] = [];
   private readonly proxies: { readonly direction: Direction; readonly proxy: HttpProxy }[] = [];
   private readonly stops: (() => void)[] = [];
   /** Hosts called since the subscriptions were last told. */
@@ -245,10 +250,16 @@ class Sidecar {
       accept: (head, downstream) => proxy.accept(head, downstream, limits.link),
     };
     const { paths, forwarding } = options.listenerPolicies.link;
+    const events = new ListenerEvents('inbound', this.instruments.recorder);
     const openLink = (at: HostPort) =>
-      this.links!.listen(at, forwardingAcceptor(overLink, forwarding), paths, limits.link).catch(nameFlag('link'));
+      this.links!.listen(at, {
+        acceptor: forwardingAcceptor(overLink, forwarding),
+        onRefused: events.onRefused,
+        paths,
+        limits: limits.link,
+      }).catch(nameFlag('link'));
     const link = options.link === null ? null : await ports.listen('link', options.link, openLink);
-    if (link !== null) this.listeners.push({ name: 'link', listener: link });
+    if (link !== null) this.listeners.push({ name: 'link', listener: link, events });
     await ports.save();
     return { inbound, link };
   }
@@ -261,20 +272,21 @@ class Sidecar {
   ): Promise<Listener> {
     const direction: Direction = name === 'inbound' ? 'inbound' : 'outbound';
     const { paths, forwarding } = this.options.listenerPolicies[direction];
+    const events = new ListenerEvents(direction, this.instruments.recorder);
     const options: ListenerOptions = {
       host,
       port,
       paths,
       acceptor: forwardingAcceptor(acceptor, forwarding),
       limits: this.options.limits[direction],
-      onRefused: (failure) => this.instruments.recorder.countFailure(direction, failure.code),
-      onConnectionEnded: (code) => this.instruments.recorder.countFailure(direction, code),
+      onRefused: events.onRefused,
+      onConnectionEnded: events.onConnectionEnded,
       loopDelay: this.instruments.loopWaitMs,
     };
     const listener = await (core === 'uws' ? createUwsListener(options) : createEdgeListener(options)).catch(
       nameFlag(name.split(':')[0]!),
     );
-    this.listeners.push({ name, listener });
+    this.listeners.push({ name, listener, events });
     return listener;
   }
 
@@ -338,9 +350,10 @@ class Sidecar {
         });
       }
     }
-    const listeners: ListenerReading[] = this.listeners.map(({ name, listener }) => ({
+    const listeners: ListenerReading[] = this.listeners.map(({ name, listener, events }) => ({
       listener: name,
       connections: listener.connections,
+      connectionsUsedUp: events.connectionsUsedUp,
     }));
     const { isConnected, nacks } = this.source!.status();
     return {
