@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
-import type { ListenerLimits } from '../../../src/model/listener-limits.ts';
+import { type ListenerLimits, noBodyLimits } from '../../../src/model/listener-limits.ts';
 import {
   allStreams,
   dataBytesMax,
@@ -429,7 +429,7 @@ describe('the limits of a link listener', () => {
       undefined,
       {},
       {
-        accept: (head, answer) => mesh.proxy.accept(head, answer, { bodyBytesMax: 10, bodyRateMin: 0 }),
+        accept: (head, answer) => mesh.proxy.accept(head, answer, { ...noBodyLimits, bodyBytesMax: 10 }),
       },
     );
     peer = await room.connect(limited.address);

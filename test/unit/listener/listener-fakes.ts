@@ -123,7 +123,7 @@ export async function openBench(
     host: '127.0.0.1',
     port,
     acceptor: acceptor ?? proxy,
-    limits: { ...defaultListenerLimits.inbound, ...limits },
+    limits: { ...defaultListenerLimits[kind === 'uws' ? 'outbound' : 'inbound'], ...limits },
     onRefused: (failure) => refused.push(failure),
     onConnectionEnded: (code) => ended.push(code),
     newRequestId: () => 'id-of-test',
