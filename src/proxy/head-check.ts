@@ -4,7 +4,7 @@
  * nothing that fails here ever reaches an upstream.
  */
 import { isIPv6 } from 'node:net';
-import { defaultListenerLimits, type HeadLimits } from '../model/listener-limits.ts';
+import { defaultListenerLimits, type HeadLimits, type ListenerName } from '../model/listener-limits.ts';
 import { isFieldText, isHexCode, isHostCode, isTargetText, isToken } from './char-classes.ts';
 import { type Failure, failures } from './failure.ts';
 import { type HeaderList, isNamed } from './headers.ts';
@@ -148,11 +148,19 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
     nominated = applied;
     isLastOfConnection = hasToken(connection, 'close');
   }
-  return checkTarget(raw, host, bodyBytes, isLastOfConnection, nominated);
+  return checkTarget(raw, bounds.listener, host, bodyBytes, isLastOfConnection, nominated);
 }
 
 function tooMuch({ failure, detail }: LimitMet): RefusedHead {
   return new RefusedHead(failure, detail);
+}
+
+/** A closed sentence: it says what it can be, since the path is the client's. */
+function pathNotNormal(listener: ListenerName): RefusedHead {
+  return new RefusedHead(
+    failures['path-not-normal'],
+    `The path holds a dot segment, repeated slashes, an escape that need not be one, or one in small letters (--paths ${listener}=refuse).`,
+  );
 }
 
 function badRequest(detail: string): RefusedHead {
@@ -238,6 +246,7 @@ function hasToken(list: string, token: string): boolean {
 
 function checkTarget(
   raw: RawHead,
+  listener: ListenerName,
   hostField: string | null,
   bodyBytes: number,
   isLastOfConnection: boolean,
@@ -269,8 +278,7 @@ function checkTarget(
   const path = normalisePath(received);
   if (path === null)
     return badRequest('The path holds a broken escape, %00, a backslash or a dot segment with a parameter.');
-  if (raw.paths === 'refuse' && path !== received)
-    return badRequest('The path is not in normal form, and this listener refuses what is not.');
+  if (raw.paths === 'refuse' && path !== received) return pathNotNormal(listener);
   return {
     method: raw.method,
     path,

@@ -102,7 +102,9 @@ describe('paths', () => {
   it('that are refused are 400 at the listener that refuses, and nowhere else', async () => {
     const { cart, web, send, seen } = await mesh(['--paths', 'inbound=refuse', '--paths', 'link=refuse']);
     const refused = await send(cart, `GET ${odd} HTTP/1.1`);
-    expect([refused.status, refused.answer]).toEqual([400, expect.stringMatching(/weft-failure: bad-request/i)]);
+    expect([refused.status, refused.answer]).toEqual([400, expect.stringMatching(/weft-failure: path-not-normal/i)]);
+    expect(refused.answer).toContain('(--paths inbound=refuse)');
+    expect(refused.answer).not.toContain('not valid HTTP');
     expect(seen).toEqual([]);
     // What comes over the link was made normal by the caller's sidecar.
     expect((await send(web, `GET ${odd} HTTP/1.1`)).seen!.url).toBe('/a/%2F?x=/../y');
