@@ -1,7 +1,8 @@
 /** What one listener of a sidecar reports beyond its requests: heads that it refused, connections that it ended. */
 import type { Failure } from '../proxy/failure.ts';
-import type { ConnectionEnd } from '../proxy/request.ts';
+import type { ConnectionEnd, RefusedHeadFacts } from '../proxy/request.ts';
 import type { Direction, Recorder } from '../telemetry/recorder.ts';
+import type { RefusalLog } from '../telemetry/refusal-log.ts';
 
 export class ListenerEvents {
   /** Connections that have had all the requests that they may have: as it was asked for, so no failure. */
@@ -10,10 +11,15 @@ export class ListenerEvents {
   constructor(
     private readonly direction: Direction,
     private readonly recorder: Recorder,
+    /** Null: there is no access log. */
+    private readonly refusalLog: RefusalLog | null,
   ) {}
 
-  /** A function of its own, so that it can be handed over. */
-  readonly onRefused = ({ code }: Failure): void => this.recorder.countFailure(this.direction, code);
+  /** Functions of their own, so that they can be handed over. */
+  readonly onRefused = ({ code, status }: Failure, head?: RefusedHeadFacts): void => {
+    this.recorder.countFailure(this.direction, code);
+    if (head !== undefined) this.refusalLog?.log({ source: '', ...head, status, failure: code });
+  };
 
   readonly onConnectionEnded = (end: ConnectionEnd): void => {
     if (end === 'connection-used-up') this.connectionsUsedUp++;

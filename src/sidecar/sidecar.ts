@@ -36,7 +36,7 @@ import { InboundService } from './inbound-service.ts';
 import { Instruments } from './instruments.ts';
 import { KeptPorts } from './kept-ports.ts';
 import { Links } from './links.ts';
-import { ListenerEvents } from './listener-events.ts';
+import type { ListenerEvents } from './listener-events.ts';
 import type { HostPort, HttpCore, SidecarOptions, UpstreamListener } from './options.ts';
 import { startReporter } from './reporter.ts';
 
@@ -250,7 +250,7 @@ class Sidecar {
       accept: (head, downstream) => proxy.accept(head, downstream, limits.link),
     };
     const { paths, forwarding } = options.listenerPolicies.link;
-    const events = new ListenerEvents('inbound', this.instruments.recorder);
+    const events = this.instruments.listenerEvents('inbound', 'link');
     const openLink = (at: HostPort) =>
       this.links!.listen(at, {
         acceptor: forwardingAcceptor(overLink, forwarding),
@@ -272,7 +272,7 @@ class Sidecar {
   ): Promise<Listener> {
     const direction: Direction = name === 'inbound' ? 'inbound' : 'outbound';
     const { paths, forwarding } = this.options.listenerPolicies[direction];
-    const events = new ListenerEvents(direction, this.instruments.recorder);
+    const events = this.instruments.listenerEvents(direction, name);
     const options: ListenerOptions = {
       host,
       port,

@@ -7,7 +7,7 @@ import { SeriesRecorder } from '../../../src/telemetry/series.ts';
 describe('the events of a listener', () => {
   it('count a refused head and an unread answer among the failures, and a connection that was used up beside them', () => {
     const recorder = new SeriesRecorder();
-    const events = new ListenerEvents('inbound', recorder);
+    const events = new ListenerEvents('inbound', recorder, null);
     events.onRefused(failures['bad-request']);
     events.onConnectionEnded('answer-unread');
     events.onConnectionEnded('connection-used-up');
