@@ -90,7 +90,7 @@ export function listenerLimitsOf(
 
 /** docs/uws.md has why. */
 function checkCore(listener: 'outbound' | 'inbound', name: string, core: HttpCore): void {
-  if (core === 'node' || (name !== 'requests-per-connection' && name !== 'head-time')) return;
+  if (core === 'node' || limitNames[name]!.needsNodeCore !== true) return;
   throw usageError(
     `--limit ${listener}.${name} needs --${listener}-http node: uWebSockets.js ${
       name === 'head-time'

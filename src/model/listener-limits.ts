@@ -73,6 +73,8 @@ export interface LimitName {
   readonly min: number;
   readonly max: number;
   readonly listeners: readonly ListenerName[];
+  /** uWebSockets.js has one of its own, or cannot tell when it is met (docs/uws.md). Absent: every core keeps it. */
+  readonly needsNodeCore?: true;
 }
 
 const http: readonly ListenerName[] = ['outbound', 'inbound'];
@@ -87,13 +89,21 @@ const limitTable = {
     min: 1,
     max: 1_000_000_000,
     listeners: http,
+    needsNodeCore: true,
   },
   'head-bytes': { field: 'headBytesMax', unit: 'bytes', min: 256, max: limits.headBytesMax, listeners: all },
   'head-fields': { field: 'headerFieldsMax', unit: 'count', min: 4, max: limits.headerFieldsMax, listeners: all },
   'target-bytes': { field: 'targetBytesMax', unit: 'bytes', min: 1, max: limits.targetBytesMax, listeners: all },
   'body-bytes': { field: 'bodyBytesMax', unit: 'bytes', min: 0, max: Number.MAX_SAFE_INTEGER, listeners: all },
   'body-rate': { field: 'bodyRateMin', unit: 'bytes a second', min: 0, max: 1024 * 1024, listeners: all },
-  'head-time': { field: 'headTimeoutMs', unit: 'duration', min: 100, max: 3600_000, listeners: http },
+  'head-time': {
+    field: 'headTimeoutMs',
+    unit: 'duration',
+    min: 100,
+    max: 3600_000,
+    listeners: http,
+    needsNodeCore: true,
+  },
   'idle-time': { field: 'clientIdleMs', unit: 'duration', min: 100, max: 24 * 3600_000, listeners: http },
 } as const satisfies Record<string, LimitName>;
 

@@ -37,6 +37,7 @@ import { Instruments } from './instruments.ts';
 import { KeptPorts } from './kept-ports.ts';
 import { Links } from './links.ts';
 import type { ListenerEvents } from './listener-events.ts';
+import { describeListeners } from './listener-settings.ts';
 import type { HostPort, HttpCore, SidecarOptions, UpstreamListener } from './options.ts';
 import { startReporter } from './reporter.ts';
 
@@ -369,6 +370,10 @@ class Sidecar {
       service,
       namespace,
       http: describeHttpCores(this.options),
+      listeners: describeListeners(
+        this.listeners.map(({ name, listener: { address } }) => ({ name, address })),
+        this.options,
+      ),
       source: this.source!.status(),
       identity: this.identity!.status(),
       revision: this.inForce.snapshot?.revision ?? null,

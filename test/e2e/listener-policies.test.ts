@@ -112,6 +112,19 @@ describe('paths', () => {
   });
 });
 
+describe('the listeners', () => {
+  it('are in /config with what is in force', async () => {
+    const { cart } = await mesh(['--paths', 'inbound=refuse', '--limit', 'inbound.body-bytes=1MiB']);
+    const { listeners } = JSON.parse((await call(cart.ready.admin, 'admin', '/config')).body);
+    expect(Object.keys(listeners).sort()).toEqual(['inbound', 'link', 'outbound']);
+    expect(listeners.inbound).toMatchObject({
+      ...{ address: cart.ready.inbound, core: 'node:http', paths: 'refuse', xForwarded: 'append', forwarded: 'off' },
+      ...{ via: 'off', limits: { 'body-bytes': 1_048_576, 'head-time': '10s', 'requests-per-connection': 'none' } },
+    });
+    expect(listeners.link).toMatchObject({ address: cart.ready.link, limits: { 'body-rate': 0 } });
+  });
+});
+
 describe('the HTTP cores', () => {
   it('are in the log and in /config', async () => {
     const { cart } = await mesh([]);
