@@ -1,5 +1,6 @@
 /** `--limit LISTENER.NAME=VALUE`: what a listener of a sidecar takes from its clients, where that is not the default. */
 import { InvalidArgumentError } from 'commander';
+import { parseBytes } from '../model/byte-size.ts';
 import { parseDuration } from '../model/duration.ts';
 import {
   defaultListenerLimits,
@@ -49,20 +50,14 @@ export function collectLimit(text: string, earlier: readonly GivenLimit[] = []):
   return [...earlier, { listener, name, value }];
 }
 
-const unitBytes: Readonly<Record<string, number>> = { '': 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
-
 /** NaN for what is no value of this limit. */
 function parseValue(text: string, { unit }: LimitName): number {
-  if (unit === 'duration') {
-    try {
-      return parseDuration(text);
-    } catch {
-      return Number.NaN;
-    }
+  if (unit === 'count') return /^[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  try {
+    return unit === 'duration' ? parseDuration(text) : parseBytes(text);
+  } catch {
+    return Number.NaN;
   }
-  const [, digits = '', suffix = ''] = /^([0-9]{1,16})(KiB|MiB|GiB)?$/.exec(text) ?? [];
-  if (digits === '' || (suffix !== '' && unit === 'count')) return Number.NaN;
-  return Number(digits) * unitBytes[suffix]!;
 }
 
 function expected({ unit, min, max }: LimitName): string {
