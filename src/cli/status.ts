@@ -1,9 +1,14 @@
 /** `weft status`: the control plane at a glance, and what each sidecar has in force. */
 import { Command, Option } from 'commander';
 import type { SidecarStatus } from '../control/fleet.ts';
-import { addClientFlags, type ClientFlags, ControlPlaneClient } from './client.ts';
+import { defaultNamespace } from '../model/resources.ts';
+import { addClientFlags, type ClientFlags, ControlPlaneClient, type FoundedServiceStatus } from './client.ts';
 import { countOf, formatAge, formatTable } from './table.ts';
 import type { Terminal } from './terminal.ts';
+
+/** A Service that a registration has created is mentioned for so long; so many of them at most. */
+const foundedShownMs = 3600_000;
+const foundedShownMax = 5;
 
 export function statusCommand(terminal: Terminal): Command {
   const command = new Command('status')
@@ -40,9 +45,23 @@ which needs glibc 2.38 or newer, has fewer.`,
         terminal.out(
           `note: ${countOf(older, 'sidecar')} on the uWebSockets.js core for Node 20, which has gaps (docs/uws.md); remedy: --outbound-http node, or Node 24 with the official uWebSockets.js build (glibc 2.38 or newer)`,
         );
+      for (const line of foundedLines(status.foundedServices ?? [], terminal.nowMs())) terminal.out(line);
       if (sidecars.length > 0) terminal.out(`\n${sidecarTable(sidecars)}`);
     });
   return addClientFlags(command);
+}
+
+/** Those that are new, or that nobody is registered under: a mistyped --service is both. */
+function foundedLines(founded: readonly FoundedServiceStatus[], nowMs: number): string[] {
+  const shown = founded.filter(({ at, sidecars }) => sidecars === 0 || nowMs - Date.parse(at) < foundedShownMs);
+  const lines = shown.slice(0, foundedShownMax).map(({ name, namespace, at, sidecars }) => {
+    const said = `note: created Service ${name}.${namespace} ${formatAge(nowMs - Date.parse(at))} ago (it did not exist)`;
+    if (sidecars > 0) return said;
+    const flag = namespace === defaultNamespace ? '' : ` -n ${namespace}`;
+    return `${said}; no sidecar is registered under it: if its name is a mistake, \`weft delete service ${name}${flag}\` removes it`;
+  });
+  const more = shown.length - lines.length;
+  return more === 0 ? lines : [...lines, `note: and ${countOf(more, 'more Service')} like these (-o json)`];
 }
 
 function summaryOf(sidecars: readonly SidecarStatus[]): string {
