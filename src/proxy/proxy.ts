@@ -22,7 +22,7 @@ import type { Discovery } from './discovery.ts';
 import { type CurrentAttempt, Exchange, type ExchangeSteps } from './exchange.ts';
 import { type Failure, type FailureCode, failures } from './failure.ts';
 import { type HeaderList, headerValue, isNamed } from './headers.ts';
-import { answerTooLarge, bodyTooLarge, bodyTooSlow, type LimitMet, ofListener, ofService } from './limit-met.ts';
+import { answerLimitMet, attemptDetail, bodyLimitMet, bodyRateMet, type LimitMet } from './limit-met.ts';
 import { localReply, reasonOf } from './local-reply.ts';
 import { Mirror } from './mirror.ts';
 import { closeParts, type OutcomeSinks, recordOutcome } from './outcome.ts';
@@ -271,8 +271,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     }
     const service = exchange.destination!.limits;
     if (service !== null && isHeadLarger(headers, service.responseHeadBytes)) {
-      const place = ofService(exchange.destination!.name, 'responseHeadBytes');
-      this.limitMet(exchange, answerTooLarge(service.responseHeadBytes, place));
+      this.limitMet(exchange, answerLimitMet(service.responseHeadBytes, exchange.destination!.name));
       return;
     }
     exchange.phase = 'answering';
@@ -317,7 +316,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
       return;
     }
     if (this.tryAgain(exchange, failure, isReusedConnection)) return;
-    this.failLocally(exchange, failure, exchange.attempt!.endpoint.address);
+    this.failLocally(exchange, failure, attemptDetail(failure, exchange.attempt!.endpoint.address));
   }
 
   private tryAgain(exchange: Exchange, failure: Failure, isReusedConnection: boolean): boolean {
@@ -350,10 +349,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     } else if (exchange.bodyPace !== null && exchange.phase !== 'answering') {
       // Once an answer has begun, whoever answers takes the body as it comes: the idle timeout is enough then.
       if (exchange.bodyPace.isTooSlow(nowMs, exchange.requestBytes, exchange.isWaitingForClient))
-        this.limitMet(
-          exchange,
-          bodyTooSlow(exchange.bodyPace.rateMin, ofListener(exchange.bodyLimits.listener, 'body-rate')),
-        );
+        this.limitMet(exchange, bodyRateMet(exchange.bodyLimits));
     }
   }
 
@@ -426,15 +422,6 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     exchange.dropHeldBody();
     recordOutcome(exchange, failure, nowMs, this.parts);
   }
-}
-
-/** More of the body has come, or is announced, than `bodyBytesMax`: by whose limit. */
-function bodyLimitMet({ bodyBytesMax, bodyLimits, destination }: Exchange): LimitMet {
-  const isListeners = destination === null || bodyBytesMax === bodyLimits.bodyBytesMax;
-  const place = isListeners
-    ? ofListener(bodyLimits.listener, 'body-bytes')
-    : ofService(destination.name, 'requestBodyBytes');
-  return bodyTooLarge(bodyBytesMax, place);
 }
 
 /** Who let the idle timeout pass: a client that does not send, one that does not read, or the endpoint. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { UnitLimits } from '../../../src/model/snapshot.ts';
+import { failures } from '../../../src/proxy/failure.ts';
 import type { RequestHead } from '../../../src/proxy/request.ts';
 import { FakeClient, FakeEndpoint, fakeAction, fakeHead, fakeMesh } from './proxy-fakes.ts';
 
@@ -99,6 +100,18 @@ describe('the limits of a Service', () => {
     );
     receiver.onRequestEnd([]);
     expect(streams().map(({ events }) => events)).toEqual([['destroy']]);
+  });
+
+  it.each([
+    ['upstream-head-too-large', 'The fields in the answer of a:1 are larger than 65536 bytes (fixed).'],
+    ['headers-too-large', 'With what filters add, the head is larger than a link to a:1 carries (512 fields; fixed).'],
+  ] as const)('have beside them what nobody can set, and %s says so', (code, detail) => {
+    const endpoint = new FakeEndpoint('a:1', 0);
+    const { proxy } = fakeMesh([endpoint]);
+    const client = new FakeClient();
+    proxy.accept(fakeHead(), client);
+    endpoint.last.fail(failures[code]);
+    expect(JSON.parse(client.bodyText).detail).toBe(detail);
   });
 
   it('do not raise the limit of the listener', () => {
