@@ -111,7 +111,7 @@ export function addSidecarFlags(command: Command): Command {
     .addOption(xForwardedOption())
     .addOption(forwardedOption())
     .addOption(viaOption())
-    .option('--limit <limit>', limitFlagHelp, collectLimit)
+    .option('--limit <listener.name=value>', limitFlagHelp, collectLimit)
     .option('--access-log', 'one line per request on standard error')
     .addOption(
       new Option('--drain-timeout <duration>', 'how long a drain waits for requests that run')
@@ -154,7 +154,7 @@ export function sidecarOptionsOf(
     inbound: flags.inbound ?? null,
     inboundHttp: flags.inboundHttp,
     link,
-    listenerPolicies: listenerPoliciesOf(flags),
+    listenerPolicies: listenerPoliciesOf(flags, { inbound: flags.inbound ?? null, link }),
     isLinkInsecure: flags.insecureLink === true,
     joinToken,
     joinTokenFile: flags.joinTokenFile === undefined ? null : resolve(flags.joinTokenFile),

@@ -3,6 +3,7 @@
  * References that lead nowhere become null, because a sidecar holds only what it calls; whether they may is checked before a commit
  * (references.ts).
  */
+import { inBytes } from './byte-size.ts';
 import { parseDuration } from './duration.ts';
 import { identityPath } from './identity.ts';
 import { limits } from './limits.ts';
@@ -234,7 +235,7 @@ function balancerOf(spec: R.LoadBalancer | undefined): UnitBalancer {
 function limitsOf(spec: R.ServiceLimits): UnitLimits | null {
   if (Object.keys(spec).length === 0) return null;
   const none = { requestBodyBytes: 0, requestHeadBytes: 0, requestHeadFields: 0, targetBytes: 0, responseHeadBytes: 0 };
-  return { ...none, ...spec };
+  return { ...none, ...inBytes(spec) };
 }
 
 function hashSourceOf(on: R.HashOn): HashSource {

@@ -185,6 +185,9 @@ export const limits = {
   failureCodesMax: 128,
   /** Lines wait here while standard output or the file is slow; more are dropped and counted. */
   accessLogBufferBytesMax: 1024 * 1024,
+  /** Lines of the access log for refused heads, of each listener: nothing else bounds what a stranger can have written. */
+  refusalLinesPerSecondMax: 10,
+  refusalDetailCharsMax: 256,
   adminConnectionsMax: 64,
   adminRequestMs: 10_000,
 

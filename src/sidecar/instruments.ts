@@ -2,9 +2,12 @@
 import { AccessLog, fileDescriptorWriter } from '../telemetry/access-log.ts';
 import { type LoopDelay, watchLoop } from '../telemetry/loop-delay.ts';
 import { readProcess } from '../telemetry/process-reading.ts';
+import type { Direction } from '../telemetry/recorder.ts';
+import { RefusalLog } from '../telemetry/refusal-log.ts';
 import type { ListenerReading, MetricsInput, UpstreamReading } from '../telemetry/render.ts';
 import { SeriesRecorder } from '../telemetry/series.ts';
 import { StatWindow } from '../telemetry/stats.ts';
+import { ListenerEvents } from './listener-events.ts';
 
 const standardError = 2;
 
@@ -35,6 +38,14 @@ export class Instruments {
     this.accessLog = hasAccessLog
       ? new AccessLog({ write: fileDescriptorWriter(standardError), atEndOfTurn: (flush) => setImmediate(flush) })
       : null;
+  }
+
+  /** For a listener by its name. */
+  listenerEvents(direction: Direction, listener: string): ListenerEvents {
+    const { accessLog, recorder } = this;
+    const clocks = { nowMs: () => performance.now(), wallMs: () => Date.now() };
+    const log = accessLog === null ? null : new RefusalLog({ accessLog, direction, listener, ...clocks });
+    return new ListenerEvents(direction, recorder, log);
   }
 
   metricsInput({ upstreams, listeners, config }: InstrumentReadings): MetricsInput {

@@ -36,6 +36,8 @@ import { InboundService } from './inbound-service.ts';
 import { Instruments } from './instruments.ts';
 import { KeptPorts } from './kept-ports.ts';
 import { Links } from './links.ts';
+import type { ListenerEvents } from './listener-events.ts';
+import { describeListeners } from './listener-settings.ts';
 import type { HostPort, HttpCore, SidecarOptions, UpstreamListener } from './options.ts';
 import { startReporter } from './reporter.ts';
 
@@ -84,7 +86,11 @@ class Sidecar {
   private readonly upstreams = new Map<LoopEndpoint, Upstream>();
   private readonly poolTimer = new CoarseTimer(() => performance.now(), limits.poolSweepMs);
   private readonly deadlineTimer = new CoarseTimer(() => performance.now(), limits.deadlineSweepMs);
-  private readonly listeners: { readonly name: string; readonly listener: Listener }[] = [];
+  private readonly listeners: {
+    readonly name: string;
+    readonly listener: Listener;
+    readonly events: ListenerEvents;
+  }[] = [];
   private readonly proxies: { readonly direction: Direction; readonly proxy: HttpProxy }[] = [];
   private readonly stops: (() => void)[] = [];
   /** Hosts called since the subscriptions were last told. */
@@ -245,10 +251,16 @@ class Sidecar {
       accept: (head, downstream) => proxy.accept(head, downstream, limits.link),
     };
     const { paths, forwarding } = options.listenerPolicies.link;
+    const events = this.instruments.listenerEvents('inbound', 'link');
     const openLink = (at: HostPort) =>
-      this.links!.listen(at, forwardingAcceptor(overLink, forwarding), paths, limits.link).catch(nameFlag('link'));
+      this.links!.listen(at, {
+        acceptor: forwardingAcceptor(overLink, forwarding),
+        onRefused: events.onRefused,
+        paths,
+        limits: limits.link,
+      }).catch(nameFlag('link'));
     const link = options.link === null ? null : await ports.listen('link', options.link, openLink);
-    if (link !== null) this.listeners.push({ name: 'link', listener: link });
+    if (link !== null) this.listeners.push({ name: 'link', listener: link, events });
     await ports.save();
     return { inbound, link };
   }
@@ -261,20 +273,21 @@ class Sidecar {
   ): Promise<Listener> {
     const direction: Direction = name === 'inbound' ? 'inbound' : 'outbound';
     const { paths, forwarding } = this.options.listenerPolicies[direction];
+    const events = this.instruments.listenerEvents(direction, name);
     const options: ListenerOptions = {
       host,
       port,
       paths,
       acceptor: forwardingAcceptor(acceptor, forwarding),
       limits: this.options.limits[direction],
-      onRefused: (failure) => this.instruments.recorder.countFailure(direction, failure.code),
-      onConnectionEnded: (code) => this.instruments.recorder.countFailure(direction, code),
+      onRefused: events.onRefused,
+      onConnectionEnded: events.onConnectionEnded,
       loopDelay: this.instruments.loopWaitMs,
     };
     const listener = await (core === 'uws' ? createUwsListener(options) : createEdgeListener(options)).catch(
       nameFlag(name.split(':')[0]!),
     );
-    this.listeners.push({ name, listener });
+    this.listeners.push({ name, listener, events });
     return listener;
   }
 
@@ -338,9 +351,10 @@ class Sidecar {
         });
       }
     }
-    const listeners: ListenerReading[] = this.listeners.map(({ name, listener }) => ({
+    const listeners: ListenerReading[] = this.listeners.map(({ name, listener, events }) => ({
       listener: name,
       connections: listener.connections,
+      connectionsUsedUp: events.connectionsUsedUp,
     }));
     const { isConnected, nacks } = this.source!.status();
     return {
@@ -356,6 +370,10 @@ class Sidecar {
       service,
       namespace,
       http: describeHttpCores(this.options),
+      listeners: describeListeners(
+        this.listeners.map(({ name, listener: { address } }) => ({ name, address })),
+        this.options,
+      ),
       source: this.source!.status(),
       identity: this.identity!.status(),
       revision: this.inForce.snapshot?.revision ?? null,

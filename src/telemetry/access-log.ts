@@ -64,7 +64,15 @@ export class AccessLog {
   }
 
   log(entry: AccessEntry): void {
-    const line = formatEntry(entry);
+    this.put(formatEntry(entry));
+  }
+
+  /** A line that is not of a request: whoever writes it bounds how many there are. */
+  write(fields: object): void {
+    this.put(`${JSON.stringify(fields)}\n`);
+  }
+
+  private put(line: string): void {
     // Characters are counted as bytes: hosts and paths are ASCII but for rare names, and this only bounds memory.
     if (this.lineChars + this.writingChars + line.length > this.bufferBytesMax) {
       this.dropped++;

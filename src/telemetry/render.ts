@@ -23,6 +23,8 @@ export interface ListenerReading {
   /** `outbound`, `inbound`, `upstream:NAME`. */
   readonly listener: string;
   readonly connections: number;
+  /** Since the start: closed after the last request that they may have. */
+  readonly connectionsUsedUp: number;
 }
 
 /** Plain values and shared memory only: it is posted to a worker. Lists with the same labels twice are added up. */
@@ -123,7 +125,14 @@ function stateMetrics(input: MetricsInput): MetricJson[] {
     add(pending, { destination }, upstream.pending);
   }
   const listeners = gauge('weft_listener_connections', 'Connections that callers hold to a listener.', 'sum');
-  for (const { listener, connections: open } of input.listeners) add(listeners, { listener }, open);
+  const usedUp = counter(
+    'weft_listener_connections_used_up_total',
+    'Connections closed because they had all the requests that they may have (--limit LISTENER.requests-per-connection).',
+  );
+  for (const { listener, connections: open, connectionsUsedUp } of input.listeners) {
+    add(listeners, { listener }, open);
+    add(usedUp, { listener }, connectionsUsedUp);
+  }
 
   const delay = gauge(
     'weft_event_loop_delay_seconds',
@@ -144,7 +153,7 @@ function stateMetrics(input: MetricsInput): MetricJson[] {
   add(connected, {}, input.config.isConnected ? 1 : 0);
   const nacks = counter('weft_config_nacks_total', 'Configurations that were refused.');
   add(nacks, {}, input.config.nacks);
-  return [connections, pending, listeners, delay, utilization, revision, connected, nacks];
+  return [connections, pending, listeners, usedUp, delay, utilization, revision, connected, nacks];
 }
 
 function processMetrics({ process: reading, accessLogLinesDropped }: MetricsInput): MetricJson[] {

@@ -137,9 +137,10 @@ export class LinkCallee implements ChannelOwner {
       answer.accepted(acceptor.accept(head, answer));
       return;
     }
-    onRefused(head.failure);
+    const { failure, detail } = head;
     const requestId = newRequestId === undefined ? randomBytes(16).toString('hex') : newRequestId();
-    const reply = localReply(head.failure, head.detail, requestId);
+    onRefused(failure, { detail, requestId, sourceAddress: this.sourceAddress, source: this.source });
+    const reply = localReply(failure, detail, requestId);
     const hasBody = method !== 'HEAD';
     answer.head({ ...reply, bodyBytes: reply.body.byteLength, hasBody }, null);
     if (hasBody) answer.body(reply.body);

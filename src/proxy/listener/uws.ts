@@ -130,7 +130,7 @@ class UwsListener implements Listener {
         headers,
         isHttp10: false,
         paths: options.paths,
-        sourceAddress: this.isLoopback ? loopback4 : peerAddress(res),
+        sourceAddress: this.sourceAddress(res),
         readAtMs,
         loopMs: options.loopDelay === undefined ? 0 : options.loopDelay(readAtMs),
       },
@@ -147,6 +147,10 @@ class UwsListener implements Listener {
     this.pending.leaveCore();
   }
 
+  private sourceAddress(res: HttpResponse): string {
+    return this.isLoopback ? loopback4 : peerAddress(res);
+  }
+
   private openAnswer(res: HttpResponse, head: CheckedHead, coreCloses: boolean): UwsAnswer {
     const { bodyBytes, isLastOfConnection } = head;
     const answer = new UwsAnswer(this.pending, res, { bodyBytes, isLastOfConnection, coreCloses });
@@ -160,8 +164,8 @@ class UwsListener implements Listener {
   /** The framing of what follows cannot be trusted: the connection closes, and nothing more of it is read as a request. */
   private refuse(res: HttpResponse, { failure, detail }: RefusedHead, isHead: boolean): void {
     const { onRefused, newRequestId } = this.options;
-    onRefused(failure);
     const requestId = newRequestId === undefined ? randomBytes(16).toString('hex') : newRequestId();
+    onRefused(failure, { detail, requestId, sourceAddress: this.sourceAddress(res) });
     const reply = closingReply(localReply(failure, detail, requestId), isHead);
     if (!isHead) {
       res.writeStatus(reply);

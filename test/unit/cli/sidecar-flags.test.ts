@@ -164,7 +164,7 @@ describe('the flags of a sidecar', () => {
       inboundHttp: 'node',
       link: null,
       // The flags of each listener: listener-policies.test.ts.
-      listenerPolicies: listenerPoliciesOf({}),
+      listenerPolicies: listenerPoliciesOf({}, { inbound: null, link: null }),
       isLinkInsecure: false,
       joinToken: null,
       joinTokenFile: null,
@@ -197,7 +197,7 @@ describe('the flags of a sidecar', () => {
       inbound: { host: '0.0.0.0', port: 15006 },
       inboundHttp: 'uws',
       link: { host: '0.0.0.0', port: 15008 },
-      listenerPolicies: listenerPoliciesOf({}),
+      listenerPolicies: listenerPoliciesOf({}, { inbound: null, link: null }),
       isLinkInsecure: false,
       joinToken: null,
       joinTokenFile: null,

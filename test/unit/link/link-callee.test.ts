@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
-import type { ListenerLimits } from '../../../src/model/listener-limits.ts';
+import { type ListenerLimits, noBodyLimits } from '../../../src/model/listener-limits.ts';
 import {
   allStreams,
   dataBytesMax,
@@ -154,6 +154,10 @@ describe('an OPEN that is no request is answered as by any listener, and its nei
     await peer.next(frameType.end, 1);
     expect(peer.dataOf(1)).toBe(head.bodyBytes);
     expect(room.refusedHeads.map(({ code }) => code)).toEqual([failure]);
+    // What the log gets is what the caller is told.
+    expect(room.refusedFacts).toEqual([
+      { detail: expect.stringMatching(/^[A-Z].*\.$/), requestId: 'id-of-test', sourceAddress: '127.0.0.1', source: '' },
+    ]);
     await until(() => proxy.calls.length === 1);
     proxy.calls[0]!.answer({}, 'hello');
     expect((await headOf(2)).status).toBe(200);
@@ -429,7 +433,7 @@ describe('the limits of a link listener', () => {
       undefined,
       {},
       {
-        accept: (head, answer) => mesh.proxy.accept(head, answer, { bodyBytesMax: 10, bodyRateMin: 0 }),
+        accept: (head, answer) => mesh.proxy.accept(head, answer, { ...noBodyLimits, bodyBytesMax: 10 }),
       },
     );
     peer = await room.connect(limited.address);

@@ -9,7 +9,7 @@ import { decodeHead, encodeEnd, encodeHead, encodeOpen } from '../../../src/prox
 import { type CallerRefusal, createLinkListener } from '../../../src/proxy/link/link-server.ts';
 import type { LinkSecurity } from '../../../src/proxy/link/link-socket.ts';
 import { LinkUpstream, type LinkUpstreamOptions } from '../../../src/proxy/link/link-upstream.ts';
-import type { Listener, RequestAcceptor } from '../../../src/proxy/request.ts';
+import type { Listener, RefusedHeadFacts, RequestAcceptor } from '../../../src/proxy/request.ts';
 import type { UpstreamRequest } from '../../../src/proxy/upstream/upstream.ts';
 import { FakeProxy } from '../listener/listener-fakes.ts';
 
@@ -176,6 +176,7 @@ export class LinkRoom {
   readonly troubles: { address: string; code: string; detail: string }[] = [];
   readonly callerRefusals: { reason: CallerRefusal; caller: string; detail: string }[] = [];
   readonly refusedHeads: Failure[] = [];
+  readonly refusedFacts: (RefusedHeadFacts | undefined)[] = [];
   private readonly closers: (() => unknown)[] = [];
 
   /** Moves time on, and lets the timers see it. */
@@ -201,7 +202,10 @@ export class LinkRoom {
       security,
       timer: this.timer,
       now,
-      onRefused: (failure) => this.refusedHeads.push(failure),
+      onRefused: (failure, head) => {
+        this.refusedHeads.push(failure);
+        this.refusedFacts.push(head);
+      },
       onCallerRefused: (reason, caller, detail) => this.callerRefusals.push({ reason, caller, detail }),
       newRequestId: () => 'id-of-test',
     });

@@ -98,7 +98,7 @@ describe('renderMetrics', () => {
     recorder.countRetry('outbound', 'connect-refused');
     const text = await renderMetrics(
       inputOf([recorder], {
-        listeners: [{ listener: 'outbound', connections: 4 }],
+        listeners: [{ listener: 'outbound', connections: 4, connectionsUsedUp: 3 }],
         loops: [{ longestTurnMs: 1.5, utilization: 0.25 }],
         config: { revision: 7, isConnected: true, nacks: 1 },
         overflowed: 9,
@@ -138,6 +138,8 @@ describe('renderMetrics', () => {
       '# TYPE weft_upstream_pending gauge',
       '# TYPE weft_listener_connections gauge',
       'weft_listener_connections{listener="outbound"} 4',
+      '# TYPE weft_listener_connections_used_up_total counter',
+      'weft_listener_connections_used_up_total{listener="outbound"} 3',
       '# TYPE weft_event_loop_delay_seconds gauge',
       'weft_event_loop_delay_seconds{loop="0"} 0.0015',
       '# TYPE weft_event_loop_utilization gauge',
