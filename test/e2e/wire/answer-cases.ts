@@ -160,6 +160,7 @@ group('body', '200 [ok]', 'keep', [
   ['in chunks', chunked('1\r\no\r\n1\r\nk\r\n0\r\n\r\n')],
   ['with an extension', chunked('2;a=b\r\nok\r\n0\r\n\r\n')],
   ['with a trailer', chunked('2\r\nok\r\n0\r\nX-T: 1\r\n\r\n')],
+  ['with more trailers than pass', chunked(`2\r\nok\r\n0\r\n${'X: 1\r\n'.repeat(201)}\r\n`)],
   ['of nothing', ok('Content-Length: 0\r\n'), '200 []'],
   ['of no chunk', chunked('0\r\n\r\n'), '200 []'],
   // The length cannot be believed.
