@@ -11,8 +11,9 @@ export const limits = {
   connectionsPerListenerMax: 10_000,
   /** Body of an answer that a listener holds to send it with its head in one write (below uWS's cork buffer of 16 KiB). */
   heldAnswerBytesMax: 12 * 1024,
-  /** How long a listener goes on reading after an early or last answer, so that a reset does not take the answer away. */
+  /** How long a listener goes on reading after an early or last answer, so that a reset does not take the answer away; and how much of its request. */
   lingerMs: 4_000,
+  lingerBytesMax: 256 * 1024 * 1024,
   /** The head of a request must be complete after this time. */
   headTimeoutMs: 10_000,
   /** Requests that a client of the edge may send ahead of the answer to its first one. */
