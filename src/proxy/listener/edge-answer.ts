@@ -128,6 +128,14 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     this.awaitReader();
   }
 
+  retract(): boolean {
+    if (this.phase !== 'held') return false;
+    this.answer = null;
+    this.answerBytes = 0;
+    this.heldBody = [];
+    return true;
+  }
+
   abort(): void {
     if (this.phase === 'done') return;
     this.phase = 'done';

@@ -135,6 +135,14 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     }
   }
 
+  retract(): boolean {
+    if (this.phase !== 'held') return false;
+    this.answer = null;
+    this.answerBytes = 0;
+    this.heldBody = [];
+    return true;
+  }
+
   abort(): void {
     if (this.phase === 'done') return;
     this.giveBack();
