@@ -65,6 +65,12 @@ export const limits = {
   linkStreamsMax: 2_048,
   /** Of one head on a link: what a listener lets in, and what the filters of routes and Weft itself add. */
   linkFieldsMax: 512,
+  /**
+   * What a caller's sidecar may add to the head of a client, beyond what the callee's link listener lets in: a rule and its backendRef set and add
+   * at most 64 fields, and Weft writes six of its own (http.md, `traceparent`). The bytes must leave room in a frame (`headPayloadMax`).
+   */
+  linkAddedFieldsMax: 80,
+  linkAddedBytesMax: 8 * 1024,
   /** DATA that may be under way on a link in one direction, once bandwidth and round trip were measured. */
   linkWindowBytesMax: 4 * 1024 * 1024,
   /** Credit of all streams of a link beyond their first 64 KiB. */

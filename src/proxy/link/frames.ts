@@ -31,7 +31,7 @@ export const streamCreditFirst = 64 * 1024;
 export const linkCreditFirst = 256 * 1024;
 /** Largest payload of one DATA frame: what a small answer of another stream may have to wait for within a turn. */
 export const dataBytesMax = 16 * 1024;
-/** Heads of 64 KiB with a target of 16 KiB, and the lengths around them. */
+/** Heads of 64 KiB with a target of 16 KiB, what sidecars add to them, and the lengths around them. */
 export const headPayloadMax = 96 * 1024;
 
 interface Shape {
