@@ -65,6 +65,15 @@ export const defaultListenerLimits: Readonly<Record<ListenerName, ListenerLimits
   link: { listener: 'link', ...httpLimits, bodyRateMin: 0 },
 };
 
+/** What the listener of a link takes, where its caller's listener has let in a head of `own`: the fields that sidecars add come on top. */
+export function withAddedFields(own: ListenerLimits): ListenerLimits {
+  return {
+    ...own,
+    headBytesMax: own.headBytesMax + limits.linkAddedBytesMax,
+    headerFieldsMax: own.headerFieldsMax + limits.linkAddedFieldsMax,
+  };
+}
+
 /** One limit as users know it. */
 export interface LimitName {
   readonly field: Exclude<keyof ListenerLimits, 'listener'>;

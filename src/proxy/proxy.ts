@@ -318,6 +318,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
 
   attemptFailed(exchange: Exchange, failure: Failure, isReusedConnection: boolean): void {
     if (exchange.phase === 'answering') {
+      if (this.failRetracted(exchange, failure)) return;
       exchange.downstream.abort();
       this.complete(exchange, this.parts.now(), failure.code === 'upstream-reset' ? failures['answer-cut'] : failure);
       return;
@@ -374,11 +375,20 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     const isClients = failure.source === 'downstream' || exchange.isWaitingForClient || attempt?.isHeldBack === true;
     attempt?.cancel(isClients ? 'abandoned' : 'failed');
     if (exchange.phase === 'answering') {
+      if (this.failRetracted(exchange, failure)) return;
       exchange.downstream.abort();
       this.complete(exchange, this.parts.now(), failure);
     } else {
       this.failLocally(exchange, failure, detail ?? attempt?.endpoint.address ?? exchange.head.host);
     }
+  }
+
+  /** False when something of the answer has left: then it can only be cut. Nothing is tried again, for the endpoint has acted upon the request. */
+  private failRetracted(exchange: Exchange, failure: Failure): boolean {
+    if (!exchange.downstream.retract()) return false;
+    exchange.answerBytes = 0;
+    this.failLocally(exchange, failure, exchange.attempt!.endpoint.address);
+    return true;
   }
 
   private failLocally(exchange: Exchange, failure: Failure, detail: string): void {

@@ -60,6 +60,8 @@ export interface Downstream {
   /** False: stop until `onDownstreamWritable`. The chunk is written or copied by the end of the microtasks behind the call. */
   body(chunk: Uint8Array): boolean;
   end(trailers: HeaderList, timing: HopTiming | null): void;
+  /** Takes the answer back when nothing of it has left: true, and another may be given. */
+  retract(): boolean;
   /** Cuts the connection, so that an incomplete answer can never be taken for a complete one. */
   abort(): void;
   /** Stops and starts the arrival of request body bytes. */

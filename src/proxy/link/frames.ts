@@ -33,7 +33,7 @@ export const linkCreditFirst = 256 * 1024;
 export const dataBytesMax = 16 * 1024;
 /** What of a body may lie in the frame of its head: it needs no credit, and is read as text with the head. */
 export const joinedBytesMax = 2 * 1024;
-/** Heads of 64 KiB with a target of 16 KiB, and the lengths around them. */
+/** Heads of 64 KiB with a target of 16 KiB, what sidecars add to them, and the lengths around them. */
 export const headPayloadMax = 96 * 1024;
 
 /** First byte of HEAD. The last two are set by who writes the frame (frame-output.ts), when it turns out that they fit. */

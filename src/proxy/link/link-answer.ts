@@ -47,6 +47,11 @@ export class LinkAnswer extends LinkStream implements Downstream {
     this.sendEnd(encodeEnd(trailers, timing));
   }
 
+  /** Its HEAD may have left; where it has not, RESET leaves with it, and the caller takes back what it has made of it. */
+  retract(): boolean {
+    return false;
+  }
+
   abort(): void {
     this.reset(resetReason.broken);
   }

@@ -185,10 +185,12 @@ describe('what goes in comes out', () => {
     expect([...Array.from(read.partsMs).slice(0, 4), read.totalMs]).toEqual([0, 0, 0, 5e11, 5e11]);
   });
 
-  it('a payload of the largest head that listeners let in fits into its frame', () => {
+  it('a payload of the largest head that listeners let in fits into its frame, with what sidecars add', () => {
     const fields: string[] = [];
-    const valueChars = Math.floor(limits.headBytesMax / limits.headerFieldsMax) - 4;
-    for (let i = 0; i < limits.headerFieldsMax; i++) fields.push('x', 'v'.repeat(valueChars - 1));
+    const count = limits.headerFieldsMax + limits.linkAddedFieldsMax;
+    expect(count).toBeLessThanOrEqual(limits.linkFieldsMax);
+    const valueChars = Math.floor((limits.headBytesMax + limits.linkAddedBytesMax) / count) - 4;
+    for (let i = 0; i < count; i++) fields.push('x', 'v'.repeat(valueChars - 1));
     const payload = encodeOpen('PROPPATCH', '/'.repeat(limits.targetBytesMax), fields, -1);
     expect(payload.length).toBeLessThan(frameShapes[frameType.open]!.max);
   });

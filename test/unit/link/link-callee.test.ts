@@ -16,6 +16,9 @@ import type { FakeProxy } from '../listener/listener-fakes.ts';
 import { FakeEndpoint, fakeMesh } from '../proxy/proxy-fakes.ts';
 import { frame, frames, LinkRoom, type RawPeer, turns, until } from './link-room.ts';
 
+/** Of a client, and of the sidecar in front of it. */
+const mostFields = limits.headerFieldsMax + limits.linkAddedFieldsMax;
+
 let room: LinkRoom;
 let proxy: FakeProxy;
 let listener: Listener;
@@ -137,7 +140,7 @@ describe('an OPEN that is no request is answered as by any listener, and its nei
     ['a name that is no token', frames.open(1, 0, ['Host', 'a', 'X Y', '1']), 400, 'bad-request'],
     [
       'more fields than a request may have',
-      frames.open(1, 0, ['Host', 'a', ...Array.from({ length: limits.headerFieldsMax * 2 }, () => 'x')]),
+      frames.open(1, 0, ['Host', 'a', ...Array.from({ length: mostFields * 2 }, () => 'x')]),
       431,
       'headers-too-large',
     ],
@@ -370,7 +373,7 @@ describe('a link at the callee', () => {
   });
 });
 
-describe('the limits of a link listener', () => {
+describe('the limits of a link listener, and what sidecars add', () => {
   const fields = (count: number) => ['Host', 'a', ...Array.from({ length: count - 1 }, (_, i) => [`x${i}`, '']).flat()];
   it.each<[string, Partial<ListenerLimits>, Buffer, Buffer, number, string]>([
     [
@@ -384,16 +387,16 @@ describe('the limits of a link listener', () => {
     [
       'head-fields',
       { headerFieldsMax: 5 },
-      frames.open(1, 0, fields(5)),
-      frames.open(3, 0, fields(6)),
+      frames.open(1, 0, fields(5 + limits.linkAddedFieldsMax)),
+      frames.open(3, 0, fields(6 + limits.linkAddedFieldsMax)),
       431,
       'headers-too-large',
     ],
     [
       'head-bytes',
       { headBytesMax: 300 },
-      frames.open(1, 0, ['Host', 'a', 'x', 'v'.repeat(286)]),
-      frames.open(3, 0, ['Host', 'a', 'x', 'v'.repeat(287)]),
+      frames.open(1, 0, ['Host', 'a', 'x', 'v'.repeat(286 + limits.linkAddedBytesMax)]),
+      frames.open(3, 0, ['Host', 'a', 'x', 'v'.repeat(287 + limits.linkAddedBytesMax)]),
       431,
       'headers-too-large',
     ],
