@@ -8,7 +8,11 @@ function answered(hasLeft: boolean, changes: Parameters<typeof fakeHead>[0] = {}
   const mesh = fakeMesh([endpoint]);
   const client = new FakeClient();
   client.hasLeft = hasLeft;
-  const receiver = mesh.proxy.accept(fakeHead(changes), client, { bodyBytesMax: 10, bodyRateMin: 0 });
+  const receiver = mesh.proxy.accept(fakeHead(changes), client, {
+    listener: 'inbound',
+    bodyBytesMax: 10,
+    bodyRateMin: 0,
+  });
   const { handler } = endpoint.last;
   endpoint.last.assign();
   handler.onHead({ status: 200, reason: 'OK', headers: ['X-A', 'b'], bodyBytes: -1, hasBody: true, far: null });
