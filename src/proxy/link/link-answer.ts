@@ -39,8 +39,7 @@ export class LinkAnswer extends LinkStream implements Downstream {
   }
 
   body(chunk: Uint8Array): boolean {
-    if (this.channel?.joinBody(this.id, chunk) === true) return true;
-    return this.sendData(chunk);
+    return this.joinBody(chunk) || this.sendData(chunk);
   }
 
   end(trailers: HeaderList, timing: HopTiming | null): void {

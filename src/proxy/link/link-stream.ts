@@ -98,6 +98,11 @@ export abstract class LinkStream {
     return !this.isBlocked;
   }
 
+  /** Sends the first bytes of an answer's body with its head, if nothing of it waits and they fit. False: nothing was sent. */
+  protected joinBody(chunk: Uint8Array): boolean {
+    return this.queue.bytes === 0 && this.channel !== null && this.channel.joinBody(this.id, chunk);
+  }
+
   /** What there is credit and room for goes into the turn's frames without being kept in between. Answers how much that was. */
   private sendDirectly(channel: LinkChannel, chunk: Uint8Array): number {
     let sent = 0;
