@@ -25,7 +25,7 @@ export function buildNativeBench() {
  * @returns the process and its port
  */
 export async function startUpstream(room, { bodyByte, bodyBytes }) {
-  const flags = ['--port', '0', '--body-byte', bodyByte, '--body-bytes', String(bodyBytes)];
+  const flags = ['--port', '0', '--body-byte', bodyByte, '--bytes', String(bodyBytes)];
   const started = room.start(room.loadCore, first[0], [...first.slice(1), join(directory, 'build/upstream'), ...flags]);
   const line = await waitFor(started, 'upstream', () => /^\{"ready":.*\}$/m.exec(started.output)?.[0]);
   return { process: started, port: JSON.parse(line).port };
