@@ -30,7 +30,7 @@ export async function profileWithPerf(contestant, field, { connections }) {
     const file = field.room.path('perf.data');
     const what = ['-F', String(perfHertz), '-e', 'cpu-clock', '-g', '-p', pids.join(','), '-o', file];
     const recorder = field.room.start(field.room.loadCore, 'perf', ['record', ...what, '--', 'sleep', String(seconds)]);
-    const figures = await measure(entry, { app: field.app, ...field.room.cores, seconds, connections });
+    const figures = await measure(entry, { connections }, { app: field.app, ...field.room.cores, seconds });
     await recorder.exited;
     for (const pid of pids) dropReplacedCode(pid);
     console.log(headLine(contestant, connections, figures));
@@ -81,7 +81,7 @@ export async function profileWithV8(contestant, field, { connections }) {
   const entry = await contestant.start({ ...field, nodeFlags });
   await warmUp(entry, field, connections);
   const fromUs = nowUs();
-  const figures = await measure(entry, { app: field.app, ...field.room.cores, seconds, connections });
+  const figures = await measure(entry, { connections }, { app: field.app, ...field.room.cores, seconds });
   const window = { fromUs, toUs: nowUs() };
   console.log(headLine(contestant, connections, figures));
   // The profile is written when the process ends.
