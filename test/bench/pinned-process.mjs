@@ -17,10 +17,14 @@ export class PinnedProcess {
   constructor(core, command, args) {
     this.log = '';
     this.output = '';
+    this.startedAtMs = performance.now();
+    /** When its first words came; a process of this benchmark says first that it is ready. */
+    this.firstOutputAtMs = null;
     // taskset becomes the command, so the pid is the command's.
     this.child = spawn('taskset', ['-c', String(core), command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.pid = this.child.pid;
     this.child.stdout.on('data', (chunk) => {
+      this.firstOutputAtMs ??= performance.now();
       this.output = (this.output + chunk).slice(-logCharsMax);
     });
     this.child.stderr.on('data', (chunk) => {
