@@ -147,7 +147,7 @@ async function measureScenario(scenario, all, isFirst, { room, app }, { chosen, 
     ...{ title: `${title} vs ${result.baseline}`, baseline: result.baseline, measure },
   }));
   console.log(`\n${scenario.title} (${scenario.id}), ${chosen.rounds} rounds of ${chosen.seconds} s`);
-  console.log(tableOf(entries, rounds.figures, { against, isBusy: load.rate === 0 }));
+  console.log(tableOf(entries, rounds.figures, { against, rate: load.rate }));
   if (rounds.again > 0)
     console.log(`${rounds.again} measurements done again: others had more than ${othersMax} of the core`);
   return result;

@@ -21,7 +21,7 @@ export function pageOf(document) {
     '# Benchmarks',
     'Written by `npm run bench -- --publish`; the method is in `native-bench/README.md`, the flags in `npm run bench -- --help`. A figure is the median of the ' +
       'rounds, its range behind it. A ratio compares each round of a contestant to the same round of nginx; below 1 is less. CPU is user and system time of ' +
-      'all proxy processes for one completed request. Void: an answer was wrong or missing, or the rate could not be kept.',
+      'all proxy processes for one completed request. Void: an answer was wrong, or missing 5 s after the end.',
     [
       `* **Date** ${startedAt.slice(0, 10)}, ${document.form} form: ${options.rounds} rounds of ${options.seconds} s${ended}`,
       `* **Machine** ${machine.model}, ${machine.cores} cores, ${machine.memoryGib} GiB, Linux ${machine.kernel}; proxies on one core, load and app on another`,

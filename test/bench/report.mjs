@@ -3,13 +3,15 @@ import { medianOf, rangeLine, ratiosOf, spreadOf } from './statistics.mjs';
 
 /** Below that the proxies were not what everything waited for. */
 const coreShareMin = 0.95;
+/** Below that share of the rate the answers came ever later. */
+const rateKeptMin = 0.97;
 
 /**
  * The table of one load.
  * @param against columns of ratios: `{ title, baseline, measure }`, the baseline by its contestant's name
- * @param isBusy the load keeps connections busy: the proxies should have had their core
+ * @param rate requests a second that were to leave; 0: connections were kept busy, and the proxies should have had their core
  */
-export function tableOf(entries, figures, { against, isBusy }) {
+export function tableOf(entries, figures, { against, rate }) {
   const head = ['contestant', 'CPU µs/req', 'user', 'sys', 'hop A', 'hop B', 'req/s', 'p50 ms', 'p99 ms'];
   const there = against.filter(({ baseline }) => isWhole(entries, baseline));
   const rows = [[...head, 'core', 'load', 'others', 'MiB', ...there.map(({ title }) => title)]];
@@ -31,7 +33,10 @@ export function tableOf(entries, figures, { against, isBusy }) {
       median((one) => one.hopMib.reduce((sum, mib) => sum + mib, 0), 0),
       ...there.map(({ baseline, measure }) => rangeLine(spreadOf(ratiosOf(rounds, figures[baseline], measure)))),
     ]);
-    if (isBusy && medianOf(rounds.map((one) => one.coreShare)) < coreShareMin) remarks.push(idleLine(title, rounds));
+    if (rate > 0 && medianOf(rounds.map((one) => one.perSecond)) < rate * rateKeptMin)
+      remarks.push(`note: ${title} did not keep the rate: its latencies are those of a queue that grows`);
+    if (rate === 0 && medianOf(rounds.map((one) => one.coreShare)) < coreShareMin)
+      remarks.push(idleLine(title, rounds));
   }
   return [aligned(rows), ...remarks].join('\n');
 }

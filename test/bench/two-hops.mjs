@@ -71,7 +71,7 @@ async function compete(field, options) {
         `  round ${round} ${name}: ${cpuUs.toFixed(1)} µs, ${perSecond.toFixed(0)} a second, others ${othersShare.toFixed(2)}`,
       );
     const { figures, again } = await runRounds(entries, { connections }, { ...options, app: field.app, onRound });
-    console.log(tableOf(entries, figures, { against, isBusy: true }));
+    console.log(tableOf(entries, figures, { against, rate: 0 }));
     if (again > 0)
       console.log(`${again} measurements done again, because others had more than ${options.othersMax} of the core`);
     results.push(...entries.map((entry) => resultOf(entry, connections, figures)));

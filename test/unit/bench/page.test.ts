@@ -86,7 +86,7 @@ describe('the chart', () => {
 });
 
 describe('the printed table', () => {
-  it('says why a row is void, and that proxies waited', () => {
+  it('says why a row is void, that proxies waited, and that a rate was not kept', () => {
     const round = { ...{ cpuUs: 20, userUs: 5, systemUs: 15, hopUs: [20], hopMib: [50], perSecond: 100 } };
     const idle = { ...round, p50Ms: 1, p99Ms: 2, coreShare: 0.5, loadShare: 0.9, othersShare: 0.1 };
     const entries = [
@@ -94,11 +94,12 @@ describe('the printed table', () => {
       { name: 'nginx', title: 'nginx', voidBecause: 'status 502' },
     ];
     const against = [{ title: 'CPU vs nginx', baseline: 'nginx', measure: 'cpuUs' }];
-    const table: string = tableOf(entries, { weft: [idle], nginx: [] }, { against, isBusy: true });
+    const table: string = tableOf(entries, { weft: [idle], nginx: [] }, { against, rate: 0 });
     expect(table).toContain('void: nginx: status 502');
     expect(table).toContain('note: weft: the proxies had 0.50 of their core, because they waited for load');
     expect(table).not.toContain('CPU vs nginx');
-    expect(tableOf(entries, { weft: [idle], nginx: [] }, { against, isBusy: false })).not.toContain('note:');
+    expect(tableOf(entries, { weft: [idle], nginx: [] }, { against, rate: 100 })).not.toContain('note:');
+    expect(tableOf(entries, { weft: [idle], nginx: [] }, { against, rate: 104 })).toContain('did not keep the rate');
   });
 });
 
