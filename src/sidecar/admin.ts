@@ -14,7 +14,7 @@ export interface AdminOptions {
   readonly readiness: () => { readonly isReady: boolean; readonly reason: string };
   /** `/metrics`: Prometheus text. Asked once for all scrapes that come while it works. */
   readonly renderMetrics: () => Promise<string>;
-  /** `/config`: what is in force (revision, units, sidecar, connection). Maps and Sets may be in it. */
+  /** `/config`: what is in force (revision, units, sidecar, connection). Maps and Sets may be in it. May be a promise. */
   readonly config: () => unknown;
   /** `/stats`: `WindowStats` of telemetry/stats.ts. */
   readonly stats: () => unknown;
@@ -91,8 +91,8 @@ function makeEndpoints(options: AdminOptions): ReadonlyMap<string, Endpoint> {
     if (text === null) sendError(response, 503, 'metrics-timeout', 'The metrics were not rendered in time.');
     else send(response, 200, 'text/plain; version=0.0.4; charset=utf-8', text);
   });
-  add('/config', 'GET', 'the configuration in force', (_request, response) => {
-    sendJson(response, 200, options.config());
+  add('/config', 'GET', 'the configuration in force', async (_request, response) => {
+    sendJson(response, 200, await options.config());
   });
   add('/stats', 'GET', 'requests, percentiles and parts of each series over the last window', (_request, response) => {
     sendJson(response, 200, options.stats());

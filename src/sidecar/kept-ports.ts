@@ -20,7 +20,8 @@ export interface KeptPortsOptions {
   readonly logger: Logger;
 }
 
-export type KeptListener = 'inbound' | 'link';
+/** Each event loop has a link listener: `link` is the first one's, `link-1` the second one's. */
+export type KeptListener = 'inbound' | 'link' | `link-${number}`;
 
 const fileName = 'ports.json';
 const format = 'weft-ports';
