@@ -16,7 +16,7 @@ export interface AdminOptions {
   readonly renderMetrics: () => Promise<string>;
   /** `/config`: what is in force (revision, units, sidecar, connection). Maps and Sets may be in it. May be a promise. */
   readonly config: () => unknown;
-  /** `/stats`: `WindowStats` of telemetry/stats.ts. */
+  /** `/stats`: `WindowStats` of telemetry/stats.ts. May be a promise. */
   readonly stats: () => unknown;
   /** `POST /drain`. Called every time; must return at once. */
   readonly drain: () => void;
@@ -94,8 +94,9 @@ function makeEndpoints(options: AdminOptions): ReadonlyMap<string, Endpoint> {
   add('/config', 'GET', 'the configuration in force', async (_request, response) => {
     sendJson(response, 200, await options.config());
   });
-  add('/stats', 'GET', 'requests, percentiles and parts of each series over the last window', (_request, response) => {
-    sendJson(response, 200, options.stats());
+  const about = 'requests, percentiles and parts of each series over the last window';
+  add('/stats', 'GET', about, async (_request, response) => {
+    sendJson(response, 200, await options.stats());
   });
   add('/drain', 'POST', 'stop taking requests, finish those that run, then end', (request, response) => {
     // A browser names the page that posts. No page has business here, and loopback would not keep it out.

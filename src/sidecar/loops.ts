@@ -10,7 +10,13 @@ import type { KeptPorts } from './kept-ports.ts';
 import type { Loop, LoopChange, LoopListenerName, LoopReadings } from './loop.ts';
 import { metricsInputOf } from './metrics-input.ts';
 import type { HostPort } from './options.ts';
-import { nameFlag, type ServingLoop } from './serving-loop.ts';
+import { nameFlag } from './serving-loop.ts';
+
+/** The loop that the cold half runs on itself. */
+export interface OwnLoop extends Loop {
+  /** Within the call. Throws what is wrong with the change, which has changed nothing then. */
+  swapNow(change: LoopChange): void;
+}
 
 export interface BoundListener {
   readonly name: LoopListenerName;
@@ -26,7 +32,7 @@ export class Loops {
   private readonly all: readonly Loop[];
 
   constructor(
-    private readonly own: ServingLoop,
+    private readonly own: OwnLoop,
     private readonly others: readonly Loop[],
   ) {
     this.all = [own, ...others];
@@ -39,6 +45,11 @@ export class Loops {
   /** In the order of the loops, which never changes. */
   tables(): readonly SeriesTable[] {
     return this.all.map((loop) => loop.table());
+  }
+
+  /** Resolves when `tables` has every row that requests have made which are over now: those of threads come behind them. */
+  async catchUp(): Promise<void> {
+    await Promise.all(this.others.map((loop) => loop.readings()));
   }
 
   // --- Listeners -----------------------------------------------------------------------------------------------------------------

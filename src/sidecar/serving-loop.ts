@@ -25,8 +25,9 @@ import { InboundService } from './inbound-service.ts';
 import type { Instruments } from './instruments.ts';
 import { Links } from './links.ts';
 import type { ListenerEvents } from './listener-events.ts';
-import type { Loop, LoopChange, LoopListenerName, LoopOptions, LoopReadings, WantedListener } from './loop.ts';
+import type { LoopChange, LoopListenerName, LoopOptions, LoopReadings, WantedListener } from './loop.ts';
 import { LoopConfiguration } from './loop-configuration.ts';
+import type { OwnLoop } from './loops.ts';
 
 export interface ServingLoopParts {
   readonly options: LoopOptions;
@@ -52,7 +53,7 @@ const drainLookMs = 10;
 /** By then every sidecar has closed the connections to us that it does not use, so that no request is on its way on one. */
 const idleConnectionsMs = limits.poolIdleMs + 2 * limits.poolSweepMs;
 
-export class ServingLoop implements Loop {
+export class ServingLoop implements OwnLoop {
   private readonly parts: ServingLoopParts;
   private readonly configuration: LoopConfiguration;
   private readonly inboundService: InboundService | null;

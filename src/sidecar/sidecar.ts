@@ -10,26 +10,22 @@ import { limits } from '../model/limits.ts';
 import { formatAddress } from '../proxy/listener/listen-error.ts';
 import { monotonicMs, SharedLiveState } from '../proxy/live-state.ts';
 import { SlotTable } from '../proxy/slot-table.ts';
-import { fileDescriptorWriter } from '../telemetry/access-log.ts';
-import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { StatWindow } from '../telemetry/stats.ts';
 import { type Admin, createAdmin } from './admin.ts';
 import { whenAppAccepts } from './app-probe.ts';
-import { systemClock } from './clock.ts';
 import { type ConfigSource, openConfigSource } from './config-source.ts';
 import { describeHttpCores, logHttpCores } from './http-cores.ts';
 import type { IdentityAgent } from './identity/identity-agent.ts';
 import { openIdentityAgent } from './identity/open-identity.ts';
 import { InForce } from './in-force.ts';
 import { OwnUnit } from './inbound-service.ts';
-import { Instruments } from './instruments.ts';
 import { KeptPorts } from './kept-ports.ts';
 import { describeListeners } from './listener-settings.ts';
-import { Loops } from './loops.ts';
+import type { Loops } from './loops.ts';
+import { openLoops } from './open-loops.ts';
 import type { SidecarOptions } from './options.ts';
 import { startReporter } from './reporter.ts';
-import { ServingLoop } from './serving-loop.ts';
 
 export interface RunningSidecar {
   /** As it was named: `cart`, or `cart.shop` outside the default namespace. */
@@ -38,6 +34,8 @@ export interface RunningSidecar {
   readonly outbound: string;
   readonly inbound?: string;
   readonly link?: string;
+  /** Of each event loop, where there are several. */
+  readonly links?: readonly string[];
   readonly admin: string;
   /** Resolves once a first configuration is in force. */
   readonly ready: Promise<void>;
@@ -48,8 +46,6 @@ export interface RunningSidecar {
   /** Lets calls that are under way finish, within what is left of the drain's time, and frees everything. */
   close(): Promise<void>;
 }
-
-const standardError = 2;
 
 /** Rejects with an error made for people (ListenError, AdminError, ConfigFileError), and leaves nothing behind. */
 export async function startSidecar(options: SidecarOptions, logger: Logger): Promise<RunningSidecar> {
@@ -124,7 +120,10 @@ class Sidecar {
       readiness: () => this.readiness(),
       renderMetrics: () => this.renderMetrics(loops, source),
       config: () => this.describe(loops, source, identity),
-      stats: () => stats.read(),
+      stats: async () => {
+        await loops.catchUp();
+        return stats.read();
+      },
       drain: () => void this.drain(),
       onError: (error) => this.logger.error({ error: String(error) }, 'the admin port could not answer'),
     });
@@ -150,6 +149,7 @@ class Sidecar {
       outbound,
       ...(inbound === null ? {} : { inbound }),
       ...(loops.links.length === 0 ? {} : { link: loops.links[0]! }),
+      ...(loops.links.length < 2 ? {} : { links: loops.links }),
       admin: this.admin.address,
       ready,
       lastError: () => identity.status().lastError ?? source.status().lastError,
@@ -169,27 +169,24 @@ class Sidecar {
   // --- Loops and listeners -------------------------------------------------------------------------------------------------------
 
   private openLoops(identity: IdentityAgent): Loops {
-    const { options, logger, live, ownLive, ownUnit } = this;
-    const own = new ServingLoop({
+    const { options, logger, decisions, live, ownLive, ownUnit } = this;
+    return openLoops({
       options,
-      instruments: new Instruments({
-        writeAccessLog: options.accessLog ? fileDescriptorWriter(standardError) : null,
-        onRow: null,
-      }),
-      log: new LimitedLog(systemClock, logger),
+      logger,
       identity,
       discovery: { discover: (host, done) => this.source!.discovery.discover(host, done) },
-      slowDecisions: this.decisions,
+      decisions,
       live,
-      own: ownUnit === null ? null : { unit: ownUnit.current, live: ownLive },
-      onHostsUsed: (hosts) => this.markUsed(hosts),
-      random: Math.random,
+      own: ownUnit === null ? null : { unit: ownUnit, live: ownLive },
+      onHostsUsed: (hosts) => {
+        for (const host of hosts) this.source?.markUsed(host);
+      },
+      // What nobody handles in a thread is nobody's here either: the process ends as for an error of its own.
+      onFault: (error) =>
+        queueMicrotask(() => {
+          throw error;
+        }),
     });
-    return new Loops(own, []);
-  }
-
-  private markUsed(hosts: readonly string[]): void {
-    for (const host of hosts) this.source?.markUsed(host);
   }
 
   /** The ways to the app. Resolves with the address of the one in plain HTTP; null: there is none. */

@@ -24,6 +24,8 @@ export interface ReadyLine {
   readonly outbound: string;
   readonly inbound: string;
   readonly link: string;
+  /** With several event loops. */
+  readonly links: readonly string[];
   readonly admin: string;
 }
 
