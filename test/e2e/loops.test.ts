@@ -1,7 +1,7 @@
 /** Sidecars with several event loops: what is true of one loop is true of all of them together, and they end as one. */
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Bench, call, load, type Running, until } from './harness.ts';
 import { beside, IdentityMesh, linesOf, linkFailures, whenServed } from './identity-mesh.ts';
@@ -17,6 +17,26 @@ afterEach(() => bench.close());
 
 const named = async (name: string) => (await bench.app((_request, response) => response.end(name))).address;
 const roundRobin = { loadBalancer: { policy: 'RoundRobin' } };
+
+/** A request whose head of 10 KiB comes in two, and the begin of its answer. */
+function inTwoSegments(address: string): Promise<string> {
+  const [host, port] = address.split(':');
+  const fields = Array.from({ length: 10 }, (_, i) => `X-Large-${i}: ${'y'.repeat(1_000)}\r\n`).join('');
+  const head = `GET / HTTP/1.1\r\nHost: cart\r\n${fields}\r\n`;
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(port), host, () => {
+      socket.setNoDelay(true);
+      socket.write(head.slice(0, 6_000));
+      setTimeout(() => socket.write(head.slice(6_000)), 50);
+    });
+    socket.once('data', (bytes: Buffer) => {
+      resolve(bytes.toString('latin1'));
+      socket.destroy();
+    });
+    socket.on('error', reject);
+    socket.once('close', () => resolve('closed'));
+  });
+}
 
 /** A port that nobody listens on, and `count - 1` behind it. */
 async function freePorts(count: number): Promise<number> {
@@ -78,6 +98,32 @@ describe('several event loops', () => {
     await web.kill('SIGTERM');
     expect(await web.exited).toEqual({ code: 0, signal: null });
     expect(linesOf(web, 'an event loop')).toEqual([]);
+  });
+
+  it('take heads as large as one loop does, which come in several segments', async () => {
+    const a = await named('a');
+    const web = await startWeb(bench, [service('cart', [a])], ...withLoops(3));
+    const answers = await Promise.all(Array.from({ length: 60 }, () => inTwoSegments(web.ready.outbound)));
+    expect(answers.filter((answer) => !/^HTTP\/1.1 200 OK\r\n/.test(answer))).toEqual([]);
+    for (const requests of await served(web)) expect(requests).toBeGreaterThan(0);
+  });
+
+  it('share an inbound listener on uWebSockets.js, and drain it with no failed request', async () => {
+    const start = async (name: string) =>
+      startCart(bench, await named(name), [], '127.0.0.1:0', '--inbound-http', 'uws', ...withLoops(2));
+    const [one, two] = await Promise.all([start('one'), start('two')]);
+    const web = await startWeb(bench, [service('cart', [one!.ready.inbound, two!.ready.inbound])], ...withLoops(2));
+    const traffic = load(web.ready.outbound, 'cart', 24);
+    await until('every loop has served', async () =>
+      (await Promise.all([one!, two!, web].map(served))).flat().every((requests) => requests > 20),
+    );
+    writeFileSync(bench.path('web.yaml'), manifest([service('cart', [two!.ready.inbound])]));
+    await until('nobody is sent to the first one', async () =>
+      (await loopsOf(web)).every(({ revision }) => revision > 1),
+    );
+    await one!.kill('SIGTERM');
+    expect(await one!.exited).toEqual({ code: 0, signal: null });
+    expect((await traffic.stop()).failed).toEqual([]);
   });
 
   it('take a change of the configuration, all of them', async () => {
@@ -231,6 +277,15 @@ describe('several event loops in a mesh', () => {
     const { failed, byBody } = await traffic.stop();
     expect(failed).toEqual([]);
     expect([...byBody.keys()].sort()).toEqual(['one', 'two']);
+    // What each loop has counted is one report.
+    const told = JSON.parse(await mesh.command(['stat', '-o', 'json'])) as {
+      series: { direction: string; source: string; requests: number }[];
+    };
+    const [row, ...others] = told.series.filter(
+      ({ direction, source }) => direction === 'outbound' && source === 'web.default',
+    );
+    expect(others).toEqual([]);
+    expect(row?.requests).toBeGreaterThan(100);
     expect(linesOf(one!, 'an event loop')).toEqual([]);
     expect(linesOf(one!, 'the drain ended before')).toEqual([]);
   });
@@ -262,28 +317,44 @@ describe('several event loops in a mesh', () => {
 });
 
 describe('the end of several event loops', () => {
-  /** Loaded into every thread; those of event loops throw once the file is there. */
-  const saboteur = (flag: string) => `
+  /** Loaded into every thread; those of event loops do this once the file is there. */
+  const saboteur = (flag: string, deed: string) => `
     const { isMainThread, workerData } = require('node:worker_threads');
     const { existsSync } = require('node:fs');
     if (!isMainThread && workerData?.live !== undefined)
-      setInterval(() => { if (existsSync(${JSON.stringify(flag)})) throw new Error('sabotage'); }, 20);
+      setInterval(() => { if (existsSync(${JSON.stringify(flag)})) { ${deed} } }, 20);
   `;
 
-  it('is one with the process when one of them fails, with a clear word', async () => {
-    const a = await named('a');
-    const preload = bench.file('saboteur.cjs', saboteur(bench.path('now')));
+  const sabotaged = async (deed: string, ...more: readonly string[]): Promise<Running> => {
+    const preload = bench.file('saboteur.cjs', saboteur(bench.path('now'), deed));
+    const config = bench.file('web.yaml', manifest([service('cart', [await named('a')])]));
     const web = await bench.weft(
       [
         ...['sidecar', '--service', 'web', '--outbound', '127.0.0.1:0', '--admin', '127.0.0.1:0'],
-        ...['--config', bench.file('web.yaml', manifest([service('cart', [a])])), ...withLoops(3)],
+        ...['--config', config, ...withLoops(3), ...more],
       ],
       { NODE_OPTIONS: `--require ${preload}` },
     );
     expect((await call(web.ready.outbound, 'cart')).body).toBe('a');
     bench.file('now', '');
+    return web;
+  };
+
+  it('is one with the process when one of them fails, with a clear word', async () => {
+    const web = await sabotaged("throw new Error('sabotage');");
     expect(await web.exited).toEqual({ code: 1, signal: null });
     expect(web.logs()).toMatch(/event loop [12] failed, and with it this sidecar: Error: sabotage/);
+    expect(web.logs()).not.toContain('Assertion failed');
+  });
+
+  it('does not wait for one that hangs', async () => {
+    const web = await sabotaged('for (;;);', '--drain-timeout', '100ms');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const { body } = await call(web.ready.admin, 'admin', '/metrics');
+    expect(body).toContain('weft_loop_requests_total{loop="2"}');
+    web.process.kill('SIGTERM');
+    expect(await web.exited).toEqual({ code: null, signal: 'SIGKILL' });
+    expect(linesOf(web, 'did not stop in time')).toHaveLength(1);
     expect(web.logs()).not.toContain('Assertion failed');
   });
 
