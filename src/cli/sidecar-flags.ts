@@ -66,7 +66,7 @@ export function addSidecarFlags(command: Command): Command {
     .option('--inbound <address>', 'where others call the app, for instance 0.0.0.0:15006', parseListenAddress)
     .option(
       '--link <address>',
-      'where other sidecars reach the app (default with a control plane: a free port on the inbound or advertised host)',
+      'where other sidecars reach the app; with --loops N the N - 1 ports behind it, too (default with a control plane: free ports on the inbound or advertised host)',
       parseListenAddress,
     )
     .option(
