@@ -4,7 +4,7 @@
  */
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { splitAddress } from '../model/build-snapshot.ts';
+import { splitAddress } from '../model/host-port.ts';
 import { probePort } from '../proxy/listener/free-port.ts';
 import { formatAddress, ListenError } from '../proxy/listener/listen-error.ts';
 import type { Logger } from '../telemetry/logger.ts';

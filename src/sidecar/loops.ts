@@ -2,7 +2,7 @@
  * All event loops of a sidecar, as its cold half sees them: its own, which it serves requests on too, and those in threads. What happens on
  * each of them happens on all, and what they count is one count.
  */
-import { splitAddress } from '../model/build-snapshot.ts';
+import { splitAddress } from '../model/host-port.ts';
 import { probePort } from '../proxy/listener/free-port.ts';
 import type { MetricsInput } from '../telemetry/render.ts';
 import type { SeriesTable } from '../telemetry/series.ts';
