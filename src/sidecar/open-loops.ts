@@ -71,11 +71,10 @@ export function openLoops(parts: OpenLoopsParts): Loops {
       },
     ),
   );
-  if (threads.length > 0) logger.info({ loops: options.loops }, 'several event loops serve requests');
   return new Loops(first, threads);
 }
 
-/** One by one: what is not named here does not reach a thread, a secret least of all. */
+/** One by one: a thread is handed what it needs, and not the join token. */
 const loopOptionsOf = (options: SidecarOptions): LoopOptions => ({
   service: options.service,
   namespace: options.namespace,

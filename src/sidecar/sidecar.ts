@@ -142,6 +142,7 @@ class Sidecar {
     this.stops.push(() => reporter.stop());
     // Only now can nothing of the start fail any more: who reads why it did is not to search for it.
     logHttpCores(options, this.logger);
+    if (loops.count > 1) this.logger.info({ loops: loops.count }, 'several event loops serve requests');
     identity.start();
     source.start();
     return {
