@@ -3,8 +3,10 @@
  * References that lead nowhere become null, because a sidecar holds only what it calls; whether they may is checked before a commit
  * (references.ts).
  */
+
 import { inBytes } from './byte-size.ts';
 import { parseDuration } from './duration.ts';
+import { splitAddress } from './host-port.ts';
 import { identityPath } from './identity.ts';
 import { limits } from './limits.ts';
 import { normalMatchPath } from './match-path.ts';
@@ -212,13 +214,6 @@ function joinEndpoints(
     });
   }
   return [...byAddress.values()];
-}
-
-/** `HOST:PORT` or `[V6]:PORT`, as the schema has checked it; the host comes without brackets. */
-export function splitAddress(address: string): { readonly host: string; readonly port: number } {
-  const colon = address.lastIndexOf(':');
-  const host = address.slice(0, colon);
-  return { host: host.startsWith('[') ? host.slice(1, -1) : host, port: Number(address.slice(colon + 1)) };
 }
 
 function balancerOf(spec: R.LoadBalancer | undefined): UnitBalancer {

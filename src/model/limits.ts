@@ -140,6 +140,12 @@ export const limits = {
   ringEntriesMin: 1_024,
   ringEntriesMax: 8 * 1024 * 1024,
   maglevEntries: 65_537,
+  /** Event loops of one sidecar; each has a link listener. */
+  loopsMax: 64,
+  /** A loop that was asked for something: to listen, or to swap the configuration, its start included; for its readings; to close. */
+  loopAnswerMs: 20_000,
+  loopReadingMs: 1_000,
+  loopCloseMs: 3_000,
   /** Slots of the shared live state: endpoints and routes in use by any version that is still in force. */
   liveSlotsMax: 65_536,
   /** A slot whose owner left is given away only after this: longer than any request waits without an attempt under way. */

@@ -1,18 +1,18 @@
-/** The links of this sidecar: how it calls others over theirs, and how others call its app. */
+/** The links of one event loop of a sidecar: how it calls others over theirs, and how others call its app. */
 import type { CoarseTimer } from '../proxy/coarse-timer.ts';
+import type { LinkIdentity } from '../proxy/link/link-identity.ts';
 import { createLinkListener } from '../proxy/link/link-server.ts';
 import type { LinkSecurity } from '../proxy/link/link-socket.ts';
 import { LinkUpstream } from '../proxy/link/link-upstream.ts';
 import type { Listener, ListenerOptions } from '../proxy/request.ts';
 import type { LoopEndpoint } from '../proxy/tables.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
-import type { IdentityAgent } from './identity/identity-agent.ts';
 import type { Instruments } from './instruments.ts';
 import type { HostPort } from './options.ts';
 
 export interface LinksOptions {
   readonly isInsecure: boolean;
-  readonly identity: IdentityAgent;
+  readonly identity: LinkIdentity;
   readonly timer: CoarseTimer;
   readonly instruments: Instruments;
   readonly log: LimitedLog;

@@ -35,16 +35,26 @@ const loopback4 = '127.0.0.1';
  */
 export async function createUwsListener(options: UwsListenerOptions): Promise<Listener> {
   const listener = new UwsListener(await loadUwsCore(), options);
-  const { host, port } = options;
+  try {
+    await bind(listener, options);
+  } catch (error) {
+    // A thread must not end with an app in it.
+    await listener.close();
+    throw error;
+  }
+  return listener;
+}
+
+async function bind(listener: UwsListener, { host, port }: UwsListenerOptions): Promise<void> {
   if (port !== 0) {
-    if (listener.listen(host, port)) return listener;
+    if (listener.listen(host, port)) return;
     // uWS does not say why; node:net does. What it can bind after all was in use a moment ago.
     await probePort(host, port);
     throw new ListenError('port-taken', formatAddress(host, port));
   }
   for (let tries = 1; ; tries++) {
     const free = await findFreePort(host);
-    if (listener.listen(host, free)) return listener;
+    if (listener.listen(host, free)) return;
     if (tries === freePortTriesMax) throw new ListenError('port-taken', formatAddress(host, free));
   }
 }
