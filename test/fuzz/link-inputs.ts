@@ -78,7 +78,7 @@ export class Inputs {
       case 0:
       case 1:
       case 2:
-        return frame(frameType.data, stream, Buffer.alloc(this.oneOf([1, 5, 5, 1_000, 16 * 1024]), 'd'));
+        return frame(frameType.data, stream, Buffer.alloc(this.oneOf([1, 5, 5, 1_000, 16 * 1024, 64 * 1024]), 'd'));
       case 3:
       case 4:
         return frame(frameType.end, stream, latin1(encodeEnd(this.random() < 0.7 ? [] : ['A', 'b'], null)));

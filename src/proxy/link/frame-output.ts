@@ -6,11 +6,12 @@ import type { Socket } from 'node:net';
 import { type FrameType, frameHeaderBytes, frameType, headFlags, joinedBytesMax } from './frames.ts';
 import { writeLatin1 } from './latin1.ts';
 
-const blockBytes = 64 * 1024;
+/** Two DATA frames of the largest size, and some others. */
+export const blockBytes = 136 * 1024;
 /** Turns whose frames the socket may have before it has taken them; then they are gathered. */
 const inFlightMax = 4;
-/** 4 MB: more than this comes from, and goes back to, the heap. */
-const freeBlocksMax = 64;
+/** 4.4 MB: more than this comes from, and goes back to, the heap. */
+const freeBlocksMax = 32;
 const freeBlocks: Buffer[] = [];
 
 export class FrameOutput {

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { FrameOutput } from '../../../src/proxy/link/frame-output.ts';
+import { blockBytes, FrameOutput } from '../../../src/proxy/link/frame-output.ts';
 import { FrameParser } from '../../../src/proxy/link/frame-parser.ts';
 import { frameType, joinedBytesMax } from '../../../src/proxy/link/frames.ts';
 import { decodeHead, encodeHead } from '../../../src/proxy/link/head-codec.ts';
@@ -153,7 +153,7 @@ describe('an answer that is whole within a turn', () => {
 
   it('does not grow beyond its block', () => {
     const { output } = open();
-    output.put(frameType.goaway, 0, 'x'.repeat(64 * 1024 - 8 - 8 - head.length - 4));
+    output.put(frameType.goaway, 0, 'x'.repeat(blockBytes - 8 - 8 - head.length - 4));
     output.put(frameType.head, 7, head);
     expect(output.joinBody(7, hello)).toBe(false);
     expect(output.joinBody(7, hello.subarray(0, 4))).toBe(true);

@@ -56,8 +56,8 @@ describe('FrameParser refuses', () => {
   it.each<readonly [string, Buffer, RegExp]>([
     ['a type that there is none of', frame(10, 1), /no frame of type 10/],
     ['HTTP', Buffer.from('GET / HTTP/1.1\r\n\r\n'), /no frame of type|bytes, not/],
-    ['DATA of nothing', frame(frameType.data, 1), /1 to 16384 bytes, not 0/],
-    ['DATA above its limit', frame(frameType.data, 1, Buffer.alloc(16_385)), /not 16385/],
+    ['DATA of nothing', frame(frameType.data, 1), /1 to 65536 bytes, not 0/],
+    ['DATA above its limit', frame(frameType.data, 1, Buffer.alloc(65_537)), /not 65537/],
     ['OPEN above its limit', frame(frameType.open, 1, Buffer.alloc(96 * 1024 + 1)), /not 98305/],
     ['OPEN of the link', frame(frameType.open, 0, 'xxxx'), /none of the link itself/],
     ['PING of a stream', frame(frameType.ping, 1, Buffer.alloc(8)), /none of a stream/],
