@@ -26,7 +26,10 @@ export const sections = {
   /** Int32 x 2, open addressing, a power of two: hash, index into `paths` plus 1 (0: empty). */
   exactTable: 6,
   prefixTable: 7,
-  /** Int32 x 3: text, first match, how many. Matches of one path are in order of precedence. */
+  /**
+   * Int32 x 5: first of its characters, how many, first match, how many, where its branch begins or -1. Matches of one path are in order
+   * of precedence. There are 0 for a path whose one match asks nothing else of a request: then the first is the action itself.
+   */
   paths: 8,
   /** Int32 x 7: method text or -1, first header test, how many, first query test, how many, path pattern or -1, action. */
   matches: 9,
@@ -47,6 +50,12 @@ export const sections = {
   ringOwners: 17,
   /** Uint16: Maglev. */
   maglev: 18,
+  /** Int32, see match-branch.ts. */
+  branches: 19,
+  /** Int32: matches, ascending within a group of a branch. */
+  branchMembers: 20,
+  /** Uint16: the paths' characters, which are compared in place. */
+  pathChars: 21,
 } as const;
 export type Section = (typeof sections)[keyof typeof sections];
 export const sectionCount = Object.keys(sections).length;
@@ -89,6 +98,8 @@ export interface EndpointNames {
 }
 
 export const slotsHeader = 2;
+/** Of a record in `paths`. */
+export const pathStride = 5;
 
 function directory(buffer: SharedArrayBuffer, section: Section): Int32Array {
   return new Int32Array(buffer, section * 8, 2);

@@ -3,7 +3,7 @@
  * version before: whole Services, and within a changed one the endpoints whose address and link stay, with their upstream.
  */
 import assert from 'node:assert';
-import type { Timeouts, UnitLimits, UnitName } from '../model/snapshot.ts';
+import type { Timeouts, UnitBackend, UnitLimits, UnitName } from '../model/snapshot.ts';
 import type { Balancer, Candidates } from './balancer/balancer.ts';
 import { type ConsistentOptions, Maglev, RingHash } from './balancer/consistent.ts';
 import { WeightedRandom } from './balancer/random.ts';
@@ -208,12 +208,20 @@ function openRoutes(
   const texts = new Texts(unit);
   const actions = int32Of(unit, sections.actions);
   const entries = bytesOf(unit, sections.splitEntries);
+  // Many rules lead to few backends: one object for all of them stays in the cache.
+  const backends = new Map<string, UnitBackend>();
+  const shareBackend = (backend: UnitBackend): UnitBackend => {
+    const key = JSON.stringify(backend);
+    const known = backends.get(key);
+    if (known === undefined) backends.set(key, backend);
+    return known ?? backend;
+  };
   return new RouteTable(unit, facts, texts, actions.length / 4, (index) => {
     const split = actions[4 * index + 3]!;
     const slot = split === -1 ? 0 : slots[slotsHeader + endpointCount + split]!;
-    const action: ActionFacts = JSON.parse(texts.at(actions[4 * index]!));
+    const own: ActionFacts = JSON.parse(texts.at(actions[4 * index]!));
     return new OpenAction(
-      action,
+      { ...own, backends: own.backends.map(shareBackend) },
       { entries, first: actions[4 * index + 1]!, count: actions[4 * index + 2]!, slot },
       live,
     );

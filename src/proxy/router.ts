@@ -3,9 +3,19 @@
  * cost depends on the path and not on how many routes there are. Order: exact paths, patterns, prefixes from longest to shortest;
  * within one path the order of precedence that the snapshot gave.
  */
-import { type CompiledUnit, int32Of, type Pattern, sections, type Texts, type UnitFacts } from './compiled-unit.ts';
+import {
+  type CompiledUnit,
+  int32Of,
+  type Pattern,
+  pathStride,
+  sections,
+  type Texts,
+  type UnitFacts,
+  uint16Of,
+} from './compiled-unit.ts';
 import { joinedHeaderValue } from './headers.ts';
 import type { OpenAction } from './loop-action.ts';
+import { MatchBranches } from './match-branch.ts';
 import { emptyPathHash, extendPathHash, tableStart } from './path-hash.ts';
 import { queryValue } from './query.ts';
 import type { RequestHead } from './request.ts';
@@ -46,8 +56,10 @@ export class RouteTable implements RouteLookup {
   private readonly exactTable: Int32Array;
   private readonly prefixTable: Int32Array;
   private readonly paths: Int32Array;
+  private readonly pathChars: Uint16Array;
   private readonly matches: Int32Array;
   private readonly tests: Int32Array;
+  private readonly branches: MatchBranches;
   private readonly patternMatchFirst: number;
   private readonly patternMatchCount: number;
   private readonly exactCharsMax: number;
@@ -72,8 +84,10 @@ export class RouteTable implements RouteLookup {
     this.exactTable = int32Of(unit, sections.exactTable);
     this.prefixTable = int32Of(unit, sections.prefixTable);
     this.paths = int32Of(unit, sections.paths);
+    this.pathChars = uint16Of(unit, sections.pathChars);
     this.matches = int32Of(unit, sections.matches);
     this.tests = int32Of(unit, sections.tests);
+    this.branches = new MatchBranches(unit, texts);
     this.patternMatchFirst = facts.patternMatchFirst;
     this.patternMatchCount = facts.patternMatchCount;
     this.exactCharsMax = facts.exactCharsMax;
@@ -140,13 +154,35 @@ export class RouteTable implements RouteLookup {
       const at = table[2 * entry + 1]! - 1;
       if (at === -1) return -1;
       if (table[2 * entry] !== hash) continue;
-      const text = this.texts.at(this.paths[3 * at]!);
-      if (text.length === length && path.startsWith(text)) return at;
+      if (this.isPath(at, path, length)) return at;
     }
   }
 
+  private isPath(at: number, path: string, length: number): boolean {
+    const { pathChars } = this;
+    const record = pathStride * at;
+    if (this.paths[record + 1] !== length) return false;
+    const start = this.paths[record]!;
+    for (let i = 0; i < length; i++) if (pathChars[start + i] !== path.charCodeAt(i)) return false;
+    return true;
+  }
+
   private firstOfPath(at: number, request: RequestHead, verdicts: Uint8Array | null): number {
-    return this.firstMatch(this.paths[3 * at + 1]!, this.paths[3 * at + 2]!, request, verdicts);
+    const record = pathStride * at;
+    const count = this.paths[record + 3]!;
+    if (count === 0) return this.paths[record + 2]!;
+    const branch = this.paths[record + 4]!;
+    if (branch !== -1) return this.firstOfBranch(branch, request, verdicts);
+    return this.firstMatch(this.paths[record + 2]!, count, request, verdicts);
+  }
+
+  private firstOfBranch(branch: number, request: RequestHead, verdicts: Uint8Array | null): number {
+    const { branches } = this;
+    for (let match = branches.begin(branch, request); match !== -1; match = branches.next()) {
+      const result = this.testMatch(match * matchStride, request, verdicts);
+      if (result !== notFound) return result;
+    }
+    return notFound;
   }
 
   private firstMatch(first: number, count: number, request: RequestHead, verdicts: Uint8Array | null): number {
