@@ -2,11 +2,12 @@
  * The configuration in force in this sidecar. A new one is joined into units, its changed units are compiled, and one assignment
  * swaps it in; whatever fails before that leaves the old one as it was.
  */
-import { buildSnapshot } from '../model/build-snapshot.ts';
+import { inSlices } from '../decisions/slices.ts';
+import { snapshotSteps } from '../model/build-snapshot.ts';
 import type { ConfigObject, ServiceUnit, Snapshot, UnitName } from '../model/snapshot.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 import type { SharedLiveState } from '../proxy/live-state.ts';
-import { type OpenSnapshot, openSnapshot } from '../proxy/open-snapshot.ts';
+import { type OpenSnapshot, openSteps } from '../proxy/open-snapshot.ts';
 import type { ConfigurationInForce } from '../proxy/proxy.ts';
 import type { SlotTable } from '../proxy/slot-table.ts';
 
@@ -42,7 +43,7 @@ export class InForce implements ConfigurationInForce {
   private async swapTo(objects: Iterable<ConfigObject>, revision: number): Promise<void> {
     const { namespace, compile, live, slots, random, onSwap } = this.options;
     const before = this.snapshot;
-    const snapshot = buildSnapshot({ objects, revision, namespace, previous: before });
+    const snapshot = await inSlices(snapshotSteps({ objects, revision, namespace, previous: before }));
     const changed = [...snapshot.units.values()].filter((unit) => before?.units.get(unit.name) !== unit);
     const fresh = changed.length === 0 ? [] : await compile(changed);
 
@@ -53,14 +54,9 @@ export class InForce implements ConfigurationInForce {
     }
     for (const unit of fresh) compiled.set(unit.name, unit);
 
-    const { snapshot: opened, left } = openSnapshot({
-      revision,
-      compiled: compiled.values(),
-      previous: this.current,
-      live,
-      slots,
-      random,
-    });
+    const { snapshot: opened, left } = await inSlices(
+      openSteps({ revision, compiled: compiled.values(), previous: this.current, live, slots, random }),
+    );
     this.compiled = compiled;
     this.snapshot = snapshot;
     this.current = opened;
