@@ -47,6 +47,16 @@ const notFound = -1;
 const undecided = -2;
 
 const slash = 0x2f;
+
+/** Scratch of one look-up, for all tables of the loop: where prefixes of the path end, and their hashes, shortest first. */
+let prefixEnds = new Int32Array(16);
+let prefixHashes = new Int32Array(16);
+
+function growScratch(prefixes: number): void {
+  if (prefixes <= prefixEnds.length) return;
+  prefixEnds = new Int32Array(prefixes);
+  prefixHashes = new Int32Array(prefixes);
+}
 const matchStride = 7;
 
 export class RouteTable implements RouteLookup {
@@ -65,9 +75,8 @@ export class RouteTable implements RouteLookup {
   private readonly exactCharsMax: number;
   private readonly hashedCharsMax: number;
   private readonly prefixSlashesMax: number;
-  /** Scratch of one look-up: where prefixes of the path end, and their hashes, shortest first. */
-  private readonly prefixEnds: Int32Array;
-  private readonly prefixHashes: Int32Array;
+  /** The action of all requests, where the one rule asks nothing of them; -1: it depends. */
+  private readonly forAll: number;
   private readonly actions: (OpenAction | null)[];
   private readonly openAction: (index: number) => OpenAction;
 
@@ -94,8 +103,8 @@ export class RouteTable implements RouteLookup {
     // One more than the longest prefix: the character behind it decides whether a segment ends there.
     this.hashedCharsMax = Math.max(facts.exactCharsMax, facts.prefixCharsMax + 1);
     this.prefixSlashesMax = facts.prefixSlashesMax;
-    this.prefixEnds = new Int32Array(facts.prefixSlashesMax + 1);
-    this.prefixHashes = new Int32Array(facts.prefixSlashesMax + 1);
+    growScratch(facts.prefixSlashesMax + 1);
+    this.forAll = this.onlyAction();
     this.actions = new Array<OpenAction | null>(actionCount).fill(null);
     this.openAction = openAction;
   }
@@ -109,8 +118,16 @@ export class RouteTable implements RouteLookup {
     return action;
   }
 
+  /** Most routes of a mesh split what is sent to a Service, whatever it is. */
+  private onlyAction(): number {
+    const { paths, exactTable } = this;
+    const isOne = exactTable.length === 0 && this.patternMatchCount === 0 && paths.length === pathStride;
+    return isOne && paths[1] === 0 && paths[3] === 0 ? paths[2]! : -1;
+  }
+
   /** Index of the action, `notFound` or `undecided`. */
   find(request: RequestHead, verdicts: Uint8Array | null): number {
+    if (this.forAll !== -1) return this.forAll;
     const { path } = request;
     const hashedChars = Math.min(path.length, this.hashedCharsMax);
     let hash = emptyPathHash;
@@ -118,15 +135,15 @@ export class RouteTable implements RouteLookup {
     for (let i = 0; i < hashedChars; i++) {
       const c = path.charCodeAt(i);
       if (c === slash && prefixes <= this.prefixSlashesMax) {
-        this.prefixEnds[prefixes] = i;
-        this.prefixHashes[prefixes++] = hash;
+        prefixEnds[prefixes] = i;
+        prefixHashes[prefixes++] = hash;
       }
       hash = extendPathHash(hash, c);
     }
     const isWhole = hashedChars === path.length;
     if (isWhole && prefixes <= this.prefixSlashesMax && path.charCodeAt(path.length - 1) !== slash) {
-      this.prefixEnds[prefixes] = path.length;
-      this.prefixHashes[prefixes++] = hash;
+      prefixEnds[prefixes] = path.length;
+      prefixHashes[prefixes++] = hash;
     }
 
     if (isWhole && path.length <= this.exactCharsMax) {
@@ -139,7 +156,7 @@ export class RouteTable implements RouteLookup {
       if (action !== notFound) return action;
     }
     for (let i = prefixes - 1; i >= 0; i--) {
-      const at = this.findPath(this.prefixTable, path, this.prefixEnds[i]!, this.prefixHashes[i]!);
+      const at = this.findPath(this.prefixTable, path, prefixEnds[i]!, prefixHashes[i]!);
       const action = at === -1 ? notFound : this.firstOfPath(at, request, verdicts);
       if (action !== notFound) return action;
     }
