@@ -72,6 +72,8 @@ interface UnitSources {
   readonly parts: readonly unknown[];
 }
 
+const noPolicies: readonly R.TrafficPolicy[] = [];
+
 /** All objects, by how they refer to each other. `NAMESPACE/NAME` is the key throughout. */
 class World {
   readonly services = new Map<string, R.Service>();
@@ -137,7 +139,8 @@ class World {
   }
 
   policiesOn(target: R.Service | R.HTTPRoute): readonly R.TrafficPolicy[] {
-    return this.policies.get(`${target.kind}/${namespaceOf(target)}/${target.metadata.name}`) ?? [];
+    if (this.policies.size === 0) return noPolicies;
+    return this.policies.get(`${target.kind}/${namespaceOf(target)}/${target.metadata.name}`) ?? noPolicies;
   }
 
   /** The first that says something about this; at most one does (references.ts). */

@@ -42,6 +42,7 @@ interface RouteRules {
   /** What they were made from, beside the route. */
   readonly missing: string;
   readonly policies: readonly R.TrafficPolicy[];
+  readonly ownPolicies: readonly R.TrafficPolicy[];
   /** Index of the first action within the unit. */
   readonly first: number;
   readonly matches: readonly UnitMatch[];
@@ -58,13 +59,20 @@ export function* addRoute(
   matches: UnitMatch[],
 ): Steps<void> {
   const before = made.get(route) ?? [];
-  let rules = before.find(({ service }) => service === around.service);
-  const policies = [...around.policies, ...around.policiesOn(route)];
+  const known = before.find(({ service }) => service === around.service);
   const missing = missingBackendsOf(route, around).join(' ');
-  if (rules === undefined || rules.missing !== missing || !isSame(rules.policies, policies))
-    rules = { service: around.service, missing, policies, ...(yield* rulesOf(route, around, actions.length)) };
-  else if (rules.first !== actions.length) rules = yield* movedTo(actions.length, rules);
-  made.set(route, [...before.filter(({ service }) => service !== around.service), rules]);
+  const ownPolicies = around.policiesOn(route);
+  let rules = known;
+  if (
+    rules === undefined ||
+    rules.missing !== missing ||
+    !isSame(rules.policies, around.policies) ||
+    !isSame(rules.ownPolicies, ownPolicies)
+  ) {
+    const { service, policies } = around;
+    rules = { service, missing, policies, ownPolicies, ...(yield* rulesOf(route, around, actions.length)) };
+  } else if (rules.first !== actions.length) rules = yield* movedTo(actions.length, rules);
+  if (rules !== known) made.set(route, [...before.filter((one) => one !== known), rules]);
   for (const action of rules.actions) actions.push(action);
   for (const match of rules.matches) matches.push(match);
 }
@@ -78,7 +86,8 @@ function* movedTo(first: number, rules: RouteRules): Steps<RouteRules> {
   return { ...rules, first, matches };
 }
 
-const isSame = (a: readonly unknown[], b: readonly unknown[]) => a.length === b.length && a.every((x, i) => x === b[i]);
+const isSame = (a: readonly unknown[], b: readonly unknown[]) =>
+  a === b || (a.length === b.length && a.every((x, i) => x === b[i]));
 
 /** Copied without a chance to interrupt: some ten microseconds. */
 const matchesPerStep = 64;
@@ -228,8 +237,11 @@ export function missingBackendsOf(
   route: R.HTTPRoute,
   { hasService }: Pick<Surroundings, 'hasService'>,
 ): readonly string[] {
-  return backendKeysOf(route).filter((backend) => !hasService(backend));
+  const keys = backendKeysOf(route);
+  return keys.every(hasService) ? none : keys.filter((backend) => !hasService(backend));
 }
+
+const none: readonly string[] = [];
 
 function backendKeysOf(route: R.HTTPRoute): readonly string[] {
   const known = backendKeys.get(route);
