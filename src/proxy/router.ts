@@ -7,7 +7,7 @@ import {
   type CompiledUnit,
   int32Of,
   type Pattern,
-  pathStride,
+  pathHeader,
   sections,
   type Texts,
   type UnitFacts,
@@ -93,7 +93,7 @@ export class RouteTable implements RouteLookup {
     this.exactTable = int32Of(unit, sections.exactTable);
     this.prefixTable = int32Of(unit, sections.prefixTable);
     this.paths = int32Of(unit, sections.paths);
-    this.pathChars = uint16Of(unit, sections.pathChars);
+    this.pathChars = uint16Of(unit, sections.paths);
     this.matches = int32Of(unit, sections.matches);
     this.tests = int32Of(unit, sections.tests);
     this.branches = new MatchBranches(unit, texts);
@@ -121,8 +121,8 @@ export class RouteTable implements RouteLookup {
   /** Most routes of a mesh split what is sent to a Service, whatever it is. */
   private onlyAction(): number {
     const { paths, exactTable } = this;
-    const isOne = exactTable.length === 0 && this.patternMatchCount === 0 && paths.length === pathStride;
-    return isOne && paths[1] === 0 && paths[3] === 0 ? paths[2]! : -1;
+    const isOne = exactTable.length === 0 && this.patternMatchCount === 0 && paths.length === pathHeader;
+    return isOne && paths[2] === 0 ? paths[1]! : -1;
   }
 
   /** Index of the action, `notFound` or `undecided`. */
@@ -163,7 +163,7 @@ export class RouteTable implements RouteLookup {
     return notFound;
   }
 
-  /** Index of the record in `paths` of the first `length` characters of `path`, or -1. */
+  /** Where the record in `paths` begins of the first `length` characters of `path`, or -1. */
   private findPath(table: Int32Array, path: string, length: number, hash: number): number {
     const mask = (table.length >> 1) - 1;
     if (mask < 0) return -1;
@@ -177,20 +177,18 @@ export class RouteTable implements RouteLookup {
 
   private isPath(at: number, path: string, length: number): boolean {
     const { pathChars } = this;
-    const record = pathStride * at;
-    if (this.paths[record + 1] !== length) return false;
-    const start = this.paths[record]!;
+    if (this.paths[at] !== length) return false;
+    const start = 2 * (at + pathHeader);
     for (let i = 0; i < length; i++) if (pathChars[start + i] !== path.charCodeAt(i)) return false;
     return true;
   }
 
   private firstOfPath(at: number, request: RequestHead, verdicts: Uint8Array | null): number {
-    const record = pathStride * at;
-    const count = this.paths[record + 3]!;
-    if (count === 0) return this.paths[record + 2]!;
-    const branch = this.paths[record + 4]!;
+    const count = this.paths[at + 2]!;
+    if (count === 0) return this.paths[at + 1]!;
+    const branch = this.paths[at + 3]!;
     if (branch !== -1) return this.firstOfBranch(branch, request, verdicts);
-    return this.firstMatch(this.paths[record + 2]!, count, request, verdicts);
+    return this.firstMatch(this.paths[at + 1]!, count, request, verdicts);
   }
 
   private firstOfBranch(branch: number, request: RequestHead, verdicts: Uint8Array | null): number {

@@ -1,7 +1,7 @@
 /** The matches of a unit, laid out for the router: paths in hash tables, tests and actions in flat records. */
 import { limits } from '../../model/limits.ts';
 import type { ServiceUnit, UnitAction, UnitMatch, ValueTest } from '../../model/snapshot.ts';
-import { type Pattern, pathStride, sections, type UnitFacts } from '../../proxy/compiled-unit.ts';
+import { type Pattern, sections, type UnitFacts } from '../../proxy/compiled-unit.ts';
 import { hashPath, prefixText, tableStart } from '../../proxy/path-hash.ts';
 import { BranchWriter } from './branches.ts';
 import { fitWeights, smoothSchedule } from './schedule.ts';
@@ -18,16 +18,14 @@ export function compileRoutes(unit: ServiceUnit, writer: UnitWriter, texts: Text
   const records = new MatchRecords(unit, texts);
   const branches = new BranchWriter(texts);
   const paths: number[] = [];
-  const chars: number[] = [];
-  const exactTable = compilePaths(exact, paths, records, branches, chars);
-  const prefixTable = compilePaths(prefixes, paths, records, branches, chars);
+  const exactTable = compilePaths(exact, paths, records, branches);
+  const prefixTable = compilePaths(prefixes, paths, records, branches);
   const patternMatchFirst = records.count;
   for (const match of withPattern) records.add(match);
 
   writer.set(sections.exactTable, exactTable);
   writer.set(sections.prefixTable, prefixTable);
   writer.set(sections.paths, Int32Array.from(paths));
-  writer.set(sections.pathChars, Uint16Array.from(chars));
   writer.set(sections.matches, Int32Array.from(records.matches));
   writer.set(sections.tests, Int32Array.from(records.tests));
   writer.set(sections.branches, Int32Array.from(branches.branches));
@@ -68,23 +66,21 @@ function compilePaths(
   paths: number[],
   records: MatchRecords,
   branches: BranchWriter,
-  chars: number[],
 ): Int32Array {
   if (groups.size === 0) return new Int32Array(0);
   const entries = 2 ** Math.ceil(Math.log2(groups.size * 2));
   const mask = entries - 1;
   const table = new Int32Array(2 * entries);
   for (const [path, matches] of groups) {
-    const at = paths.length / pathStride;
-    const start = chars.length;
-    for (let i = 0; i < path.length; i++) chars.push(path.charCodeAt(i));
+    const at = paths.length;
     const only = matches.length === 1 ? matches[0]! : null;
     if (only !== null && only.method === null && only.headers.length === 0 && only.query.length === 0) {
-      paths.push(start, path.length, only.action, 0, -1);
+      paths.push(path.length, only.action, 0, -1);
     } else {
-      paths.push(start, path.length, records.count, matches.length, branches.add(matches, records.count));
+      paths.push(path.length, records.count, matches.length, branches.add(matches, records.count));
       for (const match of matches) records.add(match);
     }
+    for (let i = 0; i < path.length; i += 2) paths.push(pairOf(path.charCodeAt(i), path.charCodeAt(i + 1)));
     const hash = hashPath(path);
     let entry = tableStart(hash, mask);
     while (table[2 * entry + 1] !== 0) entry = (entry + 1) & mask;
@@ -92,6 +88,16 @@ function compilePaths(
     table[2 * entry + 1] = at + 1;
   }
   return table;
+}
+
+const pair = new Uint16Array(2);
+const paired = new Int32Array(pair.buffer);
+
+/** Two characters as one number, so that they lie in memory one after the other; NaN, behind the last one, is 0. */
+function pairOf(first: number, second: number): number {
+  pair[0] = first;
+  pair[1] = second;
+  return paired[0]!;
 }
 
 /** Matches and their tests as flat numbers, and the patterns that they share. */
