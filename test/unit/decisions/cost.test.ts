@@ -16,7 +16,15 @@ import {
 } from '../../fixtures/large-mesh.ts';
 import { endpointsOf, Sidecar, unitOf } from '../../fixtures/service-unit.ts';
 
+const shops = new Map<string, LoopService>();
+
 function shopOf(kind: MatchKind, rules: number): LoopService {
+  const known = shops.get(`${kind} ${rules}`) ?? openShop(kind, rules);
+  shops.set(`${kind} ${rules}`, known);
+  return known;
+}
+
+function openShop(kind: MatchKind, rules: number): LoopService {
   const objects = [serviceOf('shop', 3), ...backendServices(), ...routesOf(kind, rules)];
   const { units } = buildSnapshot({ objects, revision: 1, namespace: 'default', previous: null });
   const sidecar = new Sidecar();
