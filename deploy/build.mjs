@@ -16,6 +16,7 @@ await build({
   entryPoints: {
     'bin/weft': 'src/bin/weft.ts',
     'decisions/worker': 'src/decisions/worker.ts',
+    'sidecar/loop-worker': 'src/sidecar/loop-worker.ts',
     'identity/certificate-request-worker': 'src/sidecar/identity/certificate-request-worker.ts',
   },
   outdir: aside,

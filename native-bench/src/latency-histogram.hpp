@@ -1,4 +1,4 @@
-// Latencies by size, with a constant relative width of a bucket (as HdrHistogram has it): at most 0.4 % from the true value.
+// Latencies by size, with a constant relative width of a bucket (as HdrHistogram has it): at most 0.05 % from the true value.
 #pragma once
 
 #include <algorithm>
@@ -28,8 +28,8 @@ class LatencyHistogram {
   }
 
  private:
-  /// 128 buckets for every power of two.
-  static constexpr int bits = 7;
+  /// 1,024 buckets for every power of two: three digits of every latency hold.
+  static constexpr int bits = 10;
   static constexpr std::uint64_t perPower = 1u << bits;
   /// 18 minutes; more is counted as this, and kept exactly in `max_` only.
   static constexpr std::uint64_t nanosecondsMax = (1ull << 40) - 1;

@@ -1,4 +1,4 @@
-// The load generator: keeps connections busy with one GET (closed loop), or sends it at fixed times (open loop), and checks every answer.
+// The load generator: keeps connections busy with one request (closed loop), or sends it at fixed times (open loop), and checks every answer.
 
 #include "command-line.hpp"
 #include "latency-histogram.hpp"
@@ -6,7 +6,6 @@
 #include "sockets.hpp"
 
 #include <deque>
-#include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <vector>
@@ -14,7 +13,7 @@
 namespace {
 
 const char *const usage =
-    "load --port N [flags]: sends one GET again and again, checks the answers, prints one line of JSON\n"
+    "load --port N [flags]: sends one request again and again, checks the answers, prints one line of JSON\n"
     "  --address IP       whom it loads (127.0.0.1)\n"
     "  --connections N    kept open (64)\n"
     "  --seconds N        what is measured (5)\n"
@@ -23,14 +22,16 @@ const char *const usage =
     "  --host NAME        the Host field (localhost)\n"
     "  --path PATH        (/)\n"
     "  --header 'K: V'    one more field; may be said again\n"
+    "  --request-bytes N  length of the request's body, which makes it a POST (0: a GET)\n"
+    "  --request-byte C   the byte that it consists of (q)\n"
     "  --body-bytes N     length that every answer's body must have (100)\n"
     "  --body-byte C      the byte that it must consist of (w)\n";
 
 /// After that many the run ends: the figures are worth nothing.
 constexpr std::uint64_t failuresMax = 1'000;
+constexpr std::size_t requestBytesMax = 64 * 1'048'576;
 /// How long after the end an answer is waited for.
 constexpr std::uint64_t graceNs = 5 * secondNs;
-constexpr int connectTimeoutSeconds = 5;
 
 struct Options {
   sockaddr_in address;
@@ -163,20 +164,9 @@ class Load {
   double cpuSeconds_ = 0;
   char buffer_[262'144];
 
-  /// Blocks: a run that has to connect again is no measurement any more, or its peer closes by count, and loopback answers at once.
   bool open(Connection &connection) {
-    const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int socket = connectTo(options_.address);
     if (socket < 0) return false;
-    const timeval limit{connectTimeoutSeconds, 0};
-    setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    setOption(socket, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (connect(socket, reinterpret_cast<const sockaddr *>(&options_.address), sizeof options_.address) != 0) {
-      const int reason = errno;
-      close(socket);
-      errno = reason;
-      return false;
-    }
-    if (fcntl(socket, F_SETFL, O_NONBLOCK) != 0) endWith("fcntl");
     connection = Connection{};
     connection.socket = socket;
     watch(poller_, socket, &connection);
@@ -239,6 +229,7 @@ class Load {
     if (result == MessageReader::Result::needsMore) return true;
     if (result == MessageReader::Result::broken) return replace(connection, "the answer is no HTTP/1.1, or has no length");
     if (at < end) return replace(connection, "bytes came behind the answer");
+    if (connection.unsentBytes > 0) return replace(connection, "the answer came before the request had left");
     const std::uint64_t atNs = nowNs();
     finish(connection, atNs);
     if (connection.reader.asksToClose()) return replace(connection, nullptr);
@@ -305,12 +296,17 @@ Options readOptions(int count, char **words) {
   const std::string bodyByte = flags.text("body-byte", "w");
   if (bodyByte.size() != 1) flags.fail("--body-byte wants one byte.");
   options.bodyByte = bodyByte[0];
-  options.request = "GET " + flags.text("path", "/") + " HTTP/1.1\r\nHost: " + flags.text("host", "localhost") + "\r\n";
+  const auto requestBytes = static_cast<std::size_t>(flags.number("request-bytes", 0, 0, requestBytesMax));
+  const std::string requestByte = flags.text("request-byte", "q");
+  if (requestByte.size() != 1) flags.fail("--request-byte wants one byte.");
+  options.request = requestBytes > 0 ? "POST " : "GET ";
+  options.request += flags.text("path", "/") + " HTTP/1.1\r\nHost: " + flags.text("host", "localhost") + "\r\n";
   for (const std::string &header : flags.list("header")) {
     if (header.find(": ") == std::string::npos) flags.fail("--header wants 'Name: value', not " + header + ".");
     options.request += header + "\r\n";
   }
-  options.request += "\r\n";
+  if (requestBytes > 0) options.request += "Content-Length: " + std::to_string(requestBytes) + "\r\n";
+  options.request += "\r\n" + std::string(requestBytes, requestByte[0]);
   flags.refuseOthers();
   return options;
 }

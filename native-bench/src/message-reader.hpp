@@ -45,6 +45,8 @@ class MessageReader {
   /// Of the last head that was read: the answer's status, and whether its sender closes (or wants closed) the connection after it.
   int status() const { return status_; }
   bool asksToClose() const { return asksToClose_; }
+  /// The last request's target, as it was sent.
+  const std::string &target() const { return target_; }
   /// Whether a message has begun and not ended.
   bool isWithin() const { return phase_ != Phase::head || !partialHead_.empty(); }
 
@@ -60,6 +62,7 @@ class MessageReader {
   std::string partialHead_;
   std::uint64_t bodyLeft_ = 0;
   int status_ = 0;
+  std::string target_;
   bool asksToClose_ = false;
   bool isChunked_ = false;
   bool hasLength_ = false;
@@ -128,10 +131,21 @@ class MessageReader {
   }
 
   bool readStartLine(const char *line, const char *newline) {
-    if (kind_ == MessageKind::request) return newline - line >= 14;
+    if (kind_ == MessageKind::request) return readRequestLine(line, newline);
     if (newline - line < 12 || std::memcmp(line, "HTTP/1.", 7) != 0) return false;
     for (int i = 9; i < 12; ++i) status_ = status_ * 10 + (line[i] - '0');
     return status_ >= 100 && status_ <= 999;
+  }
+
+  bool readRequestLine(const char *line, const char *newline) {
+    if (newline - line < 14) return false;
+    const auto *from = static_cast<const char *>(std::memchr(line, ' ', newline - line));
+    const auto *to = from == nullptr ? nullptr : static_cast<const char *>(std::memchr(from + 1, ' ', newline - from - 1));
+    if (to == nullptr) return false;
+    // Most requests of a connection ask for the same.
+    const std::size_t length = to - from - 1;
+    if (length != target_.size() || std::memcmp(from + 1, target_.data(), length) != 0) target_.assign(from + 1, length);
+    return true;
   }
 
   /// Only three fields matter here, and their first letters sort out nearly all others.

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string>
@@ -17,6 +18,8 @@
 
 constexpr int eventsPerWait = 1'024;
 constexpr std::uint64_t secondNs = 1'000'000'000;
+constexpr int listenBacklog = 4'096;
+constexpr int connectTimeoutSeconds = 5;
 
 [[noreturn]] inline void endWith(const std::string &what) {
   std::fprintf(stderr, "%s: %s\n", what.c_str(), std::strerror(errno));
@@ -52,4 +55,53 @@ inline void watch(int poller, int socket, void *owner) {
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
   event.data.ptr = owner;
   if (epoll_ctl(poller, EPOLL_CTL_ADD, socket, &event) != 0) endWith("epoll_ctl");
+}
+
+/// A listener whose connections send at once.
+inline int listenOn(const std::string &host, int port) {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (listener < 0) endWith("socket");
+  setOption(listener, SOL_SOCKET, SO_REUSEADDR, 1);
+  // Those that are accepted inherit it.
+  setOption(listener, IPPROTO_TCP, TCP_NODELAY, 1);
+  const sockaddr_in address = addressOf(host, port);
+  if (bind(listener, reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0) endWith("bind");
+  if (listen(listener, listenBacklog) != 0) endWith("listen");
+  return listener;
+}
+
+inline int portOf(int listener) {
+  sockaddr_in address{};
+  socklen_t length = sizeof address;
+  if (getsockname(listener, reinterpret_cast<sockaddr *>(&address), &length) != 0) endWith("getsockname");
+  return ntohs(address.sin_port);
+}
+
+/// Hands every connection that waits to `onSocket(socket)`, which does not block and belongs to it.
+template <class OnSocket>
+void acceptAll(int listener, OnSocket &&onSocket) {
+  while (true) {
+    const int socket = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (socket >= 0) onSocket(socket);
+    else if (errno == EAGAIN) return;
+    else if (errno != ECONNABORTED && errno != EINTR) endWith("accept");
+  }
+}
+
+/// Blocks until it is connected, because loopback answers at once; what comes after does not block.
+/// @return -1 with `errno` when nobody is there.
+inline int connectTo(const sockaddr_in &address) {
+  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (socket < 0) return -1;
+  const timeval limit{connectTimeoutSeconds, 0};
+  setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  setOption(socket, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (connect(socket, reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0) {
+    const int reason = errno;
+    close(socket);
+    errno = reason;
+    return -1;
+  }
+  if (fcntl(socket, F_SETFL, O_NONBLOCK) != 0) endWith("fcntl");
+  return socket;
 }

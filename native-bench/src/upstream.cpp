@@ -1,11 +1,15 @@
-// The app behind the proxies: answers every HTTP/1.1 request with the same bytes, for as little CPU time as a process can.
+// The app behind the proxies: answers every HTTP/1.1 request with bytes made beforehand, for as little CPU time as a process can.
 
+#include "behaviour.hpp"
 #include "command-line.hpp"
 #include "message-reader.hpp"
 #include "sockets.hpp"
 
 #include <array>
+#include <set>
 #include <sys/uio.h>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -13,130 +17,156 @@ const char *const usage =
     "upstream [flags]: answers every request with status 200 and a body of one byte, repeated\n"
     "  --address IP    where it listens (127.0.0.1)\n"
     "  --port N        0: any free one (0); when it is ready it prints {\"ready\":\"upstream\",\"port\":N}\n"
-    "  --body-bytes N  length of the body (100)\n"
-    "  --body-byte C   the byte (w)\n";
+    "  --body-byte C   the byte that bodies of answers consist of (w)\n"
+    "  --bytes N       length of the answer's body (100)\n"
+    "  --delay MS      how long after its request an answer leaves (0)\n"
+    "  --fail HOW      answers with this status and no body, or `close`: no answer, the connection ends (none)\n"
+    "  --every N       only every Nth request fails (1)\n"
+    "  --takes N       requests must have a body of N times the same byte, others get 422 (any)\n"
+    "A request's query has the last word for itself: /?bytes=65536&delay=20, by the names above.\n";
 
-constexpr std::size_t bodyBytesMax = 64 * 1'048'576;
-constexpr int backlog = 4'096;
 constexpr std::size_t answersPerWrite = 64;
-const char *const refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const std::string refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// One connection: what it still has to write is a number, because all answers are the same bytes.
+class Connection;
+/// Who waits until when, the earliest first.
+using Waiting = std::set<std::pair<std::uint64_t, Connection *>>;
+
 class Connection {
  public:
-  Connection(int socket, const std::string &answer) : socket_(socket), answer_(answer) {}
-  ~Connection() { close(socket_); }
+  Connection(int socket, Behaviours &behaviours, Waiting &waiting)
+      : socket_(socket), behaviours_(behaviours), waiting_(waiting) {}
+  ~Connection() {
+    stopWaiting();
+    close(socket_);
+  }
 
   /// Reads, answers, and says whether the connection goes on.
   bool serve(std::uint32_t events, char *buffer, std::size_t bufferBytes) {
-    if (owedBytes_ > 0 && !write()) return false;
-    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)) != 0) mayRead_ = true;
+    // The other side's end is told once.
+    sawEnd_ = sawEnd_ || (events & EPOLLRDHUP) != 0;
+    if ((events & ~EPOLLOUT) != 0) mayRead_ = true;
+    if (!write()) return false;
     // Who does not take its answers is not read from, so what it is owed has a bound.
-    while (mayRead_ && owedBytes_ == 0 && !isClosing_) {
+    while (mayRead_ && owed_.empty() && !isClosing_) {
       const ssize_t received = recv(socket_, buffer, bufferBytes, 0);
-      if (received == 0) return false;
-      if (received < 0) {
-        if (errno != EAGAIN) return false;
-        mayRead_ = false;
-        break;
-      }
-      // The other side's end is told by its own event, and that one alone.
-      if (static_cast<std::size_t>(received) < bufferBytes && (events & EPOLLRDHUP) == 0) mayRead_ = false;
-      if (!take(buffer, buffer + received)) return false;
-      if (owedBytes_ > 0 && !write()) return false;
+      if (received == 0 || (received < 0 && errno != EAGAIN)) return false;
+      if (received < 0 || (static_cast<std::size_t>(received) < bufferBytes && !sawEnd_)) mayRead_ = false;
+      if (received > 0) take(buffer, buffer + received);
+      if (!write()) return false;
     }
-    return !(isClosing_ && owedBytes_ == 0);
+    return !(isClosing_ && owed_.empty());
   }
 
  private:
+  struct Owed {
+    const std::string *bytes;
+    /// 0: at once.
+    std::uint64_t dueNs;
+  };
+
   int socket_;
-  const std::string &answer_;
+  Behaviours &behaviours_;
+  Waiting &waiting_;
   MessageReader reader_{MessageKind::request};
-  std::uint64_t owedBytes_ = 0;
+  RequestBody body_;
+  /// In the order of the requests; those before `written_` have left, and `writtenBytes_` of the next one.
+  std::vector<Owed> owed_;
+  std::size_t written_ = 0;
+  std::size_t writtenBytes_ = 0;
+  std::uint64_t waitsUntilNs_ = 0;
   bool mayRead_ = false;
+  bool sawEnd_ = false;
   bool isClosing_ = false;
 
-  bool take(const char *at, const char *end) {
+  void take(const char *at, const char *end) {
     while (at < end && !isClosing_) {
-      switch (reader_.read(at, end, [](const char *, std::size_t) {})) {
-        case MessageReader::Result::needsMore:
-          return true;
-        case MessageReader::Result::broken:
-          send(socket_, refusal, std::strlen(refusal), MSG_NOSIGNAL);
-          return false;
-        case MessageReader::Result::whole:
-          owedBytes_ += answer_.size();
-          isClosing_ = reader_.asksToClose();
+      const auto result = reader_.read(at, end, [&](const char *bytes, std::size_t length) { body_.take(bytes, length); });
+      if (result == MessageReader::Result::needsMore) return;
+      if (result == MessageReader::Result::broken) {
+        owed_.push_back({&refusal, 0});
+        isClosing_ = true;
+        return;
       }
+      Behaviour &behaviour = behaviours_.of(reader_.target());
+      const std::string *answer = behaviour.answerTo(body_);
+      body_ = RequestBody{};
+      if (answer != nullptr) owed_.push_back({answer, behaviour.delayNs == 0 ? 0 : nowNs() + behaviour.delayNs});
+      isClosing_ = answer == nullptr || reader_.asksToClose();
     }
-    return true;
   }
 
   /// @return false when the connection is gone.
   bool write() {
-    while (owedBytes_ > 0) {
-      const ssize_t sent = owedBytes_ == answer_.size() ? send(socket_, answer_.data(), answer_.size(), MSG_NOSIGNAL)
-                                                        : sendSeveral();
+    while (written_ < owed_.size()) {
+      if (!isDue()) return true;
+      const ssize_t sent = send();
       if (sent < 0) return errno == EAGAIN;
-      owedBytes_ -= sent;
+      account(sent);
     }
+    owed_.clear();
+    written_ = 0;
     return true;
   }
 
-  ssize_t sendSeveral() {
+  bool isDue() {
+    const std::uint64_t dueNs = owed_[written_].dueNs;
+    if (dueNs == 0) return true;
+    stopWaiting();
+    if (dueNs <= nowNs()) return true;
+    waitsUntilNs_ = dueNs;
+    waiting_.emplace(dueNs, this);
+    return false;
+  }
+
+  void stopWaiting() {
+    if (waitsUntilNs_ != 0) waiting_.erase({waitsUntilNs_, this});
+    waitsUntilNs_ = 0;
+  }
+
+  ssize_t send() {
+    const std::string &next = *owed_[written_].bytes;
+    const std::size_t left = next.size() - writtenBytes_;
+    if (owed_.size() == written_ + 1) return ::send(socket_, next.data() + writtenBytes_, left, MSG_NOSIGNAL);
     std::array<iovec, answersPerWrite> parts;
-    const std::size_t wholeBytes = answer_.size();
-    std::size_t rest = owedBytes_ % wholeBytes;
-    std::uint64_t left = owedBytes_;
     std::size_t count = 0;
-    while (left > 0 && count < parts.size()) {
-      const std::size_t length = rest > 0 ? rest : wholeBytes;
-      parts[count++] = {const_cast<char *>(answer_.data() + (wholeBytes - length)), length};
-      left -= length;
-      rest = 0;
+    // Those with a delay leave one by one.
+    for (std::size_t i = written_; i < owed_.size() && count < parts.size(); ++i) {
+      if (i > written_ && owed_[i].dueNs != 0) break;
+      const std::size_t from = i == written_ ? writtenBytes_ : 0;
+      parts[count++] = {const_cast<char *>(owed_[i].bytes->data() + from), owed_[i].bytes->size() - from};
     }
     msghdr message{};
     message.msg_iov = parts.data();
     message.msg_iovlen = count;
     return sendmsg(socket_, &message, MSG_NOSIGNAL);
   }
+
+  void account(std::size_t sent) {
+    writtenBytes_ += sent;
+    while (written_ < owed_.size() && writtenBytes_ >= owed_[written_].bytes->size())
+      writtenBytes_ -= owed_[written_++].bytes->size();
+  }
 };
 
-std::string answerOf(std::size_t bodyBytes, char bodyByte) {
-  char date[64];
-  const time_t now = time(nullptr);
-  strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime(&now));
-  return std::string("HTTP/1.1 200 OK\r\nServer: upstream\r\nDate: ") + date +
-         "\r\nContent-Type: text/plain\r\nContent-Length: " + std::to_string(bodyBytes) +
-         "\r\nConnection: keep-alive\r\n\r\n" + std::string(bodyBytes, bodyByte);
-}
-
-int listenOn(const std::string &host, int port) {
-  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (listener < 0) endWith("socket");
-  setOption(listener, SOL_SOCKET, SO_REUSEADDR, 1);
-  // Those that are accepted inherit it.
-  setOption(listener, IPPROTO_TCP, TCP_NODELAY, 1);
-  const sockaddr_in address = addressOf(host, port);
-  if (bind(listener, reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0) endWith("bind");
-  if (listen(listener, backlog) != 0) endWith("listen");
-  return listener;
-}
-
-int portOf(int listener) {
-  sockaddr_in address{};
-  socklen_t length = sizeof address;
-  if (getsockname(listener, reinterpret_cast<sockaddr *>(&address), &length) != 0) endWith("getsockname");
-  return ntohs(address.sin_port);
-}
-
-void acceptAll(int poller, int listener, const std::string &answer) {
-  while (true) {
-    const int socket = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (socket >= 0) watch(poller, socket, new Connection(socket, answer));
-    else if (errno == EAGAIN) return;
-    else if (errno != ECONNABORTED && errno != EINTR) endWith("accept");
+Behaviour readBehaviour(CommandLine &flags, char &bodyByte) {
+  const std::string byte = flags.text("body-byte", "w");
+  if (byte.size() != 1) flags.fail("--body-byte wants one byte.");
+  bodyByte = byte[0];
+  Behaviour behaviour;
+  for (const char *name : Behaviour::names) {
+    const std::string value = flags.text(name, "");
+    if (!value.empty() && !behaviour.set(name, value)) flags.fail("--" + std::string(name) + " cannot be " + value + ".");
   }
+  return behaviour;
+}
+
+/// Until the next answer with a delay is due, milliseconds, rounded up; -1 without one.
+int untilDueMs(const Waiting &waiting) {
+  if (waiting.empty()) return -1;
+  const std::uint64_t atNs = nowNs();
+  const std::uint64_t dueNs = waiting.begin()->first;
+  return dueNs <= atNs ? 0 : static_cast<int>((dueNs - atNs) / 1'000'000 + 1);
 }
 
 }  // namespace
@@ -145,12 +175,12 @@ int main(int count, char **words) {
   CommandLine flags(count, words, usage);
   const std::string host = flags.text("address", "127.0.0.1");
   const int port = static_cast<int>(flags.number("port", 0, 0, 65'535));
-  const auto bodyBytes = static_cast<std::size_t>(flags.number("body-bytes", 100, 0, bodyBytesMax));
-  const std::string bodyByte = flags.text("body-byte", "w");
+  char bodyByte = 0;
+  const Behaviour fallback = readBehaviour(flags, bodyByte);
   flags.refuseOthers();
-  if (bodyByte.size() != 1) flags.fail("--body-byte wants one byte.");
 
-  const std::string answer = answerOf(bodyBytes, bodyByte[0]);
+  Behaviours behaviours(fallback, bodyByte);
+  Waiting waiting;
   const int listener = listenOn(host, port);
   const int poller = epoll_create1(EPOLL_CLOEXEC);
   if (poller < 0) endWith("epoll_create1");
@@ -160,14 +190,18 @@ int main(int count, char **words) {
 
   static char buffer[65'536];
   static epoll_event events[eventsPerWait];
+  const auto serve = [&](Connection *connection, std::uint32_t what) {
+    if (!connection->serve(what, buffer, sizeof buffer)) delete connection;
+  };
   while (true) {
-    const int ready = epoll_wait(poller, events, eventsPerWait, -1);
+    const int ready = epoll_wait(poller, events, eventsPerWait, untilDueMs(waiting));
     if (ready < 0 && errno != EINTR) endWith("epoll_wait");
     for (int i = 0; i < ready; ++i) {
       auto *connection = static_cast<Connection *>(events[i].data.ptr);
-      if (connection == nullptr) acceptAll(poller, listener, answer);
       // A socket appears once in what one wait answers, so nobody else looks at it after its end.
-      else if (!connection->serve(events[i].events, buffer, sizeof buffer)) delete connection;
+      if (connection != nullptr) serve(connection, events[i].events);
+      else acceptAll(listener, [&](int socket) { watch(poller, socket, new Connection(socket, behaviours, waiting)); });
     }
+    while (untilDueMs(waiting) == 0) serve(waiting.begin()->second, 0);
   }
 }

@@ -49,6 +49,17 @@ export interface ControlPlaneStatus {
   readonly store: string;
   /** RFC 3339. */
   readonly startedAt: string;
+  /** Made by a registration, untouched since; absent: it is an older control plane. */
+  readonly foundedServices?: readonly FoundedServiceStatus[];
+}
+
+export interface FoundedServiceStatus {
+  readonly name: string;
+  readonly namespace: string;
+  /** RFC 3339. */
+  readonly at: string;
+  /** Registered under it now. */
+  readonly sidecars: number;
 }
 
 /** What a control plane says of its certificate authority. Times are RFC 3339. */

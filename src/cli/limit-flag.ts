@@ -1,5 +1,6 @@
 /** `--limit LISTENER.NAME=VALUE`: what a listener of a sidecar takes from its clients, where that is not the default. */
 import { InvalidArgumentError } from 'commander';
+import { parseBytes } from '../model/byte-size.ts';
 import { parseDuration } from '../model/duration.ts';
 import {
   defaultListenerLimits,
@@ -10,6 +11,7 @@ import {
   listenerNames,
 } from '../model/listener-limits.ts';
 import type { HttpCore, SidecarOptions } from '../sidecar/options.ts';
+import { type OpenedListeners, requireListener } from './opened-listeners.ts';
 import { usageError } from './terminal.ts';
 
 /** One use of the flag. */
@@ -25,7 +27,9 @@ const namesFor = (listener: ListenerName): string =>
     .filter((name) => limitNames[name]!.listeners.includes(listener))
     .join(', ');
 
-export const limitFlagHelp = `what a listener takes: LISTENER.NAME=VALUE, such as inbound.connections=2000 or outbound.body-bytes=10MiB; repeatable; outbound or inbound: ${namesFor('inbound')}; link: ${namesFor('link')}`;
+/** Names and ranges are in the page, and in what a wrong use is told. */
+export const limitFlagHelp =
+  'what a listener takes from its clients, such as inbound.body-bytes=10MiB; repeatable; names and ranges: docs/limits.md';
 
 /** For commander: one more use of the flag. */
 export function collectLimit(text: string, earlier: readonly GivenLimit[] = []): readonly GivenLimit[] {
@@ -46,20 +50,14 @@ export function collectLimit(text: string, earlier: readonly GivenLimit[] = []):
   return [...earlier, { listener, name, value }];
 }
 
-const unitBytes: Readonly<Record<string, number>> = { '': 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
-
 /** NaN for what is no value of this limit. */
 function parseValue(text: string, { unit }: LimitName): number {
-  if (unit === 'duration') {
-    try {
-      return parseDuration(text);
-    } catch {
-      return Number.NaN;
-    }
+  if (unit === 'count') return /^[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  try {
+    return unit === 'duration' ? parseDuration(text) : parseBytes(text);
+  } catch {
+    return Number.NaN;
   }
-  const [, digits = '', suffix = ''] = /^([0-9]{1,16})(KiB|MiB|GiB)?$/.exec(text) ?? [];
-  if (digits === '' || (suffix !== '' && unit === 'count')) return Number.NaN;
-  return Number(digits) * unitBytes[suffix]!;
 }
 
 function expected({ unit, min, max }: LimitName): string {
@@ -74,13 +72,12 @@ function expected({ unit, min, max }: LimitName): string {
  */
 export function listenerLimitsOf(
   given: readonly GivenLimit[],
-  { inbound, link, ...cores }: Pick<SidecarOptions, 'inbound' | 'link' | 'inboundHttp' | 'outboundHttp'>,
+  options: OpenedListeners & Pick<SidecarOptions, 'inboundHttp' | 'outboundHttp'>,
 ): SidecarOptions['limits'] {
   const limits: Record<ListenerName, ListenerLimits> = { ...defaultListenerLimits };
   for (const { listener, name, value } of given) {
-    const isThere = listener === 'outbound' || (listener === 'inbound' ? inbound : link) !== null;
-    if (!isThere) throw usageError(`--limit ${listener}.${name}: there is no ${listener} listener (--${listener}).`);
-    if (listener !== 'link') checkCore(listener, name, cores[`${listener}Http`]);
+    requireListener(`--limit ${listener}.${name}`, listener, options);
+    if (listener !== 'link') checkCore(listener, name, options[`${listener}Http`]);
     limits[listener] = { ...limits[listener], [limitNames[name]!.field]: value };
   }
   return limits;
@@ -88,7 +85,7 @@ export function listenerLimitsOf(
 
 /** docs/uws.md has why. */
 function checkCore(listener: 'outbound' | 'inbound', name: string, core: HttpCore): void {
-  if (core === 'node' || (name !== 'requests-per-connection' && name !== 'head-time')) return;
+  if (core === 'node' || limitNames[name]!.needsNodeCore !== true) return;
   throw usageError(
     `--limit ${listener}.${name} needs --${listener}-http node: uWebSockets.js ${
       name === 'head-time'

@@ -11,6 +11,7 @@ import { type ListenerName, listenerNames } from '../model/listener-limits.ts';
 import type { FieldPolicy } from '../proxy/forwarding.ts';
 import type { PathPolicy } from '../proxy/path.ts';
 import type { ListenerPolicy } from '../sidecar/options.ts';
+import { type OpenedListeners, requireListener } from './opened-listeners.ts';
 
 type ByListener<Value> = Readonly<Partial<Record<ListenerName, Value>>>;
 
@@ -62,7 +63,22 @@ function isListenerName(text: string): text is ListenerName {
   return (listenerNames as readonly string[]).includes(text);
 }
 
-export function listenerPoliciesOf(flags: ListenerPolicyFlags): Readonly<Record<ListenerName, ListenerPolicy>> {
+/**
+ * The policies of all listeners, defaults filled in.
+ * @throws CliError (exit code 2) for a listener that does not exist.
+ */
+export function listenerPoliciesOf(
+  flags: ListenerPolicyFlags,
+  opened: OpenedListeners,
+): Readonly<Record<ListenerName, ListenerPolicy>> {
+  const said = {
+    '--paths': flags.paths,
+    '--x-forwarded': flags.xForwarded,
+    '--forwarded': flags.forwarded,
+    '--via': flags.via,
+  };
+  for (const [flag, values = {}] of Object.entries(said))
+    for (const name of listenerNames) if (name in values) requireListener(`${flag} ${name}`, name, opened);
   const policyOf = (name: ListenerName): ListenerPolicy => ({
     paths: flags.paths?.[name] ?? 'normalise',
     forwarding: {

@@ -1,5 +1,6 @@
 /** Starts a sidecar in this process, alone (`weft sidecar`) or around an app (`weft run`), and announces it when it is ready. */
 
+import { endLoopThreads } from '../sidecar/loop-thread.ts';
 import type { SidecarOptions } from '../sidecar/options.ts';
 import { runBesideApp, signalsHandled } from '../sidecar/run.ts';
 import { type RunningSidecar, startSidecar } from '../sidecar/sidecar.ts';
@@ -31,7 +32,7 @@ export function serveSidecar(options: SidecarOptions, stopMs: number, terminal: 
       },
     };
   };
-  return serveUntilSignal(start, stopMs, logger);
+  return serveUntilSignal(start, stopMs, logger, endLoopThreads);
 }
 
 /** Resolves with the app's exit code. */
@@ -42,7 +43,7 @@ export async function runWithSidecar(
   terminal: Terminal,
 ): Promise<number> {
   const logger = openProcessLogger('sidecar');
-  endOnFault(logger);
+  endOnFault(logger, endLoopThreads);
   const start = async () => {
     const sidecar = await startExplained(options, logger);
     // Standard output is the app's.
@@ -71,7 +72,7 @@ export async function runWithSidecar(
       },
     },
   );
-  return endSoon(code);
+  return endSoon(code, endLoopThreads);
 }
 
 async function startExplained(options: SidecarOptions, logger: Logger): Promise<RunningSidecar> {
@@ -90,5 +91,5 @@ function listenForSignals(listener: (signal: NodeJS.Signals) => void): () => voi
 }
 
 /** design.md, "Command lines that stay stable": one line of JSON; listeners that do not exist are left out. */
-const readyLine = ({ service, outbound, inbound, link, admin }: RunningSidecar): string =>
-  JSON.stringify({ ready: 'sidecar', service, outbound, inbound, link, admin });
+const readyLine = ({ service, outbound, inbound, link, links, admin }: RunningSidecar): string =>
+  JSON.stringify({ ready: 'sidecar', service, outbound, inbound, link, links, admin });

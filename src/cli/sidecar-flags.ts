@@ -49,6 +49,7 @@ export interface SidecarFlags extends ListenerPolicyFlags {
   readonly limit?: readonly GivenLimit[];
   readonly accessLog?: true;
   readonly drainTimeout: number;
+  readonly loops: number;
 }
 
 const loopback = (port: number): HostPort => ({ host: '127.0.0.1', port });
@@ -65,7 +66,7 @@ export function addSidecarFlags(command: Command): Command {
     .option('--inbound <address>', 'where others call the app, for instance 0.0.0.0:15006', parseListenAddress)
     .option(
       '--link <address>',
-      'where other sidecars reach the app (default with a control plane: a free port on the inbound or advertised host)',
+      'where other sidecars reach the app; with --loops N the N - 1 ports behind it, too (default with a control plane: free ports on the inbound or advertised host)',
       parseListenAddress,
     )
     .option(
@@ -111,14 +112,21 @@ export function addSidecarFlags(command: Command): Command {
     .addOption(xForwardedOption())
     .addOption(forwardedOption())
     .addOption(viaOption())
-    .option('--limit <limit>', limitFlagHelp, collectLimit)
+    .option('--limit <listener.name=value>', limitFlagHelp, collectLimit)
     .option('--access-log', 'one line per request on standard error')
     .addOption(
       new Option('--drain-timeout <duration>', 'how long a drain waits for requests that run')
         .argParser(parseWait)
         .default(limits.drainMs, '30s'),
     )
-    .addOption(new Option('--loops <n>', 'event loops that serve requests').argParser(parseLoops).default(1));
+    .addOption(
+      new Option(
+        '--loops <n>',
+        'event loops that serve requests, one for each core to use: they share the ports of uws listeners, and each has a link port',
+      )
+        .argParser(parseLoops)
+        .default(1),
+    );
 }
 
 /**
@@ -137,12 +145,12 @@ export function sidecarOptionsOf(
   checkIdentityFlags(flags, app, joinToken);
   const link = linkAddressOf(flags, app);
   const upstreams = flags.upstream ?? [];
+  checkLoops(flags, link);
   checkListeners([
     { flag: '--outbound', address: flags.outbound, isLocal: true },
     { flag: '--admin', address: flags.admin, isLocal: true },
     ...(flags.inbound === undefined ? [] : [{ flag: '--inbound', address: flags.inbound, isLocal: false }]),
-    // Mutual TLS guards it, or --insecure-link says that nothing has to.
-    ...(link === null ? [] : [{ flag: '--link', address: link, isLocal: false }]),
+    ...linkPortsOf(link, flags.loops),
     ...upstreams.map(({ name, address }) => ({ flag: `--upstream ${name}`, address, isLocal: true })),
   ]);
   return {
@@ -154,7 +162,7 @@ export function sidecarOptionsOf(
     inbound: flags.inbound ?? null,
     inboundHttp: flags.inboundHttp,
     link,
-    listenerPolicies: listenerPoliciesOf(flags),
+    listenerPolicies: listenerPoliciesOf(flags, { inbound: flags.inbound ?? null, link }),
     isLinkInsecure: flags.insecureLink === true,
     joinToken,
     joinTokenFile: flags.joinTokenFile === undefined ? null : resolve(flags.joinTokenFile),
@@ -170,6 +178,7 @@ export function sidecarOptionsOf(
     zone: flags.zone ?? '',
     labels: flags.label ?? {},
     limits: listenerLimitsOf(flags.limit ?? [], { ...flags, inbound: flags.inbound ?? null, link }),
+    loops: flags.loops,
     accessLog: flags.accessLog === true,
     drainMs: flags.drainTimeout,
   };
@@ -201,6 +210,30 @@ function linkAddressOf({ link, inbound, advertise, config }: SidecarFlags, app: 
   return app === null || config !== undefined || host === undefined ? null : { host, port: 0 };
 }
 
+/** A listener on Node's own servers shares no port: further loops would have nothing to do. */
+function checkLoops({ loops, inbound, inboundHttp, outboundHttp }: SidecarFlags, link: HostPort | null): void {
+  if (loops === 1 || link !== null || outboundHttp === 'uws' || (inbound !== undefined && inboundHttp === 'uws'))
+    return;
+  throw usageError(
+    `--loops ${loops} needs listeners that several event loops can serve: --outbound-http uws, --inbound-http uws, or a --link.`,
+  );
+}
+
+/** Each event loop has a link port: the one named, and those behind it. */
+function linkPortsOf(link: HostPort | null, loops: number): readonly NamedListener[] {
+  if (link === null) return [];
+  if (link.port !== 0 && link.port + loops - 1 > 65_535)
+    throw usageError(
+      `--link ${formatAddress(link)} with --loops ${loops} takes the ports up to ${link.port + loops - 1}, and there are none above 65535.`,
+    );
+  return Array.from({ length: link.port === 0 ? 1 : loops }, (_, loop) => ({
+    flag: loop === 0 ? '--link' : `--link (event loop ${loop})`,
+    address: { host: link.host, port: link.port + loop },
+    // Mutual TLS guards it, or --insecure-link says that nothing has to.
+    isLocal: false,
+  }));
+}
+
 interface NamedListener {
   readonly flag: string;
   readonly address: HostPort;
@@ -228,6 +261,7 @@ export function requireLoopback(flag: string, address: HostPort): void {
 }
 
 function parseLoops(text: string): number {
-  if (text !== '1') throw new InvalidArgumentError('This version serves requests on 1 event loop.');
-  return 1;
+  const loops = /^[0-9]{1,3}$/.test(text) ? Number(text) : 0;
+  if (loops < 1 || loops > limits.loopsMax) throw new InvalidArgumentError(`Expected 1 to ${limits.loopsMax}.`);
+  return loops;
 }

@@ -1,9 +1,14 @@
 /** `weft status`: the control plane at a glance, and what each sidecar has in force. */
 import { Command, Option } from 'commander';
 import type { SidecarStatus } from '../control/fleet.ts';
-import { addClientFlags, type ClientFlags, ControlPlaneClient } from './client.ts';
+import { defaultNamespace } from '../model/resources.ts';
+import { addClientFlags, type ClientFlags, ControlPlaneClient, type FoundedServiceStatus } from './client.ts';
 import { countOf, formatAge, formatTable } from './table.ts';
 import type { Terminal } from './terminal.ts';
+
+/** A Service that a registration has created is mentioned for so long; so many of them at most. */
+const foundedShownMs = 3600_000;
+const foundedShownMax = 5;
 
 export function statusCommand(terminal: Terminal): Command {
   const command = new Command('status')
@@ -20,7 +25,8 @@ States: synced (has all that concerns it), pending (a change is on its way), ref
 version; the reason is shown), lost (not connected, its lease still runs). Link: where it accepts links from other
 sidecars (+N: further ones, one for each of its loops), or insecure: links without TLS, for benchmarks only.
 Core: shown where a listener runs on the uWebSockets.js core for Node 20, whose gaps are in docs/uws.md;
---outbound-http node (or --inbound-http node) has none of them.`,
+--outbound-http node (or --inbound-http node) has none of them, and Node 24 with the official build of uWebSockets.js,
+which needs glibc 2.38 or newer, has fewer.`,
     )
     .action(async (flags: ClientFlags & { readonly output: 'table' | 'json' }) => {
       const client = new ControlPlaneClient(flags);
@@ -37,11 +43,25 @@ Core: shown where a listener runs on the uWebSockets.js core for Node 20, whose 
       const older = sidecars.filter(({ hasOlderUwsCore }) => hasOlderUwsCore).length;
       if (older > 0)
         terminal.out(
-          `note: ${countOf(older, 'sidecar')} on the uWebSockets.js core for Node 20; its gaps: docs/uws.md`,
+          `note: ${countOf(older, 'sidecar')} on the uWebSockets.js core for Node 20, which has gaps (docs/uws.md); remedy: --outbound-http node, or Node 24 with the official uWebSockets.js build (glibc 2.38 or newer)`,
         );
+      for (const line of foundedLines(status.foundedServices ?? [], terminal.nowMs())) terminal.out(line);
       if (sidecars.length > 0) terminal.out(`\n${sidecarTable(sidecars)}`);
     });
   return addClientFlags(command);
+}
+
+/** Those that are new, or that nobody is registered under: a mistyped --service is both. */
+function foundedLines(founded: readonly FoundedServiceStatus[], nowMs: number): string[] {
+  const shown = founded.filter(({ at, sidecars }) => sidecars === 0 || nowMs - Date.parse(at) < foundedShownMs);
+  const lines = shown.slice(0, foundedShownMax).map(({ name, namespace, at, sidecars }) => {
+    const said = `note: created Service ${name}.${namespace} ${formatAge(nowMs - Date.parse(at))} ago (it did not exist)`;
+    if (sidecars > 0) return said;
+    const flag = namespace === defaultNamespace ? '' : ` -n ${namespace}`;
+    return `${said}; no sidecar is registered under it: if its name is a mistake, \`weft delete service ${name}${flag}\` removes it`;
+  });
+  const more = shown.length - lines.length;
+  return more === 0 ? lines : [...lines, `note: and ${countOf(more, 'more Service')} like these (-o json)`];
 }
 
 function summaryOf(sidecars: readonly SidecarStatus[]): string {

@@ -28,6 +28,8 @@ export interface Member {
   connection: PushConnection | null;
   softwareVersion: string;
   hasOlderUwsCore: boolean;
+  /** Its registration has created its Service, and it was not told yet. */
+  hasFounded: boolean;
   scope: Scope<Member>;
   /** What it has in force, as far as it has said. */
   held: Held;

@@ -91,6 +91,7 @@ export class Publisher implements ScopeSource {
       connection: null,
       softwareVersion: '',
       hasOlderUwsCore: false,
+      hasFounded: false,
       scope,
       held: this.#scopes.heldBy(scope, new Map()),
       asked: null,
@@ -236,7 +237,9 @@ export class Publisher implements ScopeSource {
     member.sequence++;
     const { sequence, heldSequence } = member;
     member.delivery = { tag: 'sent', sequence, view, scope };
-    connection.send(encodeControlFrame({ tag: 'push', sequence, base: heldSequence, changeSet }));
+    const founded = member.hasFounded ? ({ foundedService: true } as const) : {};
+    member.hasFounded = false;
+    connection.send(encodeControlFrame({ tag: 'push', sequence, base: heldSequence, changeSet, ...founded }));
   }
 }
 

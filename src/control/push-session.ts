@@ -36,6 +36,8 @@ export class PushSession {
   /** As the sidecar wants it, and as it was written or is being written. */
   #lease: SidecarLease | null = null;
   #leaseText = '';
+  /** Its registration has created its Service, and it was not told yet. */
+  #hasFounded = false;
 
   /** `identity` is who the connection's token says it is; null: it needed none. */
   constructor(connection: PushConnection, rooms: SessionRooms, identity: ServiceIdentity | null = null) {
@@ -145,7 +147,7 @@ export class PushSession {
   async #join({ softwareVersion, olderUwsCore: hasOlderUwsCore = false, held }: Hello, isNew: boolean): Promise<void> {
     if (!(await this.#saveLease(isNew))) return;
     if (this.#state.tag !== 'joining' || this.#lease === null) return;
-    const greeting = { lease: this.#lease, softwareVersion, hasOlderUwsCore, held };
+    const greeting = { lease: this.#lease, softwareVersion, hasOlderUwsCore, held, hasFounded: this.#hasFounded };
     const member = this.#rooms.fleet.connect(greeting, this.#connection);
     this.#state = { tag: 'member', member };
   }
@@ -194,7 +196,7 @@ export class PushSession {
     const lease = this.#lease;
     if (lease === null) return false;
     try {
-      if (isNewlyRegistered) await this.#rooms.founder.found(lease.service, lease.namespace);
+      if (isNewlyRegistered && (await this.#rooms.founder.found(lease.service, lease.namespace))) this.#founded();
       // A lease that was withdrawn, or taken over by another connection, must not come back.
       if (this.#state.tag === 'ended') return false;
       await this.#rooms.leases.write(lease.sidecar, this.#leaseText);
@@ -203,6 +205,12 @@ export class PushSession {
       this.#storeFailed(error);
       return false;
     }
+  }
+
+  /** One of the changes that follow says so: the Service's own, or that of the endpoint. */
+  #founded(): void {
+    this.#hasFounded = true;
+    if (this.#state.tag === 'member') this.#state.member.hasFounded = true;
   }
 
   #storeFailed(error: unknown): void {

@@ -1,21 +1,52 @@
-/** Writes an empty Service at the first registration of an unknown name, so that every reference to it has a target. */
+/**
+ * Writes an empty Service at the first registration of an unknown name, so that every reference to it has a target. A mistyped name makes one
+ * too, and it stays: whoever registered is told, and whoever asks.
+ */
 import { randomUUID } from 'node:crypto';
-import { keyOf, type ObjectKey, type Service } from '../model/resources.ts';
+import { isObjectKey, keyOf, type ObjectKey, type Service } from '../model/resources.ts';
 import type { Store, StoreClock } from './store/store.ts';
+
+/** Who has made a revision in which a Service was founded. */
+const who = 'registration';
+/** So many revisions are looked through for them. */
+const revisionsLookedAt = 1_000;
+
+/** A Service that a registration has created, and to which nobody has written anything since. */
+export interface FoundedService {
+  readonly name: string;
+  readonly namespace: string;
+  /** ISO 8601. */
+  readonly at: string;
+}
+
+/** Those that still are in the store, out of its newest revisions; the newest first. */
+export function foundedServices(store: Store): readonly FoundedService[] {
+  return store
+    .history(revisionsLookedAt)
+    .filter((revision) => revision.who === who)
+    .flatMap(({ atMs, changes }) =>
+      changes
+        .filter(({ key, after }) => isObjectKey(key) && after !== null && store.get(key)?.value === after)
+        .map(({ after }) => {
+          const { name, namespace = '' } = (JSON.parse(after!) as Service).metadata;
+          return { name, namespace, at: new Date(atMs).toISOString() };
+        }),
+    );
+}
 
 export class ServiceFounder {
   readonly #store: Store;
   readonly #clock: StoreClock;
   /** Many sidecars of a new Service come at once: they share one commit. */
-  readonly #running = new Map<ObjectKey, Promise<void>>();
+  readonly #running = new Map<ObjectKey, Promise<boolean>>();
 
   constructor(store: Store, clock: StoreClock) {
     this.#store = store;
     this.#clock = clock;
   }
 
-  /** Resolves when the Service is in the store, whoever wrote it. Rejects with what the store rejects with. */
-  found(name: string, namespace: string): Promise<void> {
+  /** Resolves when the Service is in the store: true when it was not before, and this has written it. Rejects with what the store rejects with. */
+  found(name: string, namespace: string): Promise<boolean> {
     const nowMs = this.#clock.nowMs();
     const creationTimestamp = new Date(nowMs).toISOString();
     const service: Service = {
@@ -25,7 +56,7 @@ export class ServiceFounder {
       spec: {},
     };
     const key = keyOf(service);
-    if (this.#store.get(key) !== null) return Promise.resolve();
+    if (this.#store.get(key) !== null) return Promise.resolve(false);
     let commit = this.#running.get(key);
     if (commit === undefined) {
       commit = this.#commit(key, service, nowMs).finally(() => this.#running.delete(key));
@@ -35,14 +66,15 @@ export class ServiceFounder {
   }
 
   /** A conflict means that somebody else was faster, which is as good. */
-  async #commit(key: ObjectKey, service: Service, atMs: number): Promise<void> {
-    await this.#store.commit({
+  async #commit(key: ObjectKey, service: Service, atMs: number): Promise<boolean> {
+    const { tag } = await this.#store.commit({
       expect: new Map([[key, 0]]),
       changes: new Map([[key, JSON.stringify(service)]]),
-      who: 'registration',
+      who,
       message: `first registration of ${service.metadata.name}`,
       requestId: randomUUID(),
       atMs,
     });
+    return tag === 'committed';
   }
 }

@@ -24,6 +24,8 @@ export interface Greeting {
   readonly softwareVersion: string;
   readonly hasOlderUwsCore: boolean;
   readonly held: ReadonlyMap<ConfigKey, string>;
+  /** See Member. */
+  readonly hasFounded: boolean;
 }
 
 export class SidecarFleet implements Fleet {
@@ -95,13 +97,15 @@ export class SidecarFleet implements Fleet {
   }
 
   /** A sidecar whose lease is in the store greets. A connection that it had before is refused: it has another one now. */
-  connect({ lease, softwareVersion, hasOlderUwsCore, held }: Greeting, connection: PushConnection): Member {
+  connect(greeting: Greeting, connection: PushConnection): Member {
+    const { lease, softwareVersion, hasOlderUwsCore, held, hasFounded } = greeting;
     const member = this.#members.get(lease.sidecar) ?? this.#admit(lease.sidecar, lease);
     const before = member.connection;
     member.connection = null;
     before?.refuse('replaced', 'another connection came under the name of this sidecar');
     member.softwareVersion = softwareVersion;
     member.hasOlderUwsCore = hasOlderUwsCore;
+    member.hasFounded = hasFounded;
     this.#publisher.rescope(member, lease);
     this.#publisher.greet(member, connection, held);
     this.#waits.update(member);

@@ -13,7 +13,7 @@ import type { LoopService, SlowDecisions } from '../proxy/tables.ts';
 import { packUnits } from './packed-units.ts';
 import { PatternQueue, type PatternStats } from './pattern-queue.ts';
 import { inSlices } from './slices.ts';
-import { Progress, type TaskName, type Tasks } from './tasks.ts';
+import { type PatternBatch, Progress, type TaskName, type Tasks } from './tasks.ts';
 
 export interface DecisionPoolOptions {
   /** The bundled worker. Default: beside the executable's own files in dist/. */
@@ -78,6 +78,11 @@ export class DecisionPool implements SlowDecisions {
 
   matchPatterns(service: LoopService, request: RequestHead, done: (verdicts: Uint8Array | null) => void): void {
     this.patterns.matchPatterns(service, request, done);
+  }
+
+  /** A batch that another event loop has gathered in a queue of its own. An abort ends the worker that is at it, and rejects. */
+  matchBatch(batch: PatternBatch, signal: AbortSignal): Promise<Uint8Array> {
+    return run(this.matcher, 'matchPatterns', batch, signal);
   }
 
   /** Ends all threads; what still waits is refused. Afterwards nothing of the pool keeps the process alive. */

@@ -3,7 +3,10 @@
  * References that lead nowhere become null, because a sidecar holds only what it calls; whether they may is checked before a commit
  * (references.ts).
  */
+
+import { inBytes } from './byte-size.ts';
 import { parseDuration } from './duration.ts';
+import { splitAddress } from './host-port.ts';
 import { identityPath } from './identity.ts';
 import { limits } from './limits.ts';
 import type { EndpointSet } from './registration.ts';
@@ -246,13 +249,6 @@ function* joinEndpoints(
   return [...byAddress.values()];
 }
 
-/** `HOST:PORT` or `[V6]:PORT`, as the schema has checked it; the host comes without brackets. */
-export function splitAddress(address: string): { readonly host: string; readonly port: number } {
-  const colon = address.lastIndexOf(':');
-  const host = address.slice(0, colon);
-  return { host: host.startsWith('[') ? host.slice(1, -1) : host, port: Number(address.slice(colon + 1)) };
-}
-
 function balancerOf(spec: R.LoadBalancer | undefined): UnitBalancer {
   return {
     policy: spec?.policy ?? 'LeastRequest',
@@ -267,7 +263,7 @@ function balancerOf(spec: R.LoadBalancer | undefined): UnitBalancer {
 function limitsOf(spec: R.ServiceLimits): UnitLimits | null {
   if (Object.keys(spec).length === 0) return null;
   const none = { requestBodyBytes: 0, requestHeadBytes: 0, requestHeadFields: 0, targetBytes: 0, responseHeadBytes: 0 };
-  return { ...none, ...spec };
+  return { ...none, ...inBytes(spec) };
 }
 
 function hashSourceOf(on: R.HashOn): HashSource {

@@ -11,8 +11,9 @@ export const limits = {
   connectionsPerListenerMax: 10_000,
   /** Body of an answer that a listener holds to send it with its head in one write (below uWS's cork buffer of 16 KiB). */
   heldAnswerBytesMax: 12 * 1024,
-  /** How long a listener goes on reading after an early or last answer, so that a reset does not take the answer away. */
+  /** How long a listener goes on reading after an early or last answer, so that a reset does not take the answer away; and how much of its request. */
   lingerMs: 4_000,
+  lingerBytesMax: 256 * 1024 * 1024,
   /** The head of a request must be complete after this time. */
   headTimeoutMs: 10_000,
   /** Requests that a client of the edge may send ahead of the answer to its first one. */
@@ -64,6 +65,12 @@ export const limits = {
   linkStreamsMax: 2_048,
   /** Of one head on a link: what a listener lets in, and what the filters of routes and Weft itself add. */
   linkFieldsMax: 512,
+  /**
+   * What a caller's sidecar may add to the head of a client, beyond what the callee's link listener lets in: a rule and its backendRef set and add
+   * at most 64 fields, and Weft writes six of its own (http.md, `traceparent`). The bytes must leave room in a frame (`headPayloadMax`).
+   */
+  linkAddedFieldsMax: 80,
+  linkAddedBytesMax: 8 * 1024,
   /** DATA that may be under way on a link in one direction, once bandwidth and round trip were measured. */
   linkWindowBytesMax: 4 * 1024 * 1024,
   /** Credit of all streams of a link beyond their first 64 KiB. */
@@ -133,6 +140,12 @@ export const limits = {
   ringEntriesMin: 1_024,
   ringEntriesMax: 8 * 1024 * 1024,
   maglevEntries: 65_537,
+  /** Event loops of one sidecar; each has a link listener. */
+  loopsMax: 64,
+  /** A loop that was asked for something: to listen, or to swap the configuration, its start included; for its readings; to close. */
+  loopAnswerMs: 20_000,
+  loopReadingMs: 1_000,
+  loopCloseMs: 3_000,
   /** Slots of the shared live state: endpoints and routes in use by any version that is still in force. */
   liveSlotsMax: 65_536,
   /** A slot whose owner left is given away only after this: longer than any request waits without an attempt under way. */
@@ -185,6 +198,9 @@ export const limits = {
   failureCodesMax: 128,
   /** Lines wait here while standard output or the file is slow; more are dropped and counted. */
   accessLogBufferBytesMax: 1024 * 1024,
+  /** Lines of the access log for refused heads, of each listener: nothing else bounds what a stranger can have written. */
+  refusalLinesPerSecondMax: 10,
+  refusalDetailCharsMax: 256,
   adminConnectionsMax: 64,
   adminRequestMs: 10_000,
 

@@ -3,6 +3,7 @@
  * the compiler. `HTTPRoute` follows gateway.networking.k8s.io/v1; `Service` and `TrafficPolicy` are weft.mesh/v1.
  */
 import Type, { type Static, type TSchema } from 'typebox';
+import { byteSizePattern } from './byte-size.ts';
 import { labelNamePattern } from './endpoint-fields.ts';
 import { serviceIdPattern } from './identity.ts';
 import { limits } from './limits.ts';
@@ -124,18 +125,33 @@ export const LoadBalancer = Type.Object(
   closed,
 );
 
-const upTo = (minimum: number, maximum: number) => optional(Type.Integer({ minimum, maximum }));
+const bytesExpected = { description: 'a number of bytes such as 65536, 64KiB or 10MiB' };
+/** What a string stands for is in the same range: validate.ts. */
+const bytesIn = ([minimum, maximum]: readonly [number, number]) =>
+  optional(
+    Type.Union(
+      [Type.String({ pattern: byteSizePattern, ...bytesExpected }), Type.Integer({ minimum, maximum })],
+      bytesExpected,
+    ),
+  );
+/** Smallest and largest number of bytes. */
+export const byteLimitRanges = {
+  requestBodyBytes: [1, Number.MAX_SAFE_INTEGER],
+  requestHeadBytes: [256, limits.headBytesMax],
+  targetBytes: [1, limits.targetBytesMax],
+  responseHeadBytes: [256, limits.headBytesMax],
+} as const;
 /** Of requests as they are sent to the Service, and of its answers. Heads: all fields but those of the framing. */
 export const ServiceLimits = Type.Object(
   {
     /** Default: no limit. */
-    requestBodyBytes: upTo(1, Number.MAX_SAFE_INTEGER),
+    requestBodyBytes: bytesIn(byteLimitRanges.requestBodyBytes),
     /** Each field counts its name, its value and 4. */
-    requestHeadBytes: upTo(256, limits.headBytesMax),
-    requestHeadFields: upTo(4, limits.headerFieldsMax),
+    requestHeadBytes: bytesIn(byteLimitRanges.requestHeadBytes),
+    requestHeadFields: optional(Type.Integer({ minimum: 4, maximum: limits.headerFieldsMax })),
     /** Path and query. */
-    targetBytes: upTo(1, limits.targetBytesMax),
-    responseHeadBytes: upTo(256, limits.headBytesMax),
+    targetBytes: bytesIn(byteLimitRanges.targetBytes),
+    responseHeadBytes: bytesIn(byteLimitRanges.responseHeadBytes),
   },
   closed,
 );

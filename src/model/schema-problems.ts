@@ -108,6 +108,8 @@ const memberOf = (value: unknown, key: string | number | undefined): unknown =>
 
 function isOfType(value: unknown, type: string): boolean {
   if (type === 'array') return Array.isArray(value);
+  // A number that is not whole was meant as one.
+  if (type === 'integer') return typeof value === 'number';
   return typeof value === type && value !== null && !Array.isArray(value);
 }
 

@@ -1,9 +1,11 @@
 /** One resource, judged on its own: its schema, and what a schema cannot say (the rules of the Gateway API, ranges that hang together). */
+import { parseBytes } from './byte-size.ts';
 import { parseDuration } from './duration.ts';
 import { limits } from './limits.ts';
 import { isMatchPath, normalMatchPath } from './match-path.ts';
 import type { Problem } from './problem.ts';
 import {
+  byteLimitRanges,
   type EndpointObject,
   type HTTPRoute,
   type Kind,
@@ -13,6 +15,7 @@ import {
   type RouteMatch,
   type RouteRule,
   type Service,
+  type ServiceLimits,
 } from './resources.ts';
 import { formatPath, type SchemaProblem, schemaProblems, show } from './schema-problems.ts';
 
@@ -113,6 +116,7 @@ function judgeService({ spec }: Service, report: Report): void {
     else seen.set(address, i);
     if (typeof endpoint === 'object') judgeLink(endpoint.link, ['spec', 'endpoints', i, 'link'], report);
   });
+  judgeLimits(spec.limits ?? {}, report);
   const balancer = spec.loadBalancer;
   if (balancer === undefined) return;
   const { policy } = balancer;
@@ -129,6 +133,17 @@ function judgeService({ spec }: Service, report: Report): void {
   if (balancer.decay !== undefined) {
     if (policy !== 'PeakEwma') report([...keys, 'decay'], `has no meaning for ${policy}; it is for PeakEwma`);
     else if (parseDuration(balancer.decay) === 0) report([...keys, 'decay'], 'must be longer than 0s');
+  }
+}
+
+/** Numbers were held against the schema; what a string stands for is held against the same range. */
+function judgeLimits(given: ServiceLimits, report: Report): void {
+  for (const [name, [min, max]] of Object.entries(byteLimitRanges)) {
+    const value = given[name as keyof typeof byteLimitRanges];
+    if (typeof value !== 'string') continue;
+    const bytes = parseBytes(value);
+    if (bytes < min || bytes > max)
+      report(['spec', 'limits', name], `must be ${min} to ${max} bytes, not ${show(value)}`);
   }
 }
 

@@ -74,6 +74,8 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   requestBytes = 0;
   /** The lower one of the listener's and, once it is routed, the Service's. */
   bodyBytesMax: number;
+  /** Those of the listener, for what is said when one is met. */
+  readonly bodyLimits: BodyLimits;
   /** Null: it has no body, or may take its time. */
   readonly bodyPace: BodyPace | null;
 
@@ -101,11 +103,13 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
     readonly head: RequestHead,
     readonly downstream: Downstream,
     isTimingAsked: boolean,
-    { bodyBytesMax, bodyRateMin }: BodyLimits,
+    bodyLimits: BodyLimits,
   ) {
+    const { bodyBytesMax, bodyRateMin } = bodyLimits;
     this.isTimingAsked = isTimingAsked;
     this.movedAtMs = head.readAtMs;
     this.bodyBytesMax = bodyBytesMax;
+    this.bodyLimits = bodyLimits;
     this.bodyPace = head.bodyBytes === 0 || bodyRateMin === 0 ? null : new BodyPace(bodyRateMin, head.readAtMs);
   }
 

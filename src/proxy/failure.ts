@@ -15,6 +15,7 @@ export interface Failure {
 
 const table = {
   'bad-request': [400, 'downstream', false, 'The request is not valid HTTP.'],
+  'path-not-normal': [400, 'downstream', false, 'The path is not in normal form, and the listener takes no other.'],
   'length-required': [411, 'downstream', false, 'The request needs a Content-Length.'],
   'body-too-large': [413, 'downstream', false, 'The request body is larger than the limit.'],
   'target-too-long': [414, 'downstream', false, 'The request target is longer than the limit.'],

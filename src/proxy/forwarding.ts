@@ -3,7 +3,7 @@
  * (RFC 9110 section 7.6.3). Written once for a request, before it is routed: another attempt, and every copy, has the same fields.
  */
 import { isToken } from './char-classes.ts';
-import { type HeaderList, headerValue, isNamed } from './headers.ts';
+import { canonicalName, type HeaderList, headerValue, isNamed } from './headers.ts';
 import type { RequestAcceptor, RequestHead } from './request.ts';
 
 /**
@@ -86,12 +86,10 @@ function isForwarding(name: string): boolean {
   return lower === 'forwarded' || lower === 'x-real-ip' || lower.startsWith('x-forwarded-');
 }
 
-/** `X_Forwarded_For`: to an app behind CGI, WSGI and their like the same field as the one with dashes, and not to us. */
+/** The same field as the one with dashes to some apps (see `canonicalName`), and not to us. */
 function isLookAlike(name: string): boolean {
   return name.includes('_') && isForwarding(name);
 }
-
-const canonicalName = (name: string): string => name.toLowerCase().replaceAll('_', '-');
 
 /** Whether a quoted string is left open at the end (RFC 9110 section 5.6.4). */
 function hasOpenQuote(value: string): boolean {

@@ -4,11 +4,11 @@
  * nothing that fails here ever reaches an upstream.
  */
 import { isIPv6 } from 'node:net';
-import { limits } from '../model/limits.ts';
-import type { HeadLimits } from '../model/listener-limits.ts';
+import { defaultListenerLimits, type HeadLimits, type ListenerName } from '../model/listener-limits.ts';
 import { isFieldText, isHexCode, isHostCode, isTargetText, isToken } from './char-classes.ts';
 import { type Failure, failures } from './failure.ts';
 import { type HeaderList, isNamed } from './headers.ts';
+import { fieldsTooLarge, type LimitMet, ofListener, targetTooLong, tooManyFields } from './limit-met.ts';
 import { normalisePath, type PathPolicy } from './path.ts';
 import type { RequestHead } from './request.ts';
 
@@ -71,7 +71,7 @@ type Special =
   | 'transfer-encoding';
 
 /** Returns the checked head, or what is wrong with it. `bounds` are the listener's. Never throws. */
-export function checkHead(raw: RawHead, bounds: HeadLimits = limits): CheckedHead | RefusedHead {
+export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimits.inbound): CheckedHead | RefusedHead {
   const { method, target, headers, isHttp10 } = raw;
   // Most are told by a comparison; a look-up would hash the text first.
   if (method !== 'GET' && method !== 'POST' && !methods.has(method)) {
@@ -80,9 +80,9 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = limits): CheckedHea
       : badRequest('The method is not a token.');
   }
   if (target.length > bounds.targetBytesMax)
-    return new RefusedHead(failures['target-too-long'], `The limit is ${bounds.targetBytesMax} bytes.`);
+    return tooMuch(targetTooLong(bounds.targetBytesMax, ofListener(bounds.listener, 'target-bytes')));
   if (headers.length > 2 * bounds.headerFieldsMax)
-    return new RefusedHead(failures['headers-too-large'], `The limit is ${bounds.headerFieldsMax} fields.`);
+    return tooMuch(tooManyFields(bounds.headerFieldsMax, ofListener(bounds.listener, 'head-fields')));
 
   let host: string | null = null;
   let contentLength: string | null = null;
@@ -96,7 +96,7 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = limits): CheckedHea
     const value = headers[i + 1]!;
     fieldBytes += name.length + value.length + 4;
     if (fieldBytes > bounds.headBytesMax)
-      return new RefusedHead(failures['headers-too-large'], `The limit is ${bounds.headBytesMax} bytes.`);
+      return tooMuch(fieldsTooLarge(bounds.headBytesMax, ofListener(bounds.listener, 'head-bytes')));
     if (!isToken(name)) return badRequest('A field name is not a token.');
     if (!isFieldText(value)) return badRequest('A field value holds a control character.');
     switch (specialField(name)) {
@@ -132,7 +132,8 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = limits): CheckedHea
         break;
     }
   }
-  headers.length = kept;
+  // Setting the length would call into the runtime.
+  while (headers.length > kept) headers.pop();
 
   const bodyBytes = raw.bodyBytes ?? bodyLength(contentLength, transferEncoding, isHttp10);
   if (raw.bodyBytes !== undefined && (contentLength !== null || transferEncoding !== null))
@@ -148,7 +149,19 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = limits): CheckedHea
     nominated = applied;
     isLastOfConnection = hasToken(connection, 'close');
   }
-  return checkTarget(raw, host, bodyBytes, isLastOfConnection, nominated);
+  return checkTarget(raw, bounds.listener, host, bodyBytes, isLastOfConnection, nominated);
+}
+
+function tooMuch({ failure, detail }: LimitMet): RefusedHead {
+  return new RefusedHead(failure, detail);
+}
+
+/** A closed sentence: it says what it can be, since the path is the client's. */
+function pathNotNormal(listener: ListenerName): RefusedHead {
+  return new RefusedHead(
+    failures['path-not-normal'],
+    `The path holds a dot segment, repeated slashes, an escape that need not be one, or one in small letters (--paths ${listener}=refuse).`,
+  );
 }
 
 function badRequest(detail: string): RefusedHead {
@@ -234,6 +247,7 @@ function hasToken(list: string, token: string): boolean {
 
 function checkTarget(
   raw: RawHead,
+  listener: ListenerName,
   hostField: string | null,
   bodyBytes: number,
   isLastOfConnection: boolean,
@@ -265,8 +279,7 @@ function checkTarget(
   const path = normalisePath(received);
   if (path === null)
     return badRequest('The path holds a broken escape, %00, a backslash or a dot segment with a parameter.');
-  if (raw.paths === 'refuse' && path !== received)
-    return badRequest('The path is not in normal form, and this listener refuses what is not.');
+  if (raw.paths === 'refuse' && path !== received) return pathNotNormal(listener);
   return {
     method: raw.method,
     path,

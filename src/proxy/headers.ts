@@ -11,6 +11,12 @@ export function isNamed(name: string, lowerName: string): boolean {
   return true;
 }
 
+/** In lower case and with dashes: `X_Forwarded_For` is, to an app behind CGI, WSGI and their like, the same field as the one with dashes. */
+export function canonicalName(name: string): string {
+  const lower = name.toLowerCase();
+  return lower.includes('_') ? lower.replaceAll('_', '-') : lower;
+}
+
 /** First value of a field, or undefined. `lowerName` is in lower case. */
 export function headerValue(headers: readonly string[], lowerName: string): string | undefined {
   for (let i = 0; i < headers.length; i += 2) {

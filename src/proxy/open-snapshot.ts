@@ -57,7 +57,7 @@ export const openSnapshot = (options: OpenOptions): OpenResult => finish(openSte
 /** The same a step at a time: 5,000 endpoints take longer than a loop that serves requests may be held. Nothing is in force before its caller says so. */
 export function* openSteps({ revision, compiled, previous, live, slots, random }: OpenOptions): Steps<OpenResult> {
   const units = [...compiled];
-  if (slots !== null) yield* slots.assign(units);
+  if (slots !== null) yield* slots.assignSteps(units);
   const services = new Map<UnitName, OpenService>();
   const left: LoopEndpoint[] = [];
   for (const unit of units) {

@@ -12,7 +12,7 @@
  */
 import { limits } from '../model/limits.ts';
 import { type BodyLimits, noBodyLimits } from '../model/listener-limits.ts';
-import type { HeaderChange, UnitLimits } from '../model/snapshot.ts';
+import type { HeaderChange, UnitLimits, UnitName } from '../model/snapshot.ts';
 import { formatServerTiming, type HopTiming, parseFarTiming, splitNetwork } from '../telemetry/ledger.ts';
 import { partIndex } from '../telemetry/recorder.ts';
 import { continueTrace, RandomIds, type Trace } from '../telemetry/trace-context.ts';
@@ -22,6 +22,7 @@ import type { Discovery } from './discovery.ts';
 import { type CurrentAttempt, Exchange, type ExchangeSteps } from './exchange.ts';
 import { type Failure, type FailureCode, failures } from './failure.ts';
 import { type HeaderList, headerValue, isNamed } from './headers.ts';
+import { answerLimitMet, attemptDetail, bodyLimitMet, bodyRateMet, type LimitMet } from './limit-met.ts';
 import { localReply, reasonOf } from './local-reply.ts';
 import { Mirror } from './mirror.ts';
 import { closeParts, type OutcomeSinks, recordOutcome } from './outcome.ts';
@@ -180,7 +181,8 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     // Over a link the far side says what it took without being asked.
     const isTimingForwarded = exchange.isTimingAsked && endpoint.hasSidecar && endpoint.link.length === 0;
     const request = this.shape(exchange, isTimingForwarded, backend.requestHeaders);
-    if (destination.limits !== null && !this.keepLimits(exchange, request, destination.limits)) return;
+    if (destination.limits !== null && !this.keepLimits(exchange, request, destination.limits, destination.name))
+      return;
     if (exchange.attempts === 0) for (const mirror of action.mirrors) this.mirror(exchange, mirror, nowMs);
     const attempt = new Attempt(exchange, endpoint, this.parts.live, this.parts.now, nowMs);
     const { perTryMs } = action.timeouts;
@@ -197,14 +199,13 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   }
 
   /** False: the request is more than the Service takes, and was answered. */
-  private keepLimits(exchange: Exchange, request: UpstreamRequest, service: UnitLimits): boolean {
-    if (service.requestBodyBytes !== 0)
-      exchange.bodyBytesMax = Math.min(exchange.bodyBytesMax, service.requestBodyBytes);
-    let failure = serviceLimitMet(request, service);
+  private keepLimits(exchange: Exchange, request: UpstreamRequest, limits: UnitLimits, service: UnitName): boolean {
+    if (limits.requestBodyBytes !== 0) exchange.bodyBytesMax = Math.min(exchange.bodyBytesMax, limits.requestBodyBytes);
+    let met = serviceLimitMet(request, limits, service);
     // What arrived while it was being decided counts too.
-    if (exchange.requestBytes > exchange.bodyBytesMax) failure ??= failures['body-too-large'];
-    if (failure === null) return true;
-    this.failLocally(exchange, failure, `This is a limit of the Service ${exchange.destination!.name}.`);
+    if (exchange.requestBytes > exchange.bodyBytesMax) met ??= bodyLimitMet(exchange);
+    if (met === null) return true;
+    this.failLocally(exchange, met.failure, met.detail);
     return false;
   }
 
@@ -224,10 +225,17 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     if (backendHeaders !== null) changeHeaders(headers, backendHeaders);
     const path = action.rewritePath === null ? head.forwardedPath : changePath(head.path, action.rewritePath);
     const { method } = head;
+    // What filters add comes from configuration, and a rewritten path from both.
+    const isChecked =
+      action.requestHeaders === null &&
+      backendHeaders === null &&
+      action.rewritePath === null &&
+      action.rewriteHost === null;
     return {
       method,
       target: head.query === '' ? path : path + head.query,
       headers,
+      isChecked,
       bodyBytes: head.bodyBytes,
       sendsZeroLength: method === 'POST' || method === 'PUT' || method === 'PATCH',
     };
@@ -270,7 +278,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     }
     const service = exchange.destination!.limits;
     if (service !== null && isHeadLarger(headers, service.responseHeadBytes)) {
-      this.expire(exchange, failures['upstream-head-too-large']);
+      this.limitMet(exchange, answerLimitMet(service.responseHeadBytes, exchange.destination!.name));
       return;
     }
     exchange.phase = 'answering';
@@ -310,12 +318,13 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
 
   attemptFailed(exchange: Exchange, failure: Failure, isReusedConnection: boolean): void {
     if (exchange.phase === 'answering') {
+      if (this.failRetracted(exchange, failure)) return;
       exchange.downstream.abort();
       this.complete(exchange, this.parts.now(), failure.code === 'upstream-reset' ? failures['answer-cut'] : failure);
       return;
     }
     if (this.tryAgain(exchange, failure, isReusedConnection)) return;
-    this.failLocally(exchange, failure, exchange.attempt!.endpoint.address);
+    this.failLocally(exchange, failure, attemptDetail(failure, exchange.attempt!.endpoint.address));
   }
 
   private tryAgain(exchange: Exchange, failure: Failure, isReusedConnection: boolean): boolean {
@@ -348,25 +357,38 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     } else if (exchange.bodyPace !== null && exchange.phase !== 'answering') {
       // Once an answer has begun, whoever answers takes the body as it comes: the idle timeout is enough then.
       if (exchange.bodyPace.isTooSlow(nowMs, exchange.requestBytes, exchange.isWaitingForClient))
-        this.expire(exchange, failures['request-body-too-slow']);
+        this.limitMet(exchange, bodyRateMet(exchange.bodyLimits));
     }
   }
 
   bodyTooLarge(exchange: Exchange): void {
-    this.expire(exchange, failures['body-too-large']);
+    this.limitMet(exchange, bodyLimitMet(exchange));
   }
 
-  /** Ends it from here, for what its client, its endpoint or the clock did. */
-  private expire(exchange: Exchange, failure: Failure): void {
+  private limitMet(exchange: Exchange, { failure, detail }: LimitMet): void {
+    this.expire(exchange, failure, detail);
+  }
+
+  /** Ends it from here, for what its client, its endpoint or the clock did. `detail`: where it went, unless something else is said. */
+  private expire(exchange: Exchange, failure: Failure, detail: string | null = null): void {
     const attempt = exchange.attempt;
     const isClients = failure.source === 'downstream' || exchange.isWaitingForClient || attempt?.isHeldBack === true;
     attempt?.cancel(isClients ? 'abandoned' : 'failed');
     if (exchange.phase === 'answering') {
+      if (this.failRetracted(exchange, failure)) return;
       exchange.downstream.abort();
       this.complete(exchange, this.parts.now(), failure);
     } else {
-      this.failLocally(exchange, failure, attempt === null ? exchange.head.host : attempt.endpoint.address);
+      this.failLocally(exchange, failure, detail ?? attempt?.endpoint.address ?? exchange.head.host);
     }
+  }
+
+  /** False when something of the answer has left: then it can only be cut. Nothing is tried again, for the endpoint has acted upon the request. */
+  private failRetracted(exchange: Exchange, failure: Failure): boolean {
+    if (!exchange.downstream.retract()) return false;
+    exchange.answerBytes = 0;
+    this.failLocally(exchange, failure, exchange.attempt!.endpoint.address);
+    return true;
   }
 
   private failLocally(exchange: Exchange, failure: Failure, detail: string): void {

@@ -4,6 +4,7 @@
  */
 import type { ListenerLimits } from '../model/listener-limits.ts';
 import type { HopTiming } from '../telemetry/ledger.ts';
+import type { Failure } from './failure.ts';
 import type { HeaderList } from './headers.ts';
 import type { PathPolicy } from './path.ts';
 
@@ -59,6 +60,8 @@ export interface Downstream {
   /** False: stop until `onDownstreamWritable`. The chunk is written or copied by the end of the microtasks behind the call. */
   body(chunk: Uint8Array): boolean;
   end(trailers: HeaderList, timing: HopTiming | null): void;
+  /** Takes the answer back when nothing of it has left: true, and another may be given. */
+  retract(): boolean;
   /** Cuts the connection, so that an incomplete answer can never be taken for a complete one. */
   abort(): void;
   /** Stops and starts the arrival of request body bytes. */
@@ -82,8 +85,19 @@ export interface RequestAcceptor {
   accept(head: RequestHead, downstream: Downstream): RequestReceiver;
 }
 
-/** `connection-used-up`: it has had its last request. `answer-unread`: its client takes nothing of an answer that the proxy has done with. */
+/** `connection-used-up`: it has had its last request, and that is no failure. `answer-unread`: its client takes nothing of an answer that the proxy has done with. */
 export type ConnectionEnd = 'connection-used-up' | 'answer-unread';
+
+/** What is known of a head that was refused. */
+export interface RefusedHeadFacts {
+  readonly detail: string;
+  /** As in the answer; empty: there is none. */
+  readonly requestId: string;
+  /** See RequestHead. */
+  readonly sourceAddress: string;
+  /** See RequestHead. Absent: nobody proved anything. */
+  readonly source?: string;
+}
 
 export interface ListenerOptions {
   readonly host: string;
@@ -94,8 +108,8 @@ export interface ListenerOptions {
   readonly acceptor: RequestAcceptor;
   /** Default: `defaultListenerLimits`. Those of bodies are the acceptor's to keep. */
   readonly limits?: ListenerLimits;
-  /** Counts a head that was refused before it became a request. */
-  readonly onRefused: (failure: import('./failure.ts').Failure) => void;
+  /** Counts a head that was refused before it became a request, and logs it; without `head`, a connection of which nothing was read. */
+  readonly onRefused: (failure: Failure, head?: RefusedHeadFacts) => void;
   /** Counts a connection that was closed for a limit that no request met, by a word for the metrics. Default: nobody counts. */
   readonly onConnectionEnded?: (code: ConnectionEnd) => void;
   /** How long a request waited for this event loop whose callback began at `nowMs`, ms: `RequestHead.loopMs`. Default: 0. */

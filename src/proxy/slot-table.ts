@@ -4,7 +4,7 @@
  * requests that began under an older version may still count on it.
  */
 import { limits } from '../model/limits.ts';
-import type { Steps } from '../model/steps.ts';
+import { finish, type Steps } from '../model/steps.ts';
 import { type CompiledUnit, endpointNamesOf, factsOf, int32Of, sections, splitNamesOf } from './compiled-unit.ts';
 import type { SharedLiveState } from './live-state.ts';
 
@@ -45,11 +45,13 @@ export class SlotTable {
     this.nowMs = nowMs;
   }
 
-  /**
-   * Makes these units the ones in force: new ones get their slots, what is not among them leaves. One call must be driven to its end before
-   * the next; requests may come and go meanwhile.
-   */
-  *assign(units: Iterable<CompiledUnit>): Steps<void> {
+  /** Makes these units the ones in force: new ones get their slots, what is not among them leaves. */
+  assign(units: Iterable<CompiledUnit>): void {
+    finish(this.assignSteps(units));
+  }
+
+  /** The same a step at a time. One call must be driven to its end before the next; requests may come and go meanwhile. */
+  *assignSteps(units: Iterable<CompiledUnit>): Steps<void> {
     const nowMs = this.nowMs();
     this.endQuarantines(nowMs);
     const held = new Map<string, HeldUnit>();

@@ -1,7 +1,7 @@
 /** The trailer section of a message: which of its fields go on to the next hop (RFC 9110 section 6.5). */
 import { limits } from '../model/limits.ts';
 import { isFieldText, isToken } from './char-classes.ts';
-import { type HeaderList, isNamed } from './headers.ts';
+import { canonicalName, type HeaderList, isNamed } from './headers.ts';
 
 /** Of all messages without trailers, therefore frozen. */
 export const noTrailers: HeaderList = [];
@@ -9,7 +9,7 @@ Object.freeze(noTrailers);
 
 /**
  * Fields that mean something before the content or not at all (RFC 9110 section 6.5.1): whoever merges them into the head would
- * frame, route, authenticate or read the message anew. They are dropped, whoever sends them.
+ * frame, route, authenticate or read the message anew. They are dropped, whoever sends them, and so are their look-alikes with `_` for a dash.
  */
 const neverTrailers: ReadonlySet<string> = new Set([
   // How the message is framed, which way it takes, what is of one connection only.
@@ -42,8 +42,8 @@ export function passableTrailers(trailers: HeaderList, nominated: ReadonlySet<st
     const value = trailers[i + 1]!;
     bytes += name.length + value.length + 4;
     if (bytes > limits.headBytesMax) return noTrailers;
-    const lower = name.toLowerCase();
-    if (!mayBeTrailer(lower) || nominated?.has(lower) === true || !isToken(name) || !isFieldText(value)) continue;
+    if (!mayBeTrailer(name) || nominated?.has(name.toLowerCase()) === true || !isToken(name) || !isFieldText(value))
+      continue;
     passed.push(name, value);
   }
   return passed;
@@ -54,6 +54,7 @@ export function dropTrailerField(headers: HeaderList): void {
   for (let i = headers.length - 2; i >= 0; i -= 2) if (isNamed(headers[i]!, 'trailer')) headers.splice(i, 2);
 }
 
-function mayBeTrailer(lowerName: string): boolean {
-  return !neverTrailers.has(lowerName) && !neverPrefixes.some((prefix) => lowerName.startsWith(prefix));
+function mayBeTrailer(name: string): boolean {
+  const canonical = canonicalName(name);
+  return !neverTrailers.has(canonical) && !neverPrefixes.some((prefix) => canonical.startsWith(prefix));
 }

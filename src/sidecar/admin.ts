@@ -14,9 +14,9 @@ export interface AdminOptions {
   readonly readiness: () => { readonly isReady: boolean; readonly reason: string };
   /** `/metrics`: Prometheus text. Asked once for all scrapes that come while it works. */
   readonly renderMetrics: () => Promise<string>;
-  /** `/config`: what is in force (revision, units, sidecar, connection). Maps and Sets may be in it. */
+  /** `/config`: what is in force (revision, units, sidecar, connection). Maps and Sets may be in it. May be a promise. */
   readonly config: () => unknown;
-  /** `/stats`: `WindowStats` of telemetry/stats.ts. */
+  /** `/stats`: `WindowStats` of telemetry/stats.ts. May be a promise. */
   readonly stats: () => unknown;
   /** `POST /drain`. Called every time; must return at once. */
   readonly drain: () => void;
@@ -91,11 +91,12 @@ function makeEndpoints(options: AdminOptions): ReadonlyMap<string, Endpoint> {
     if (text === null) sendError(response, 503, 'metrics-timeout', 'The metrics were not rendered in time.');
     else send(response, 200, 'text/plain; version=0.0.4; charset=utf-8', text);
   });
-  add('/config', 'GET', 'the configuration in force', (_request, response) => {
-    sendJson(response, 200, options.config());
+  add('/config', 'GET', 'the configuration in force', async (_request, response) => {
+    sendJson(response, 200, await options.config());
   });
-  add('/stats', 'GET', 'requests, percentiles and parts of each series over the last window', (_request, response) => {
-    sendJson(response, 200, options.stats());
+  const about = 'requests, percentiles and parts of each series over the last window';
+  add('/stats', 'GET', about, async (_request, response) => {
+    sendJson(response, 200, await options.stats());
   });
   add('/drain', 'POST', 'stop taking requests, finish those that run, then end', (request, response) => {
     // A browser names the page that posts. No page has business here, and loopback would not keep it out.

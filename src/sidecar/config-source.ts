@@ -1,6 +1,6 @@
 /** Where a sidecar's configuration comes from: a file, or control planes. Both look the same from here. */
 
-import { splitAddress } from '../model/build-snapshot.ts';
+import { splitAddress } from '../model/host-port.ts';
 import type { Registration } from '../model/registration.ts';
 import type { SeriesDelta } from '../model/report.ts';
 import { version } from '../model/version.ts';

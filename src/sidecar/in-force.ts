@@ -1,15 +1,13 @@
 /**
- * The configuration in force in this sidecar. A new one is joined into units, its changed units are compiled, and one assignment
- * swaps it in; whatever fails before that leaves the old one as it was.
+ * The configuration in force in this sidecar. A new one is joined into units, its changed units are compiled and get their slots, and each
+ * loop swaps it in by one assignment; whatever fails before that leaves the old one as it was.
  */
 import { inSlices } from '../decisions/slices.ts';
 import { snapshotSteps } from '../model/build-snapshot.ts';
 import type { ConfigObject, ServiceUnit, Snapshot, UnitName } from '../model/snapshot.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
-import type { SharedLiveState } from '../proxy/live-state.ts';
-import { type OpenSnapshot, openSteps } from '../proxy/open-snapshot.ts';
-import type { ConfigurationInForce } from '../proxy/proxy.ts';
 import type { SlotTable } from '../proxy/slot-table.ts';
+import type { CompiledChange } from './loop.ts';
 
 export type CompileUnits = (units: readonly ServiceUnit[]) => Promise<readonly CompiledUnit[]>;
 
@@ -17,16 +15,16 @@ export interface InForceOptions {
   /** The sidecar's own: short names are looked up there. */
   readonly namespace: string;
   readonly compile: CompileUnits;
-  readonly live: SharedLiveState;
   readonly slots: SlotTable;
-  readonly random: () => number;
-  /** Called after each swap, on the loop that serves requests. */
-  readonly onSwap: (snapshot: Snapshot) => void;
+  /**
+   * Brings it into force on all loops, and resolves when the last one has it. Throws when it cannot be opened, and nothing has changed then;
+   * rejects when a loop is late, which will have it yet.
+   */
+  readonly swap: (change: CompiledChange, snapshot: Snapshot) => Promise<void>;
 }
 
-export class InForce implements ConfigurationInForce {
-  current: OpenSnapshot | null = null;
-  /** What `current` was compiled from. */
+export class InForce {
+  /** What is in force; null before the first. */
   snapshot: Snapshot | null = null;
   private compiled: ReadonlyMap<UnitName, CompiledUnit> = new Map();
   private applying: Promise<void> = Promise.resolve();
@@ -41,7 +39,7 @@ export class InForce implements ConfigurationInForce {
   }
 
   private async swapTo(objects: Iterable<ConfigObject>, revision: number): Promise<void> {
-    const { namespace, compile, live, slots, random, onSwap } = this.options;
+    const { namespace, compile, slots, swap } = this.options;
     const before = this.snapshot;
     const snapshot = await inSlices(snapshotSteps({ objects, revision, namespace, previous: before }));
     const changed = [...snapshot.units.values()].filter((unit) => before?.units.get(unit.name) !== unit);
@@ -53,14 +51,12 @@ export class InForce implements ConfigurationInForce {
       if (kept !== undefined) compiled.set(name, kept);
     }
     for (const unit of fresh) compiled.set(unit.name, unit);
+    const left = [...this.compiled.keys()].filter((name) => !compiled.has(name));
 
-    const { snapshot: opened, left } = await inSlices(
-      openSteps({ revision, compiled: compiled.values(), previous: this.current, live, slots, random }),
-    );
+    await inSlices(slots.assignSteps(compiled.values()));
+    const swapped = swap({ revision, changed: fresh, left }, snapshot);
     this.compiled = compiled;
     this.snapshot = snapshot;
-    this.current = opened;
-    for (const endpoint of left) endpoint.upstream?.retire();
-    onSwap(snapshot);
+    await swapped;
   }
 }

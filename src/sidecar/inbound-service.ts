@@ -1,55 +1,55 @@
 /**
  * The one Service that the inbound side of a sidecar knows: its own, with its app as the only endpoint. Whatever the Host, requests go
- * there; routes were applied by the caller.
+ * there; routes were applied by the caller. `OwnUnit` compiles it, once for all loops; each loop opens an `InboundService` of it.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { compileUnit } from '../decisions/compile/compile-unit.ts';
 import { limits } from '../model/limits.ts';
 import type { ServiceUnit, Timeouts, UnitLimits } from '../model/snapshot.ts';
-import { monotonicMs, SharedLiveState } from '../proxy/live-state.ts';
+import type { CompiledUnit } from '../proxy/compiled-unit.ts';
+import type { SharedLiveState } from '../proxy/live-state.ts';
 import { type OpenSnapshot, openSnapshot } from '../proxy/open-snapshot.ts';
 import type { ConfigurationInForce } from '../proxy/proxy.ts';
-import { SlotTable } from '../proxy/slot-table.ts';
+import type { SlotTable } from '../proxy/slot-table.ts';
 import type { LoopService, LoopSnapshot } from '../proxy/tables.ts';
 import type { HostPort, SidecarOptions } from './options.ts';
 
 const defaultTimeouts: Timeouts = { requestMs: 0, perTryMs: 0, idleMs: limits.idleTimeoutMs };
 
-export class InboundService implements ConfigurationInForce {
-  /** A state of its own: the numbers of the outbound side's slots mean other endpoints. */
-  readonly live = new SharedLiveState(monotonicMs);
-  current: LoopSnapshot;
-  private opened: OpenSnapshot;
+export type OwnPolicy = Pick<ServiceUnit, 'timeouts' | 'limits'>;
+
+export class OwnUnit {
+  /** What the loops open. */
+  current: CompiledUnit;
   private timeouts = defaultTimeouts;
   private limits: UnitLimits | null = null;
-  private readonly slots: SlotTable;
   private readonly app: HostPort;
 
+  /** `slots`: of a live state of its own, for the numbers of the outbound side mean other endpoints. */
   constructor(
-    private readonly options: SidecarOptions & { readonly app: HostPort },
-    private readonly random: () => number,
+    private readonly options: Pick<SidecarOptions, 'service' | 'namespace' | 'zone' | 'labels'> & {
+      readonly app: HostPort;
+    },
+    private readonly slots: SlotTable,
   ) {
     this.app = options.app;
-    this.slots = new SlotTable({ live: this.live, random, nowMs: monotonicMs });
-    this.opened = this.open(null);
-    this.current = this.answerEveryHost();
+    this.current = this.compile();
   }
 
   /** The Service's inbound policy; null when there is no such Service (any more). Compiled in place: a unit of one endpoint takes some 50 µs. */
-  setPolicy(policy: Pick<ServiceUnit, 'timeouts' | 'limits'> | null): void {
+  setPolicy(policy: OwnPolicy | null): void {
     const { timeouts, limits } = policy ?? { timeouts: defaultTimeouts, limits: null };
     if (isDeepStrictEqual([timeouts, limits], [this.timeouts, this.limits])) return;
     this.timeouts = timeouts;
     this.limits = limits;
-    this.opened = this.open(this.opened);
-    this.current = this.answerEveryHost();
+    this.current = this.compile();
   }
 
-  private open(previous: OpenSnapshot | null): OpenSnapshot {
+  private compile(): CompiledUnit {
     const { service, namespace, zone, labels } = this.options;
     const { host, port } = this.app;
     const name = `${service}.${namespace}`;
-    const unit: ServiceUnit = {
+    const compiled = compileUnit({
       name,
       service,
       namespace,
@@ -73,9 +73,38 @@ export class InboundService implements ConfigurationInForce {
       limits: this.limits,
       matches: [],
       actions: [],
-    };
-    const { live, slots, random } = this;
-    return openSnapshot({ revision: 0, compiled: [compileUnit(unit)], previous, live, slots, random }).snapshot;
+    });
+    this.slots.assign([compiled]);
+    return compiled;
+  }
+}
+
+export class InboundService implements ConfigurationInForce {
+  current: LoopSnapshot;
+  private compiled: CompiledUnit;
+  private opened: OpenSnapshot;
+
+  constructor(
+    unit: CompiledUnit,
+    /** The one of its `OwnUnit`, shared by all loops. */
+    readonly live: SharedLiveState,
+    private readonly random: () => number,
+  ) {
+    this.compiled = unit;
+    this.opened = this.open(null);
+    this.current = this.answerEveryHost();
+  }
+
+  swap(unit: CompiledUnit): void {
+    if (unit === this.compiled) return;
+    this.compiled = unit;
+    this.opened = this.open(this.opened);
+    this.current = this.answerEveryHost();
+  }
+
+  private open(previous: OpenSnapshot | null): OpenSnapshot {
+    const { compiled, live, random } = this;
+    return openSnapshot({ revision: 0, compiled: [compiled], previous, live, slots: null, random }).snapshot;
   }
 
   private answerEveryHost(): LoopSnapshot {

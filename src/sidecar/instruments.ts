@@ -1,53 +1,52 @@
-/** What a sidecar measures itself with: the recorder of its loop, the loop's own delay, the access log, and what `/metrics` renders. */
-import { AccessLog, fileDescriptorWriter } from '../telemetry/access-log.ts';
+/** What one event loop of a sidecar measures itself with: its recorder, its own delay, its access log. */
+import { AccessLog, type AccessLogWriter } from '../telemetry/access-log.ts';
 import { type LoopDelay, watchLoop } from '../telemetry/loop-delay.ts';
-import { readProcess } from '../telemetry/process-reading.ts';
-import type { ListenerReading, MetricsInput, UpstreamReading } from '../telemetry/render.ts';
-import { SeriesRecorder } from '../telemetry/series.ts';
-import { StatWindow } from '../telemetry/stats.ts';
+import type { Direction } from '../telemetry/recorder.ts';
+import { RefusalLog } from '../telemetry/refusal-log.ts';
+import { type RowListener, SeriesRecorder } from '../telemetry/series.ts';
+import { ListenerEvents } from './listener-events.ts';
+import type { LoopReadings } from './loop.ts';
 
-const standardError = 2;
-
-/** What the instruments cannot know of themselves. */
-export interface InstrumentReadings {
-  readonly upstreams: readonly UpstreamReading[];
-  readonly listeners: readonly ListenerReading[];
-  readonly config: MetricsInput['config'];
+export interface InstrumentsOptions {
+  /** Null: there is no access log. */
+  readonly writeAccessLog: AccessLogWriter | null;
+  /** Null: whoever reads the series holds their table. */
+  readonly onRow: RowListener | null;
 }
 
 export class Instruments {
-  readonly recorder = new SeriesRecorder();
+  readonly recorder: SeriesRecorder;
   readonly accessLog: AccessLog | null;
-  readonly stats: StatWindow;
   readonly loop: LoopDelay;
   readonly loopWaitMs: (nowMs: number) => number;
   private readonly stopLoop: () => void;
 
-  constructor(hasAccessLog: boolean) {
+  constructor({ writeAccessLog, onRow }: InstrumentsOptions) {
     const { loop, stop } = watchLoop();
     this.loop = loop;
     this.loopWaitMs = (nowMs) => loop.currentLoopWaitMs(nowMs);
     this.stopLoop = stop;
-    this.stats = new StatWindow(
-      () => [this.recorder.table()],
-      () => performance.now(),
-    );
-    this.accessLog = hasAccessLog
-      ? new AccessLog({ write: fileDescriptorWriter(standardError), atEndOfTurn: (flush) => setImmediate(flush) })
-      : null;
+    this.recorder = new SeriesRecorder(undefined, onRow);
+    this.accessLog =
+      writeAccessLog === null
+        ? null
+        : new AccessLog({ write: writeAccessLog, atEndOfTurn: (flush) => setImmediate(flush) });
   }
 
-  metricsInput({ upstreams, listeners, config }: InstrumentReadings): MetricsInput {
+  /** For a listener by its name. */
+  listenerEvents(direction: Direction, listener: string): ListenerEvents {
+    const { accessLog, recorder } = this;
+    const clocks = { nowMs: () => performance.now(), wallMs: () => Date.now() };
+    const log = accessLog === null ? null : new RefusalLog({ accessLog, direction, listener, ...clocks });
+    return new ListenerEvents(direction, recorder, log);
+  }
+
+  read(): Pick<LoopReadings, 'failures' | 'retries' | 'loop' | 'overflowed' | 'accessLogLinesDropped'> {
     const { recorder } = this;
     return {
-      tables: [recorder.table()],
       failures: recorder.failures(),
       retries: recorder.retries(),
-      upstreams,
-      listeners,
-      loops: [this.loop.read()],
-      config,
-      process: readProcess(),
+      loop: this.loop.read(),
       overflowed: recorder.overflowed,
       accessLogLinesDropped: this.accessLog?.dropped ?? 0,
     };

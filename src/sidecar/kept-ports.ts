@@ -4,7 +4,7 @@
  */
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { splitAddress } from '../model/build-snapshot.ts';
+import { splitAddress } from '../model/host-port.ts';
 import { probePort } from '../proxy/listener/free-port.ts';
 import { formatAddress, ListenError } from '../proxy/listener/listen-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -20,7 +20,8 @@ export interface KeptPortsOptions {
   readonly logger: Logger;
 }
 
-export type KeptListener = 'inbound' | 'link';
+/** Each event loop has a link listener: `link` is the first one's, `link-1` the second one's. */
+export type KeptListener = 'inbound' | 'link' | `link-${number}`;
 
 const fileName = 'ports.json';
 const format = 'weft-ports';

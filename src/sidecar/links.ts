@@ -1,20 +1,18 @@
-/** The links of this sidecar: how it calls others over theirs, and how others call its app. */
-import type { ListenerLimits } from '../model/listener-limits.ts';
+/** The links of one event loop of a sidecar: how it calls others over theirs, and how others call its app. */
 import type { CoarseTimer } from '../proxy/coarse-timer.ts';
+import type { LinkIdentity } from '../proxy/link/link-identity.ts';
 import { createLinkListener } from '../proxy/link/link-server.ts';
 import type { LinkSecurity } from '../proxy/link/link-socket.ts';
 import { LinkUpstream } from '../proxy/link/link-upstream.ts';
-import type { PathPolicy } from '../proxy/path.ts';
-import type { Listener, RequestAcceptor } from '../proxy/request.ts';
+import type { Listener, ListenerOptions } from '../proxy/request.ts';
 import type { LoopEndpoint } from '../proxy/tables.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
-import type { IdentityAgent } from './identity/identity-agent.ts';
 import type { Instruments } from './instruments.ts';
 import type { HostPort } from './options.ts';
 
 export interface LinksOptions {
   readonly isInsecure: boolean;
-  readonly identity: IdentityAgent;
+  readonly identity: LinkIdentity;
   readonly timer: CoarseTimer;
   readonly instruments: Instruments;
   readonly log: LimitedLog;
@@ -50,21 +48,16 @@ export class Links {
   /** Rejects with ListenError. */
   async listen(
     { host, port }: HostPort,
-    acceptor: RequestAcceptor,
-    paths: PathPolicy,
-    limits: ListenerLimits,
+    options: Required<Pick<ListenerOptions, 'acceptor' | 'paths' | 'limits' | 'onRefused'>>,
   ): Promise<Listener> {
     const { timer, instruments, log } = this.options;
     return createLinkListener({
       host,
       port,
-      acceptor,
-      paths,
-      limits,
+      ...options,
       security: this.security,
       timer,
       now: () => performance.now(),
-      onRefused: (failure) => instruments.recorder.countFailure('inbound', failure.code),
       onCallerRefused: (reason, caller, detail) => {
         instruments.recorder.countFailure('inbound', `link:${reason}`);
         // The reason is part of what is limited: a stream of one kind must not hide the others.

@@ -65,6 +65,8 @@ export interface SidecarOptions {
   readonly labels: Readonly<Record<string, string>>;
   /** Those of `outbound` hold for each listener of an upstream too. */
   readonly limits: Readonly<Record<ListenerName, ListenerLimits>>;
+  /** Event loops that serve requests, 1 to `limits.loopsMax`. */
+  readonly loops: number;
   /** One line per request on standard error. */
   readonly accessLog: boolean;
   /** How long a drain waits for requests that run, ms. */

@@ -319,7 +319,16 @@ export class Subscription implements Discovery {
     if (frame.tag === 'refusal') this.#refused(session, frame.code, frame.message);
     // On another base than ours its changes would lead somewhere else: a new Hello says what is held.
     else if (frame.base !== session.acknowledged) session.link.close();
-    else void this.#take(session, frame.sequence, frame.changeSet);
+    else {
+      if (frame.foundedService === true) this.#founded();
+      void this.#take(session, frame.sequence, frame.changeSet);
+    }
+  }
+
+  /** A mistyped name makes a Service too, and nothing else would show it. */
+  #founded(): void {
+    const { service, namespace, logger } = this.#options;
+    logger.info({ service: `${service}.${namespace}` }, 'created this Service (it did not exist): is its name right?');
   }
 
   #refused(session: Session, code: string, message: string): void {

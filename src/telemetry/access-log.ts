@@ -63,8 +63,21 @@ export class AccessLog {
     this.bufferBytesMax = options.bufferBytesMax ?? limits.accessLogBufferBytesMax;
   }
 
+  /** Whatever was logged has been written, or was dropped. */
+  get isIdle(): boolean {
+    return this.lines.length === 0 && this.writingLines === 0;
+  }
+
   log(entry: AccessEntry): void {
-    const line = formatEntry(entry);
+    this.put(formatEntry(entry));
+  }
+
+  /** A line that is not of a request: whoever writes it bounds how many there are. */
+  write(fields: object): void {
+    this.put(`${JSON.stringify(fields)}\n`);
+  }
+
+  private put(line: string): void {
     // Characters are counted as bytes: hosts and paths are ASCII but for rare names, and this only bounds memory.
     if (this.lineChars + this.writingChars + line.length > this.bufferBytesMax) {
       this.dropped++;
@@ -106,6 +119,25 @@ export class AccessLog {
 /** Writes to a file descriptor on Node's file threads, so that a slow reader does not hold up the event loop. */
 export function fileDescriptorWriter(fd: number): AccessLogWriter {
   return (bytes, done) => writeRest(fd, bytes, 0, done);
+}
+
+/** For several logs that write to one place: one batch after the other. Each log waits with one batch at a time, which bounds it. */
+export function writeInTurn(write: AccessLogWriter): AccessLogWriter {
+  const waiting: { readonly bytes: Buffer; readonly done: (error: Error | null) => void }[] = [];
+  let isWriting = false;
+  const writeNext = () => {
+    const next = waiting.shift();
+    isWriting = next !== undefined;
+    if (next === undefined) return;
+    write(next.bytes, (error) => {
+      next.done(error);
+      writeNext();
+    });
+  };
+  return (bytes, done) => {
+    waiting.push({ bytes, done });
+    if (!isWriting) writeNext();
+  };
 }
 
 function writeRest(fd: number, bytes: Buffer, from: number, done: (error: Error | null) => void): void {

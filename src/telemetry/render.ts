@@ -23,17 +23,24 @@ export interface ListenerReading {
   /** `outbound`, `inbound`, `upstream:NAME`. */
   readonly listener: string;
   readonly connections: number;
+  /** Since the start: closed after the last request that they may have. */
+  readonly connectionsUsedUp: number;
+}
+
+export interface LoopMetrics extends LoopReading {
+  /** Held by callers to all of the loop's listeners. */
+  readonly connections: number;
 }
 
 /** Plain values and shared memory only: it is posted to a worker. Lists with the same labels twice are added up. */
 export interface MetricsInput {
-  /** One for each event loop. */
+  /** One for each event loop, in the order of `loops`. */
   readonly tables: readonly SeriesTable[];
   readonly failures: readonly CodeCount[];
   readonly retries: readonly CodeCount[];
   readonly upstreams: readonly UpstreamReading[];
   readonly listeners: readonly ListenerReading[];
-  readonly loops: readonly LoopReading[];
+  readonly loops: readonly LoopMetrics[];
   readonly config: { readonly revision: number; readonly isConnected: boolean; readonly nacks: number };
   readonly process: ProcessReading;
   /** Requests counted under `other`, for want of a series of their own. */
@@ -123,7 +130,14 @@ function stateMetrics(input: MetricsInput): MetricJson[] {
     add(pending, { destination }, upstream.pending);
   }
   const listeners = gauge('weft_listener_connections', 'Connections that callers hold to a listener.', 'sum');
-  for (const { listener, connections: open } of input.listeners) add(listeners, { listener }, open);
+  const usedUp = counter(
+    'weft_listener_connections_used_up_total',
+    'Connections closed because they had all the requests that they may have (--limit LISTENER.requests-per-connection).',
+  );
+  for (const { listener, connections: open, connectionsUsedUp } of input.listeners) {
+    add(listeners, { listener }, open);
+    add(usedUp, { listener }, connectionsUsedUp);
+  }
 
   const delay = gauge(
     'weft_event_loop_delay_seconds',
@@ -133,9 +147,16 @@ function stateMetrics(input: MetricsInput): MetricJson[] {
     'weft_event_loop_utilization',
     'Share of time in which the event loop did not sleep, 0 to 1.',
   );
+  const loopConnections = gauge(
+    'weft_loop_connections',
+    'Connections that callers hold to listeners of the event loop.',
+  );
+  const loopRequests = counter('weft_loop_requests_total', 'Requests finished on the event loop.');
   input.loops.forEach((reading, loop) => {
     add(delay, { loop }, reading.longestTurnMs / 1000);
     add(utilization, { loop }, reading.utilization);
+    add(loopConnections, { loop }, reading.connections);
+    add(loopRequests, { loop }, requestsOf(input.tables[loop]));
   });
 
   const revision = gauge('weft_config_revision', 'Revision of the configuration in force.');
@@ -144,7 +165,16 @@ function stateMetrics(input: MetricsInput): MetricJson[] {
   add(connected, {}, input.config.isConnected ? 1 : 0);
   const nacks = counter('weft_config_nacks_total', 'Configurations that were refused.');
   add(nacks, {}, input.config.nacks);
-  return [connections, pending, listeners, delay, utilization, revision, connected, nacks];
+  return [
+    ...[connections, pending, listeners, usedUp, delay, utilization, loopConnections, loopRequests],
+    ...[revision, connected, nacks],
+  ];
+}
+
+function requestsOf(table: SeriesTable | undefined): number {
+  return table === undefined
+    ? 0
+    : table.labels.reduce((sum, _, index) => sum + rowOf(table, index)[rowLayout.requests]!, 0);
 }
 
 function processMetrics({ process: reading, accessLogLinesDropped }: MetricsInput): MetricJson[] {

@@ -62,6 +62,9 @@ export interface CodeCount {
   readonly count: number;
 }
 
+/** Hears of each new row; `block` is new shared memory that holds it, null: it lies in the last one. */
+export type RowListener = (labels: SeriesLabels, block: SharedArrayBuffer | null) => void;
+
 const partBucketOf = makePartBuckets();
 
 class Row implements Series {
@@ -112,7 +115,10 @@ export class SeriesRecorder implements Recorder {
   private lastRoute = '';
   private lastRows: RowsByClass | null = null;
 
-  constructor(private readonly seriesMax: number = limits.seriesMax) {}
+  constructor(
+    private readonly seriesMax: number = limits.seriesMax,
+    private readonly onRow: RowListener | null = null,
+  ) {}
 
   series(direction: Direction, source: string, destination: string, route: string, status: number): Series {
     const statusIndex = classIndex(status);
@@ -189,8 +195,10 @@ export class SeriesRecorder implements Recorder {
 
   private addRow(labels: SeriesLabels): Row {
     const index = this.labels.length;
-    if (index % rowsPerBlock === 0) this.blocks.push(new SharedArrayBuffer(rowsPerBlock * rowBytes));
+    const block = index % rowsPerBlock === 0 ? new SharedArrayBuffer(rowsPerBlock * rowBytes) : null;
+    if (block !== null) this.blocks.push(block);
     this.labels.push(labels);
+    this.onRow?.(labels, block);
     return new Row(rowOf(this.table(), index));
   }
 }

@@ -16,6 +16,8 @@ export type ControlFrame =
       readonly base: number;
       /** See `decodeChangeSet`. */
       readonly changeSet: Uint8Array;
+      /** The sidecar's registration has created its Service. Absent: no, or it was said before. */
+      readonly foundedService?: true;
     }
   | { readonly tag: 'refusal'; readonly code: string; readonly message: string };
 
@@ -31,8 +33,8 @@ export interface EncodedChangeSet {
 export function encodeControlFrame(frame: ControlFrame): Uint8Array {
   switch (frame.tag) {
     case 'push': {
-      const { sequence, base, changeSet } = frame;
-      return v1.ControlFrame.encode({ push: { sequence, base, changeSet } }).finish();
+      const { sequence, base, changeSet, foundedService = false } = frame;
+      return v1.ControlFrame.encode({ push: { sequence, base, changeSet, foundedService } }).finish();
     }
     case 'refusal':
       return v1.ControlFrame.encode({ refusal: { code: frame.code, message: frame.message } }).finish();
@@ -50,6 +52,7 @@ export function decodeControlFrame(bytes: Uint8Array): ControlFrame {
       sequence: Number(push.sequence ?? 0),
       base: Number(push.base ?? 0),
       changeSet: push.changeSet ?? new Uint8Array(0),
+      ...(push.foundedService === true ? { foundedService: true } : {}),
     };
   }
   if (refusal) return { tag: 'refusal', code: refusal.code ?? '', message: refusal.message ?? '' };

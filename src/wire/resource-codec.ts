@@ -2,8 +2,10 @@
  * One changed object on the wire: a resource, an endpoint set or the trust bundle under its key and version. The messages have the
  * fields of the YAML, so a resource is handed over almost as it is; what differs is here and nowhere else: kind and apiVersion are
  * said by the field that carries the message, an endpoint is always a message (`a:80` and `{ address: a:80 }` are the same endpoint),
- * and its link always a list.
+ * its link always a list, and a number of bytes a number (`1KiB` is 1024).
  */
+
+import { inBytes } from '../model/byte-size.ts';
 import type { TrustBundle } from '../model/identity.ts';
 import type { EndpointSet, Registration } from '../model/registration.ts';
 import { type HTTPRoute, type Kind, kinds, type Service, type TrafficPolicy } from '../model/resources.ts';
@@ -74,7 +76,7 @@ function contentOf(object: ConfigObject | null): weft.v1.Change.$Properties {
   if (object === null) return { removed: true };
   switch (object.kind) {
     case 'Service':
-      return { service: { metadata: object.metadata, spec: { ...object.spec, endpoints: endpointMessages(object) } } };
+      return { service: { metadata: object.metadata, spec: serviceMessage(object) } };
     case 'HTTPRoute':
       return { httpRoute: { metadata: object.metadata, spec: object.spec } };
     case 'TrafficPolicy':
@@ -86,6 +88,12 @@ function contentOf(object: ConfigObject | null): weft.v1.Change.$Properties {
     default:
       return object satisfies never;
   }
+}
+
+function serviceMessage(service: Service): weft.v1.ServiceSpec.$Properties {
+  const { limits, ...spec } = service.spec;
+  const message = { ...spec, endpoints: endpointMessages(service) };
+  return limits === undefined ? message : { ...message, limits: inBytes(limits) };
 }
 
 function endpointMessages(service: Service): weft.v1.Endpoint.$Properties[] {

@@ -52,8 +52,13 @@ export class BenchRoom {
     return started;
   }
 
+  /** Ends what was started since `processes` had that many. */
+  async stopSince(count) {
+    await Promise.all(this.processes.splice(count).map((one) => one.stop()));
+  }
+
   async close() {
-    await Promise.all(this.processes.map((one) => one.stop()));
+    await this.stopSince(0);
     this.removeFiles();
   }
 

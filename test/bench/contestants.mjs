@@ -1,44 +1,113 @@
-// The contestants: each is two proxies in a row before the same app, started once and then loaded in turn.
-import { connect } from 'node:tls';
+// Who competes, by topology: started once each, and then loaded in turn.
 import { fileURLToPath } from 'node:url';
 import { freePorts, waitFor } from './bench-room.mjs';
-import { plainServer, startNginx, tlsClientServer, tlsServer } from './nginx.mjs';
-import { service, startSidecar } from './sidecar.mjs';
+import * as haproxy from './haproxy.mjs';
+import { startRelay } from './native-bench.mjs';
+import * as nginx from './nginx.mjs';
+import { startHttpSidecars, startLinkSidecars, startOneSidecar } from './weft.mjs';
 
-const handshakeTimeoutMs = 2_000;
+const peerName = 'hop-b.bench';
 
 /**
- * By name. `start(field)` answers with the port that takes the load and both hops' processes, A first; `field` has the room, the app's
- * port, the certificates and Node's flags by hop.
+ * By name, in the order of their turns. `start(field)` answers with the port that takes the load and the processes of the hops, the first one
+ * first; `field` has the room, the app's port, the certificates and Node's flags by hop. `needs` is a program that may be missing.
  */
-export const contestants = {
-  nginx: { title: 'nginx -> nginx', start: startPlainNginx },
-  'nginx-tls': { title: 'nginx -> mutual TLS 1.3 -> nginx', start: startTlsNginx },
-  'smallest-link': { title: 'smallest uWS -> link -> pool', start: startSmallestSidecars },
-  'weft-http': { title: 'weft -> HTTP/1.1 -> weft', start: startHttpSidecars },
-  'weft-link': { title: 'weft -> plain link -> weft', start: (field) => startLinkSidecars(field, insecureFlags) },
-  'weft-link-tls': {
-    title: 'weft -> mutual TLS link -> weft',
-    start: (field) => startLinkSidecars(field, secureFlags),
+export const contestantsOf = {
+  'one-hop': {
+    relay: { title: 'smallest relay', start: (field) => inARow(field, 1, relayHop) },
+    nginx: { title: 'nginx', needs: 'nginx', start: (field) => inARow(field, 1, nginxHop) },
+    haproxy: { title: 'haproxy', needs: 'haproxy', start: (field) => inARow(field, 1, haproxyHop) },
+    weft: { title: 'weft', start: startOneSidecar },
+    'http-proxy': { title: 'http-proxy', start: (field) => inARow(field, 1, nodeHop('http-proxy')) },
+    fastify: { title: '@fastify/http-proxy', start: (field) => inARow(field, 1, nodeHop('fastify')) },
+  },
+  'two-hops': {
+    relay: { title: 'smallest relay, twice', start: (field) => inARow(field, 2, relayHop) },
+    nginx: { title: 'nginx -> nginx', needs: 'nginx', start: (field) => inARow(field, 2, nginxHop) },
+    haproxy: { title: 'haproxy -> haproxy', needs: 'haproxy', start: (field) => inARow(field, 2, haproxyHop) },
+    weft: { title: 'weft -> plain link -> weft', start: (field) => startLinkSidecars(field, false) },
+    'http-proxy': { title: 'http-proxy, twice', start: (field) => inARow(field, 2, nodeHop('http-proxy')) },
+    fastify: { title: '@fastify/http-proxy, twice', start: (field) => inARow(field, 2, nodeHop('fastify')) },
+  },
+  'two-hops-tls': {
+    nginx: { title: 'nginx -> mutual TLS 1.3 -> nginx', needs: 'nginx', start: startTlsNginx },
+    haproxy: { title: 'haproxy -> mutual TLS 1.3 -> haproxy', needs: 'haproxy', start: startTlsHaproxy },
+    weft: { title: 'weft -> mutual TLS link -> weft', start: (field) => startLinkSidecars(field, true) },
   },
 };
 
-async function startPlainNginx({ room, appPort }) {
-  const [portA, portB] = await freePorts(2);
-  const b = await startNginx(room, room.proxyCore, 'nginx-b', portB, plainServer(portB, appPort));
-  const a = await startNginx(room, room.proxyCore, 'nginx-a', portA, plainServer(portA, portB));
-  return { port: portA, processes: [a, b] };
+/** Those of `npm run bench:link`, which compares two hops of all kinds with each other. */
+export const linkContestants = {
+  nginx: contestantsOf['two-hops'].nginx,
+  'nginx-tls': contestantsOf['two-hops-tls'].nginx,
+  'smallest-link': { title: 'smallest uWS -> link -> pool', start: startSmallestSidecars },
+  'weft-http': { title: 'weft -> HTTP/1.1 -> weft', start: startHttpSidecars },
+  'weft-link': contestantsOf['two-hops'].weft,
+  'weft-link-tls': contestantsOf['two-hops-tls'].weft,
+};
+
+/** Starts the same proxy `count` times, the last one before the app and each other one before the next. */
+async function inARow(field, count, startHop) {
+  const processes = [];
+  let toPort = field.appPort;
+  for (let hop = count; hop > 0; hop -= 1) {
+    const { process, port } = await startHop(field, `${count}-${'ab'[hop - 1]}`, toPort);
+    processes.unshift(process);
+    toPort = port;
+  }
+  return { port: toPort, processes };
 }
+
+const relayHop = ({ room }, _name, toPort) => startRelay(room, toPort);
+
+async function nginxHop({ room }, name, toPort) {
+  const [port] = await freePorts(1);
+  const server = nginx.plainServer(port, toPort);
+  return { process: await nginx.startNginx(room, room.proxyCore, `nginx-${name}`, port, server), port };
+}
+
+async function haproxyHop({ room }, name, toPort) {
+  const [port] = await freePorts(1);
+  const ends = { listener: haproxy.plainListener(port), server: haproxy.plainServer(toPort) };
+  return { process: await haproxy.startHaproxy(room, room.proxyCore, `haproxy-${name}`, port, ends), port };
+}
+
+const nodeHop =
+  (which) =>
+  async ({ room }, _name, toPort) => {
+    const script = fileURLToPath(new URL('node-peer.mjs', import.meta.url));
+    const started = room.start(room.proxyCore, process.execPath, [script, which, String(toPort)]);
+    const line = await waitFor(started, which, () => /^\{"ready":.*\}$/m.exec(started.output)?.[0]);
+    return { process: started, port: JSON.parse(line).port };
+  };
 
 async function startTlsNginx({ room, appPort, certificates }) {
   const [portA, portB] = await freePorts(2);
-  const peerName = 'nginx-b.bench';
-  const of = (leaf) => ({ rootCertificate: certificates.rootCertificate, leaf, peerName });
-  const serverB = tlsServer(portB, appPort, of(certificates.leaf('nginx-b', `DNS:${peerName}`)));
-  const serverA = tlsClientServer(portA, portB, of(certificates.leaf('nginx-a', 'DNS:nginx-a.bench')));
-  const b = await startNginx(room, room.proxyCore, 'nginx-tls-b', portB, serverB);
-  const a = await startNginx(room, room.proxyCore, 'nginx-tls-a', portA, serverA);
-  return { port: portA, processes: [a, b] };
+  const { a, b } = leavesOf(certificates, 'nginx');
+  const serverB = nginx.tlsServer(portB, appPort, b);
+  const serverA = nginx.tlsClientServer(portA, portB, a);
+  const far = await nginx.startNginx(room, room.proxyCore, 'nginx-tls-b', portB, serverB);
+  const near = await nginx.startNginx(room, room.proxyCore, 'nginx-tls-a', portA, serverA);
+  return { port: portA, processes: [near, far] };
+}
+
+async function startTlsHaproxy({ room, appPort, certificates }) {
+  const [portA, portB] = await freePorts(2);
+  const { a, b } = leavesOf(certificates, 'haproxy');
+  const farEnds = { listener: haproxy.tlsListener(room, portB, b), server: haproxy.plainServer(appPort) };
+  const nearEnds = { listener: haproxy.plainListener(portA), server: haproxy.tlsServer(room, portB, a) };
+  const far = await haproxy.startHaproxy(room, room.proxyCore, 'haproxy-tls-b', portB, farEnds);
+  const near = await haproxy.startHaproxy(room, room.proxyCore, 'haproxy-tls-a', portA, nearEnds);
+  return { port: portA, processes: [near, far] };
+}
+
+/** What each side of a connection with mutual TLS shows, and whom it believes. */
+function leavesOf(certificates, program) {
+  const { rootCertificate } = certificates;
+  return {
+    a: { rootCertificate, peerName, leaf: certificates.leaf(`${program}-a`, 'DNS:hop-a.bench') },
+    b: { rootCertificate, peerName, leaf: certificates.leaf(`${program}-b`, `DNS:${peerName}`) },
+  };
 }
 
 async function startSmallestSidecars({ room, appPort }) {
@@ -53,55 +122,3 @@ async function startSmallestSidecars({ room, appPort }) {
   const a = await start('caller', outboundPort, linkPort);
   return { port: outboundPort, processes: [a, b] };
 }
-
-async function startHttpSidecars(field) {
-  const b = await startB(field, 'weft-http-b', ['--inbound', '127.0.0.1:0']);
-  return startA(field, 'weft-http-a', [], [b.ready.inbound], b);
-}
-
-const insecureFlags = () => ['--insecure-link'];
-const secureFlags = ({ certificates }, name) => ['--identity-dir', certificates.identityDir(name)];
-
-async function startLinkSidecars(field, flagsOf) {
-  const kind = flagsOf === insecureFlags ? 'weft-link' : 'weft-link-tls';
-  const b = await startB(field, `${kind}-b`, ['--link', '127.0.0.1:0', ...flagsOf(field, 'b')]);
-  const link = firstOf(b.ready.link);
-  const protocol = await tlsProtocolOf(link);
-  const wanted = flagsOf === insecureFlags ? 'none' : 'TLSv1.3';
-  if (protocol !== wanted) throw new Error(`the link listener speaks TLS: ${protocol}, and not ${wanted}`);
-  // The link's address is the endpoint's only one: whoever fell back to HTTP/1.1 would fail, and not be measured as the link.
-  return startA(field, `${kind}-a`, flagsOf(field, 'a'), [{ address: link, link }], b);
-}
-
-function startB({ room, appPort, nodeFlags }, name, flags) {
-  const app = `127.0.0.1:${appPort}`;
-  return startSidecar(room, {
-    ...{ name, service: 'b', resources: [service('b', [])], nodeFlags: nodeFlags.b },
-    flags: ['--app', app, ...flags],
-  });
-}
-
-async function startA({ room, nodeFlags }, name, flags, endpoints, b) {
-  const a = await startSidecar(room, {
-    ...{ name, service: 'a', resources: [service('b', endpoints)], nodeFlags: nodeFlags.a },
-    flags,
-  });
-  return { port: Number(a.ready.outbound.split(':').pop()), processes: [a.process, b.process] };
-}
-
-/** What a listener answers a TLS client without a certificate, who learns the protocol before it is refused; `none` for no TLS. */
-function tlsProtocolOf(address) {
-  const [host, port] = address.split(':');
-  return new Promise((resolve) => {
-    const socket = connect({ host, port: Number(port), rejectUnauthorized: false, timeout: handshakeTimeoutMs });
-    const end = (answer) => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once('secureConnect', () => end(socket.getProtocol()));
-    for (const event of ['error', 'close', 'timeout']) socket.once(event, () => end('none'));
-  });
-}
-
-/** A ready line names one address, or a list with one for every loop. */
-const firstOf = (addresses) => (Array.isArray(addresses) ? addresses[0] : addresses);

@@ -1,9 +1,12 @@
 // The load: one round of it from the other core, and the single request that says whether a contestant answers rightly at all.
-import { request } from 'node:http';
+import { Agent, request } from 'node:http';
 import { runLoadGenerator } from './native-bench.mjs';
 
-/** What the app answers with: one byte, repeated. */
+/** What the app answers with when nothing else is asked for: one byte, repeated. */
 export const answer = { bodyByte: 'w', bodyBytes: 100 };
+/** What is sent and what must come back: a GET, or with a body a POST. The query tells the app (native-bench/README.md). */
+export const smallGet = { title: 'GET 100 B', path: '/', requestBytes: 0, answerBytes: answer.bodyBytes };
+const requestByte = 'q';
 /** Five fields beside Host, which names the Service. */
 const headers = {
   'User-Agent': 'weft-bench/1',
@@ -15,45 +18,62 @@ const headers = {
 const host = 'b';
 const checkTimeoutMs = 5_000;
 
+const headersOf = ({ requestBytes }) => ({
+  ...headers,
+  ...(requestBytes > 0 ? { 'Content-Type': 'application/octet-stream' } : {}),
+});
+
 /** @throws Error saying what was wrong with the answer. */
-export function checkAnswer(port) {
+export function checkAnswer(port, message = smallGet) {
+  const { path, requestBytes, answerBytes } = message;
+  const method = requestBytes > 0 ? 'POST' : 'GET';
+  const length = requestBytes > 0 ? { 'Content-Length': requestBytes } : {};
+  // As the load asks: some proxies pass on a client's `Connection: close`, and do not get over it.
+  const agent = new Agent({ keepAlive: true });
   return new Promise((resolve, reject) => {
     const fail = (what) => reject(new Error(`wrong answer: ${what}`));
-    const sent = request({ host: '127.0.0.1', port, path: '/', headers: { Host: host, ...headers }, agent: false });
+    const sent = request({
+      ...{ host: '127.0.0.1', port, path, method, agent },
+      headers: { Host: host, ...headersOf(message), ...length },
+    });
     sent.setTimeout(checkTimeoutMs, () => sent.destroy(new Error(`nothing within ${checkTimeoutMs} ms`)));
     sent.once('error', (error) => fail(error.message));
     sent.once('response', (response) => {
       let received = '';
+      response.setEncoding('latin1');
       response.on('error', (error) => fail(error.message));
       response.on('data', (chunk) => {
         received += chunk;
       });
       response.once('end', () => {
         if (response.statusCode !== 200) fail(`${response.statusCode} ${received.slice(0, 200)}`);
-        else if (received !== answer.bodyByte.repeat(answer.bodyBytes))
+        else if (received !== answer.bodyByte.repeat(answerBytes))
           fail(`${received.length} bytes that the app never sent`);
         else resolve();
       });
     });
-    sent.end();
-  });
+    sent.end(requestByte.repeat(requestBytes));
+  }).finally(() => agent.destroy());
 }
 
 /**
  * One round of load, every answer checked for status and body.
- * @returns completed requests, requests a second, p50 and p99 in milliseconds, the load generator's own CPU time in microseconds
- * @throws Error when any request failed or was answered wrongly.
+ * @param load `connections` kept open, the `message` that they carry, and `rate` in requests a second (0: kept busy)
+ * @returns completed requests, requests a second, percentiles in milliseconds, the load generator's own CPU time in microseconds
+ * @throws Error when any request failed or was answered wrongly, or did not leave because the answers before it took too long.
  */
-export async function runLoad(core, port, { connections, seconds }) {
+export async function runLoad(core, port, { connections, seconds, rate = 0, message = smallGet }) {
   const { requests, failures, firstFailure, ...figures } = await runLoadGenerator(core, {
-    ...{ port, connections, seconds, host },
-    header: Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
-    ...{ 'body-byte': answer.bodyByte, 'body-bytes': answer.bodyBytes },
+    ...{ port, connections, seconds, rate, host, path: message.path },
+    header: Object.entries(headersOf(message)).map(([name, value]) => `${name}: ${value}`),
+    ...{ 'request-byte': requestByte, 'request-bytes': message.requestBytes },
+    ...{ 'body-byte': answer.bodyByte, 'body-bytes': message.answerBytes },
   });
-  if (failures > 0) throw new Error(`${failures} wrong answers under load, the first: ${firstFailure}`);
+  if (failures > 0) throw new Error(`${failures} wrong or missing answers under load, the first: ${firstFailure}`);
   if (requests === 0) throw new Error('no request was completed under load');
+  const milliseconds = (us) => us / 1_000;
   return {
-    ...{ requests, perSecond: figures.rps, p50Ms: figures.p50Us / 1_000, p99Ms: figures.p99Us / 1_000 },
-    ...{ busySeconds: figures.seconds, loadCpuUs: figures.cpuSeconds * 1e6 },
+    ...{ requests, perSecond: figures.rps, p50Ms: milliseconds(figures.p50Us), p99Ms: milliseconds(figures.p99Us) },
+    ...{ p999Ms: milliseconds(figures.p999Us), busySeconds: figures.seconds, loadCpuUs: figures.cpuSeconds * 1e6 },
   };
 }

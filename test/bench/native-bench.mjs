@@ -20,14 +20,23 @@ export function buildNativeBench() {
 }
 
 /**
- * Starts the app.
- * @param body what it answers every request with: one byte, repeated
+ * Starts the app: `answer` is what it answers a request with that has no wishes of its own.
  * @returns the process and its port
  */
-export async function startUpstream(room, { bodyByte, bodyBytes }) {
-  const flags = ['--port', '0', '--body-byte', bodyByte, '--body-bytes', String(bodyBytes)];
-  const started = room.start(room.loadCore, first[0], [...first.slice(1), join(directory, 'build/upstream'), ...flags]);
-  const line = await waitFor(started, 'upstream', () => /^\{"ready":.*\}$/m.exec(started.output)?.[0]);
+export function startUpstream(room, { bodyByte, bodyBytes }) {
+  const flags = ['--body-byte', bodyByte, '--bytes', String(bodyBytes)];
+  return startProgram(room, room.loadCore, 'upstream', flags, first);
+}
+
+/** Starts the smallest proxy there can be, before `toPort`. */
+export function startRelay(room, toPort) {
+  return startProgram(room, room.proxyCore, 'relay', ['--to-port', String(toPort)], []);
+}
+
+async function startProgram(room, core, program, flags, before) {
+  const [command, ...words] = [...before, join(directory, 'build', program), '--port', '0', ...flags];
+  const started = room.start(core, command, words);
+  const line = await waitFor(started, program, () => /^\{"ready":.*\}$/m.exec(started.output)?.[0]);
   return { process: started, port: JSON.parse(line).port };
 }
 

@@ -3,6 +3,10 @@ import { accepts, waitFor } from './bench-room.mjs';
 
 const keptForever = 'keepalive_requests 1000000000; keepalive_timeout 1h;';
 
+/** Answers and requests of the benchmark fit into memory, so no temporary file is written. */
+const bodies =
+  'proxy_buffers 40 32k; proxy_busy_buffers_size 64k; proxy_max_temp_file_size 0; client_body_buffer_size 64k;';
+
 export const plainServer = (port, upstreamPort) => `
   ${upstream(upstreamPort)}
   server {
@@ -62,6 +66,7 @@ events { worker_connections 8192; }
 http {
   access_log off;
   ${keptForever}
+  ${bodies}
   ${temporary.map((kind) => `${kind}_temp_path ${directory}/${kind};`).join(' ')}
   ${server}
 }

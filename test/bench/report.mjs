@@ -1,42 +1,20 @@
 // What is printed of the rounds: medians, ratios by round with their range, and who is void and why.
-
-/** Whom the others are compared to, by round. */
-export const baselines = ['nginx', 'nginx-tls'];
+import { medianOf, rangeLine, ratiosOf, spreadOf } from './statistics.mjs';
 
 /** Below that the proxies were not what everything waited for. */
 const coreShareMin = 0.95;
+/** Below that share of the rate the answers came ever later. */
+const rateKeptMin = 0.97;
 
-export function medianOf(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-/** Of the CPU time per request, each round against the same round of the baseline; null without one. */
-export function ratiosOf(rounds, baselineRounds) {
-  if (rounds.length === 0 || rounds.length !== baselineRounds?.length) return null;
-  return rounds.map(({ cpuUs }, i) => cpuUs / baselineRounds[i].cpuUs);
-}
-
-/** The table of one number of connections. */
-export function tableOf(entries, figures) {
-  const head = [
-    'contestant',
-    'CPU µs/req',
-    'user',
-    'sys',
-    'hop A',
-    'hop B',
-    'req/s',
-    'p50 ms',
-    'p99 ms',
-    'core',
-    'load',
-    'others',
-    'MiB',
-  ];
-  const there = baselines.filter((name) => isWhole(entries, name));
-  const rows = [[...head, ...there.map((name) => `CPU vs ${name}`)]];
+/**
+ * The table of one load.
+ * @param against columns of ratios: `{ title, baseline, measure }`, the baseline by its contestant's name
+ * @param rate requests a second that were to leave; 0: connections were kept busy, and the proxies should have had their core
+ */
+export function tableOf(entries, figures, { against, rate }) {
+  const head = ['contestant', 'CPU µs/req', 'user', 'sys', 'hop A', 'hop B', 'req/s', 'p50 ms', 'p99 ms'];
+  const there = against.filter(({ baseline }) => isWhole(entries, baseline));
+  const rows = [[...head, 'core', 'load', 'others', 'MiB', ...there.map(({ title }) => title)]];
   const remarks = [];
   for (const { name, title, voidBecause } of entries) {
     if (voidBecause !== null) {
@@ -46,15 +24,19 @@ export function tableOf(entries, figures) {
     }
     const rounds = figures[name];
     const median = (part, digits) => medianOf(rounds.map(part)).toFixed(digits);
+    const hop = (i) => (rounds[0].hopUs.length > i ? median((one) => one.hopUs[i], 1) : '-');
     rows.push([
       ...[title, median((one) => one.cpuUs, 1), median((one) => one.userUs, 1), median((one) => one.systemUs, 1)],
-      ...[median((one) => one.hopUs[0], 1), median((one) => one.hopUs[1], 1), median((one) => one.perSecond, 0)],
+      ...[hop(0), hop(1), median((one) => one.perSecond, 0)],
       ...[median((one) => one.p50Ms, 2), median((one) => one.p99Ms, 2)],
       ...[median((one) => one.coreShare, 2), median((one) => one.loadShare, 2), median((one) => one.othersShare, 2)],
-      median((one) => one.residentMib, 0),
-      ...there.map((baseline) => rangeLine(ratiosOf(rounds, figures[baseline]))),
+      median((one) => one.hopMib.reduce((sum, mib) => sum + mib, 0), 0),
+      ...there.map(({ baseline, measure }) => rangeLine(spreadOf(ratiosOf(rounds, figures[baseline], measure)))),
     ]);
-    if (medianOf(rounds.map((one) => one.coreShare)) < coreShareMin) remarks.push(idleLine(title, rounds));
+    if (rate > 0 && medianOf(rounds.map((one) => one.perSecond)) < rate * rateKeptMin)
+      remarks.push(`note: ${title} did not keep the rate: its latencies are those of a queue that grows`);
+    if (rate === 0 && medianOf(rounds.map((one) => one.coreShare)) < coreShareMin)
+      remarks.push(idleLine(title, rounds));
   }
   return [aligned(rows), ...remarks].join('\n');
 }
@@ -68,11 +50,6 @@ function idleLine(title, rounds) {
   const why = core + others < coreShareMin ? 'they waited for load' : 'they shared it';
   const shares = `others ${others.toFixed(2)}; load and app had ${load.toFixed(2)} of theirs`;
   return `note: ${title}: the proxies had ${core.toFixed(2)} of their core, because ${why} (${shares})`;
-}
-
-export function rangeLine(ratios) {
-  if (ratios === null) return '-';
-  return `${medianOf(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)}-${Math.max(...ratios).toFixed(2)})`;
 }
 
 /** Columns, the first to the left and the others to the right. */

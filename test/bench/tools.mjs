@@ -1,29 +1,29 @@
 // The foreign programs of the benchmark: installed where they are missing, and their versions.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { cpus, loadavg, release } from 'node:os';
+import { cpus, loadavg, release, totalmem } from 'node:os';
 
 /** Debian's package of each program. */
 const packages = {
-  ...{ nginx: 'nginx-light', openssl: 'openssl', taskset: 'util-linux', perf: 'linux-perf' },
-  ...{ 'g++': 'g++', make: 'make' },
+  ...{ nginx: 'nginx-light', haproxy: 'haproxy', openssl: 'openssl', taskset: 'util-linux', perf: 'linux-perf' },
+  ...{ 'g++': 'g++', make: 'make', strace: 'strace' },
 };
-const always = ['nginx', 'openssl', 'taskset', 'g++', 'make'];
+/** What every run needs, whoever competes. */
+export const ownTools = ['openssl', 'taskset', 'g++', 'make'];
 const installTimeoutMs = 300_000;
 
 /**
  * Installs what is missing, and says so.
- * @param more programs beside those that every run needs
  * @throws Error when something is missing and this is not root on a Debian.
  */
-export function requireTools(more) {
-  const missing = [...always, ...more].filter((program) => !isThere(program));
+export function requireTools(programs) {
+  const missing = programs.filter((program) => !isThere(program));
   if (missing.length === 0) return;
   const names = missing.map((program) => packages[program]);
   if (process.getuid?.() !== 0 || !isThere('apt-get'))
     throw new Error(`${missing.join(', ')} missing: install ${names.join(' ')} as root, then run this again.`);
   console.error(`installing ${names.join(' ')} with apt-get`);
-  // The benchmark starts its own nginx: the package must not start one on port 80.
+  // The benchmark starts its own nginx and haproxy: the packages must start none.
   const options = {
     stdio: ['ignore', 'ignore', 'inherit'],
     timeout: installTimeoutMs,
@@ -33,11 +33,26 @@ export function requireTools(more) {
   execFileSync('apt-get', ['-qq', 'install', '-y', '--no-install-recommends', ...names], options);
 }
 
-/** What the figures depend on, one line each. */
-export function machineLines() {
+/** What the figures depend on. */
+export function machineOf() {
+  return {
+    model: cpus()[0].model.trim(),
+    cores: cpus().length,
+    memoryGib: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    versions: [
+      `Node ${process.versions.node}`,
+      ...[versionOf('nginx', ['-v']), versionOf('haproxy', ['-v']), versionOf('g++', ['--version'])],
+      versionOf('openssl', ['version']),
+    ].filter((version) => version !== ''),
+  };
+}
+
+/** The same, one line each. */
+export function machineLines({ model, cores, kernel, versions } = machineOf()) {
   return [
-    `machine  ${cpus()[0].model.trim()}, ${cpus().length} cores, Linux ${release()}, load average ${loadLine()}`,
-    `versions Node ${process.versions.node}, ${versionOf('nginx', ['-v'])}, ${versionOf('g++', ['--version'])}, ${versionOf('openssl', ['version'])}`,
+    `machine  ${model}, ${cores} cores, Linux ${kernel}, load average ${loadLine()}`,
+    `versions ${versions.join(', ')}`,
   ];
 }
 
@@ -46,14 +61,15 @@ export const loadLine = () =>
     .map((load) => load.toFixed(2))
     .join(' ');
 
-function isThere(program) {
+export function isThere(program) {
   return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
 }
 
 function versionOf(program, args) {
   const { stdout, stderr } = spawnSync(program, args, { encoding: 'utf8' });
-  const line = `${stdout}${stderr}`.split('\n')[0].replace('nginx version: ', '');
-  return line.replace(/ (Copyright|\[|\(Library).*/, '').trim();
+  // Missing: neither has anything.
+  const line = `${stdout ?? ''}${stderr ?? ''}`.split('\n')[0].replace('nginx version: ', '');
+  return line.replace(/ (Copyright|\[|\(Library|- https?:).*/, '').trim();
 }
 
 /** Clock ticks of /proc/PID/stat a second. */

@@ -5,13 +5,14 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { BenchRoom } from './bench-room.mjs';
 import { Certificates } from './certificates.mjs';
-import { contestants } from './contestants.mjs';
+import { linkContestants as contestants } from './contestants.mjs';
 import { answer, checkAnswer } from './load.mjs';
 import { buildNativeBench, startUpstream } from './native-bench.mjs';
 import { profileWithPerf, profileWithV8 } from './profile.mjs';
-import { ratiosOf, tableOf } from './report.mjs';
-import { runRounds, unlessVoid } from './rounds.mjs';
-import { hasCore, loadLine, machineLines, requireTools } from './tools.mjs';
+import { tableOf } from './report.mjs';
+import { enter, runRounds } from './rounds.mjs';
+import { ratiosOf } from './statistics.mjs';
+import { hasCore, loadLine, machineLines, ownTools, requireTools } from './tools.mjs';
 
 const usage = `node test/bench/two-hops.mjs [flags]
   --rounds N          rounds of every contestant (5)
@@ -26,11 +27,17 @@ const usage = `node test/bench/two-hops.mjs [flags]
   --profile NAME      instead: the most expensive functions of both sidecars of one Weft contestant
   --profiler perf|v8  by CPU time with kernel and native code, or Node's own with inlined functions (perf)`;
 
+/** Whom the others are compared to, by round. */
+const against = ['nginx', 'nginx-tls'].map((baseline) => ({ title: `CPU vs ${baseline}`, baseline, measure: 'cpuUs' }));
+
 await main();
 
 async function main() {
   const options = readOptions();
-  requireTools(options.profile !== null && options.profiler === 'perf' ? ['perf'] : []);
+  requireTools([
+    ...[...ownTools, 'nginx'],
+    ...(options.profile !== null && options.profiler === 'perf' ? ['perf'] : []),
+  ]);
   for (const core of [options.proxyCore, options.loadCore])
     if (!hasCore(core)) stop(`This machine has no core ${core}: the benchmark needs two (--cores P,L).`);
   buildNativeBench();
@@ -53,7 +60,7 @@ async function main() {
 
 async function compete(field, options) {
   const entries = [];
-  for (const name of options.names) entries.push(await enter(name, field));
+  for (const name of options.names) entries.push(await enter(name, contestants[name], field));
   const results = [];
   for (const connections of options.connections) {
     console.log(
@@ -63,8 +70,8 @@ async function compete(field, options) {
       console.error(
         `  round ${round} ${name}: ${cpuUs.toFixed(1)} µs, ${perSecond.toFixed(0)} a second, others ${othersShare.toFixed(2)}`,
       );
-    const { figures, again } = await runRounds(entries, { ...options, app: field.app, connections, onRound });
-    console.log(tableOf(entries, figures));
+    const { figures, again } = await runRounds(entries, { connections }, { ...options, app: field.app, onRound });
+    console.log(tableOf(entries, figures, { against, rate: 0 }));
     if (again > 0)
       console.log(`${again} measurements done again, because others had more than ${options.othersMax} of the core`);
     results.push(...entries.map((entry) => resultOf(entry, connections, figures)));
@@ -73,16 +80,6 @@ async function compete(field, options) {
   if (options.json !== null)
     writeFileSync(options.json, `${JSON.stringify({ machine: machineLines(), results }, null, 2)}\n`);
   if (entries.every(({ voidBecause }) => voidBecause !== null)) process.exitCode = 1;
-}
-
-/** Starts a contestant; one that does not start, or answers wrongly, is void and the others go on. */
-async function enter(name, field) {
-  const entry = { name, title: contestants[name].title, port: 0, processes: [], voidBecause: null };
-  await unlessVoid(entry, async () => {
-    Object.assign(entry, await contestants[name].start(field));
-    await checkAnswer(entry.port);
-  });
-  return entry;
 }
 
 function resultOf({ name, voidBecause }, connections, figures) {

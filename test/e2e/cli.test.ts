@@ -22,6 +22,12 @@ describe('weft', () => {
   it.each([
     ['weft aply', ['aply'], 2, /Did you mean apply/],
     ['an unknown flag', ['status', '--sever', 'x'], 2, /Did you mean --server/],
+    [
+      'a listener that is not there',
+      ['sidecar', '--service', 'web', '--paths', 'inbound=raw'],
+      2,
+      /no inbound listener/,
+    ],
     ['an unknown log level', ['control-plane', '--listen', '127.0.0.1:0'], 2, /WEFT_LOG_LEVEL is "loud"/],
     ['no control plane', ['get', 'services', '--server', '127.0.0.1:1'], 1, /No control plane answers at/],
     ['no such file', ['apply', '-f', 'nothing.yaml'], 1, /There is no file or folder nothing\.yaml/],
@@ -95,6 +101,35 @@ describe('weft', () => {
     expect({ code: gone.code, named: gone.stderr.includes('cart') }).toEqual({ code: 1, named: true });
     expect((await weft(['status'])).stdout).toContain('no sidecars');
     expect((await weft(['stat'])).stdout).toMatch(/no requests/);
+  });
+
+  it('says that a name which nobody had was made a Service, in the log and in the status', async () => {
+    const control = await controlPlane();
+    const app = await bench.app((_request, response) => response.end('ok'));
+    const sidecar = await bench.weft([
+      ...[
+        'sidecar',
+        '--service',
+        'crat',
+        '--app',
+        app.address,
+        '--inbound',
+        '127.0.0.1:0',
+        '--outbound',
+        '127.0.0.1:0',
+      ],
+      ...['--admin', '127.0.0.1:0', '--control-plane', `http://${control.ready.api}`],
+    ]);
+    await until('the log says so', () =>
+      /"service":"crat\.default".*created this Service \(it did not exist\)/.test(sidecar.logs()),
+    );
+    const status = async () => (await bench.run(['status', '--server', control.ready.api])).stdout;
+    expect(await status()).toMatch(/^note: created Service crat\.default \d+s ago \(it did not exist\)$/m);
+    sidecar.process.kill('SIGTERM');
+    await sidecar.exited;
+    expect(await status()).toMatch(/crat\.default .*no sidecar is registered.*`weft delete service crat` removes it$/m);
+    await bench.run(['delete', 'service', 'crat', '--server', control.ready.api]);
+    expect(await status()).not.toContain('crat');
   });
 
   it.each(['SIGTERM', 'SIGINT'] as const)('stops a control plane and a sidecar on %s, with code 0', async (signal) => {

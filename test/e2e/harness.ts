@@ -17,6 +17,14 @@ import { fileURLToPath } from 'node:url';
 const executable = fileURLToPath(new URL('../../dist/bin/weft.js', import.meta.url));
 const readyTimeoutMs = 15_000;
 
+/** `WEFT_E2E_LOOPS=2` runs every sidecar that says nothing of it with so many event loops: a suite for one is a suite for several. */
+const loops = process.env.WEFT_E2E_LOOPS;
+const withLoops = (args: readonly string[]): readonly string[] => {
+  const [command = '', ...rest] = args;
+  const isSidecar = command === 'sidecar' || command === 'run';
+  return loops === undefined || !isSidecar || rest.includes('--loops') ? args : [command, '--loops', loops, ...rest];
+};
+
 export interface ReadyLine {
   readonly ready: string;
   readonly api: string;
@@ -24,6 +32,8 @@ export interface ReadyLine {
   readonly outbound: string;
   readonly inbound: string;
   readonly link: string;
+  /** With several event loops. */
+  readonly links: readonly string[];
   readonly admin: string;
 }
 
@@ -74,7 +84,7 @@ export class Bench {
 
   /** Starts `weft ARGS` and waits for nothing. */
   begin(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Starting {
-    const child = spawn(process.execPath, [executable, ...args], {
+    const child = spawn(process.execPath, [executable, ...withLoops(args)], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
     });
@@ -118,7 +128,9 @@ export class Bench {
   /** Runs a command to its end. */
   run(args: readonly string[], input = '', environment: NodeJS.ProcessEnv = {}): Promise<CommandResult> {
     return new Promise((resolve) => {
-      const child = spawn(process.execPath, [executable, ...args], { env: { ...process.env, ...environment } });
+      const child = spawn(process.execPath, [executable, ...withLoops(args)], {
+        env: { ...process.env, ...environment },
+      });
       let stdout = '';
       let stderr = '';
       child.stdout.on('data', (chunk) => {

@@ -100,3 +100,46 @@ describe('the limits of a Service', () => {
     expect(await failureCount(sidecar, 'body-too-large')).toBe(2);
   });
 });
+
+describe('a head of the largest size that a listener lets in', () => {
+  const hostField = 'Host: cart';
+  /** `count` fields, Host among them, that count `bytes` in all: each with 4 for what is around it. */
+  function headOf(count: number, bytes: number): string {
+    const names = Array.from({ length: count - 1 }, (_, i) => `x${i}`);
+    const left = bytes - hostField.length - 2 - names.join('').length - 4 * names.length;
+    const each = Math.floor(left / names.length);
+    const lines = names.map((name, i) => `${name}: ${'v'.repeat(each + (i === 0 ? left - each * names.length : 0))}`);
+    return `GET /${'t'.repeat(16_383)} HTTP/1.1\r\n${[hostField, ...lines].join('\r\n')}\r\n\r\n`;
+  }
+
+  it('passes two hops, with all that sidecars say about it', async () => {
+    let seen = '';
+    const app = await bench.tcp((socket) => {
+      seen = '';
+      socket.on('data', (chunk) => {
+        seen += chunk.toString('latin1');
+        if (seen.endsWith('\r\n\r\n')) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+      });
+    });
+    const says = (listener: string) => [
+      ...['--x-forwarded', `${listener}=append`, '--forwarded', `${listener}=append`, '--via', `${listener}=on`],
+    ];
+    const cart = await bench.weft([
+      ...['sidecar', '--service', 'cart', '--app', app.address, '--inbound', '127.0.0.1:0', '--link', '127.0.0.1:0'],
+      ...['--insecure-link', '--outbound', '127.0.0.1:0', '--admin', '127.0.0.1:0', ...says('link')],
+      ...['--config', bench.file('cart.yaml', manifest([service('cart', [])]))],
+    ]);
+    const endpoint = { address: cart.ready.inbound, link: cart.ready.link };
+    // The older uWS core takes no more than 98 fields.
+    const own = ['--insecure-link', '--outbound-http', 'node', ...says('outbound')];
+    const web = await startWeb(bench, [service('cart', [endpoint])], ...own);
+    const ask = (head: string) => exchangeBytes(web.ready.outbound, head, (answer) => answer.endsWith('ok'), 15_000);
+
+    expect(await ask(headOf(200, 64 * 1024))).toMatch(/^HTTP\/1.1 200/);
+    expect(seen.match(/\r\nx\d+: v/g)).toHaveLength(199);
+    expect(seen).toMatch(/\r\nX-Forwarded-For: 127.0.0.1, 127.0.0.1\r\n/);
+    expect(seen.match(/\r\nVia: /g)).toHaveLength(2);
+    expect(await ask(headOf(201, 64 * 1024))).toMatch(/^HTTP\/1.1 431/);
+    expect(await ask(headOf(200, 64 * 1024 + 1))).toMatch(/^HTTP\/1.1 431/);
+  });
+});

@@ -102,11 +102,26 @@ describe('paths', () => {
   it('that are refused are 400 at the listener that refuses, and nowhere else', async () => {
     const { cart, web, send, seen } = await mesh(['--paths', 'inbound=refuse', '--paths', 'link=refuse']);
     const refused = await send(cart, `GET ${odd} HTTP/1.1`);
-    expect([refused.status, refused.answer]).toEqual([400, expect.stringMatching(/weft-failure: bad-request/i)]);
+    expect([refused.status, refused.answer]).toEqual([400, expect.stringMatching(/weft-failure: path-not-normal/i)]);
+    expect(refused.answer).toContain('(--paths inbound=refuse)');
+    expect(refused.answer).not.toContain('not valid HTTP');
     expect(seen).toEqual([]);
     // What comes over the link was made normal by the caller's sidecar.
     expect((await send(web, `GET ${odd} HTTP/1.1`)).seen!.url).toBe('/a/%2F?x=/../y');
     expect((await send(cart, 'GET /a?x=/../y HTTP/1.1')).status).toBe(200);
+  });
+});
+
+describe('the listeners', () => {
+  it('are in /config with what is in force', async () => {
+    const { cart } = await mesh(['--paths', 'inbound=refuse', '--limit', 'inbound.body-bytes=1MiB']);
+    const { listeners } = JSON.parse((await call(cart.ready.admin, 'admin', '/config')).body);
+    expect(Object.keys(listeners).sort()).toEqual(['inbound', 'link', 'outbound']);
+    expect(listeners.inbound).toMatchObject({
+      ...{ address: cart.ready.inbound, core: 'node:http', paths: 'refuse', xForwarded: 'append', forwarded: 'off' },
+      ...{ via: 'off', limits: { 'body-bytes': 1_048_576, 'head-time': '10s', 'requests-per-connection': 'none' } },
+    });
+    expect(listeners.link).toMatchObject({ address: cart.ready.link, limits: { 'body-rate': 0 } });
   });
 });
 

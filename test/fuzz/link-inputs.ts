@@ -1,5 +1,5 @@
 /** Inputs for the fuzzer: sessions as peers hold them, and what becomes of one by changing it. All from one seed. */
-import { frameHeaderBytes, frameType } from '../../src/proxy/link/frames.ts';
+import { frameHeaderBytes, frameType, headFlags, joinedBytesMax } from '../../src/proxy/link/frames.ts';
 import { encodeEnd, encodeHead, encodeOpen } from '../../src/proxy/link/head-codec.ts';
 import { inputHeadBytes, targets } from './link-target.ts';
 
@@ -61,20 +61,12 @@ export class Inputs {
   private head(stream: number): Buffer {
     const headers = this.oneOf([[], ['Server', 'x'], ['content-length', '3'], ['Set-Cookie', 'a', 'set-cookie', 'b']]);
     const timing = this.random() < 0.5 ? null : { partsMs: [1, 0, 2.5, 0, 0, 0, 0, 0, 0, 3], totalMs: 7 };
-    return frame(
-      frameType.head,
-      stream,
-      latin1(
-        encodeHead(
-          this.oneOf([200, 204, 304, 413, 999, 100]),
-          'OK',
-          headers,
-          this.length(),
-          this.random() < 0.8,
-          timing,
-        ),
-      ),
-    );
+    const status = this.oneOf([200, 204, 304, 413, 999, 100]);
+    const head = latin1(encodeHead(status, 'OK', headers, this.length(), this.random() < 0.8, timing));
+    const joined = this.random() < 0.3 ? Buffer.alloc(this.oneOf([0, 1, 5, 5, joinedBytesMax, 3_000]), 'd') : null;
+    if (joined !== null) head[0]! |= headFlags.hasData;
+    if (this.random() < 0.3) head[0]! |= headFlags.endsStream;
+    return frame(frameType.head, stream, joined === null ? head : Buffer.concat([head, joined]));
   }
 
   private length(): number {

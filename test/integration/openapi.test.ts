@@ -122,7 +122,7 @@ describe('the answers', () => {
     spec: { targetRefs: [{ kind: 'Service', name: 'app' }], timeouts: { request: '1s' } },
   };
   const objects = [
-    ['services', service('x')],
+    ['services', service('x', { limits: { requestBodyBytes: '10MiB', requestHeadBytes: 1024 } })],
     ['httproutes', route('x', 'app', 'app')],
     ['trafficpolicies', policy],
   ] as const;

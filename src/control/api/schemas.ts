@@ -111,6 +111,10 @@ export const Status = Type.Object({
   store: Type.String(),
   startedAt: Type.String(),
   sidecars: Type.Integer(),
+  foundedServices: Type.Array(
+    Type.Object({ name: Type.String(), namespace: Type.String(), at: Type.String(), sidecars: Type.Integer() }),
+    { description: 'made by a registration under a name that did not exist; `sidecars`: how many are registered now' },
+  ),
 });
 export const Revisions = Type.Object({
   items: Type.Array(

@@ -5,6 +5,7 @@ import { bundlePem } from '../../model/identity.ts';
 import { version } from '../../model/version.ts';
 import type { CertificateAuthority } from '../ca/certificate-authority.ts';
 import type { Fleet } from '../fleet.ts';
+import { foundedServices } from '../service-founder.ts';
 import type { Store } from '../store/store.ts';
 import * as schemas from './schemas.ts';
 
@@ -19,6 +20,20 @@ export interface StatusRooms {
 }
 
 const revisionsShown = 50;
+
+function sidecarFacts(store: Store, fleet: Fleet): { sidecars: number; foundedServices: readonly object[] } {
+  const sidecars = fleet.list();
+  const registered = new Map<string, number>();
+  for (const { service, namespace, registration } of sidecars) {
+    const unit = `${service}.${namespace}`;
+    if (registration !== null) registered.set(unit, (registered.get(unit) ?? 0) + 1);
+  }
+  const founded = foundedServices(store).map((service) => ({
+    ...service,
+    sidecars: registered.get(`${service.name}.${service.namespace}`) ?? 0,
+  }));
+  return { sidecars: sidecars.length, foundedServices: founded };
+}
 
 export function addStatusRoutes(
   app: FastifyInstance,
@@ -68,7 +83,7 @@ export function addStatusRoutes(
       version,
       store: storeName,
       startedAt: new Date(startedAtMs).toISOString(),
-      sidecars: fleet.list().length,
+      ...sidecarFacts(store, fleet),
     }),
   );
   app.get<{ Querystring: { limit?: string } }>(

@@ -3,7 +3,7 @@
  * (docs/performance.md). Frames lie in blocks that all links of a loop share and reuse.
  */
 import type { Socket } from 'node:net';
-import { type FrameType, frameHeaderBytes, frameType } from './frames.ts';
+import { type FrameType, frameHeaderBytes, frameType, headFlags, joinedBytesMax } from './frames.ts';
 import { writeLatin1 } from './latin1.ts';
 
 const blockBytes = 64 * 1024;
@@ -21,6 +21,9 @@ export class FrameOutput {
   /** Bytes used of each block but the last one, whose are `used`. */
   private filled: number[] = [];
   private used = 0;
+  /** Where the last frame begins in the last block, if it is a HEAD and nothing was written behind it, and its stream; else -1. */
+  private headAt = -1;
+  private headStream = 0;
   /** Blocks that the socket may still read from, oldest first. */
   private readonly inFlight: Buffer[][] = [];
   private readonly onWrittenBound: () => void;
@@ -44,16 +47,48 @@ export class FrameOutput {
   put(type: FrameType, stream: number, payload: string): void {
     const { length } = payload;
     const block = this.reserve(frameHeaderBytes + length);
+    this.headAt = type === frameType.head ? this.used : -1;
+    this.headStream = stream;
     const at = writeHeader(block, this.used, type, stream, length);
     writeLatin1(block, payload, at);
     this.used = at + length;
     this.pendingBytes += frameHeaderBytes + length;
   }
 
+  /**
+   * Puts the first bytes of an answer's body into the frame of its head, when that was the frame before and has room: one frame to write, find
+   * and read instead of two. False: it does not, and nothing was written.
+   */
+  joinBody(stream: number, chunk: Uint8Array): boolean {
+    const { headAt, used, blocks } = this;
+    const { length } = chunk;
+    const block = blocks[blocks.length - 1];
+    if (headAt < 0 || this.headStream !== stream || length === 0 || length > joinedBytesMax) return false;
+    if (block!.length - used < length) return false;
+    const flagsAt = headAt + frameHeaderBytes;
+    if ((block![flagsAt]! & headFlags.hasData) !== 0) return false;
+    block!.set(chunk, used);
+    block![flagsAt]! |= headFlags.hasData;
+    this.used = used + length;
+    writeHeader(block!, headAt, frameType.head, stream, this.used - flagsAt);
+    this.pendingBytes += length;
+    return true;
+  }
+
+  /** Says in the frame of its head that the stream ends with it, when that was the frame before. False: it was not. */
+  joinEnd(stream: number): boolean {
+    const { headAt, blocks } = this;
+    if (headAt < 0 || this.headStream !== stream) return false;
+    blocks[blocks.length - 1]![headAt + frameHeaderBytes]! |= headFlags.endsStream;
+    this.headAt = -1;
+    return true;
+  }
+
   /** DATA; at most `dataBytesMax`. Copies. */
   putData(stream: number, chunk: Uint8Array): void {
     const { length } = chunk;
     const block = this.reserve(frameHeaderBytes + length);
+    this.headAt = -1;
     const at = writeHeader(block, this.used, frameType.data, stream, length);
     block.set(chunk, at);
     this.used = at + length;
@@ -63,6 +98,7 @@ export class FrameOutput {
   /** CREDIT, or another frame whose payload is one number of 32 bits. */
   putNumber(type: FrameType, stream: number, value: number): void {
     const block = this.reserve(frameHeaderBytes + 4);
+    this.headAt = -1;
     const at = writeHeader(block, this.used, type, stream, 4);
     this.used = block.writeUInt32BE(value, at);
     this.pendingBytes += frameHeaderBytes + 4;
@@ -78,6 +114,7 @@ export class FrameOutput {
     if (!isLast && blocks.length === 1 && this.inFlight.length >= inFlightMax) return;
     const last = blocks.length - 1;
     this.blocks = [];
+    this.headAt = -1;
     this.pendingBytes = 0;
     this.inFlight.push(blocks);
     if (last === 0) {

@@ -31,8 +31,23 @@ export const streamCreditFirst = 64 * 1024;
 export const linkCreditFirst = 256 * 1024;
 /** Largest payload of one DATA frame: what a small answer of another stream may have to wait for within a turn. */
 export const dataBytesMax = 16 * 1024;
-/** Heads of 64 KiB with a target of 16 KiB, and the lengths around them. */
+/** What of a body may lie in the frame of its head: it needs no credit, and is read as text with the head. */
+export const joinedBytesMax = 2 * 1024;
+/** Heads of 64 KiB with a target of 16 KiB, what sidecars add to them, and the lengths around them. */
 export const headPayloadMax = 96 * 1024;
+
+/** First byte of HEAD. The last two are set by who writes the frame (frame-output.ts), when it turns out that they fit. */
+export const headFlags = {
+  hasLength: 2,
+  hasBody: 4,
+  hasTiming: 8,
+  /** The first bytes of the body lie behind the fields, up to the frame's end. */
+  hasData: 16,
+  /** Nothing follows: as an empty END would say. */
+  endsStream: 32,
+} as const;
+const allHeadFlags = 62;
+export const isHeadFlags = (flags: number): boolean => (flags & ~allHeadFlags) === 0;
 
 interface Shape {
   readonly min: number;

@@ -9,10 +9,12 @@ import type { HopTiming } from '../../telemetry/ledger.ts';
 import { newPartsMs, parts } from '../../telemetry/recorder.ts';
 import type { HeaderList } from '../headers.ts';
 import { fieldNames, fieldNumber, methodNames, methodNumbers } from './field-table.ts';
+import { headFlags, isHeadFlags, joinedBytesMax } from './frames.ts';
 
 /** What kind of stream OPEN opens. Others (tunnels, datagrams) come with later versions. */
 const httpKind = 0;
-const flags = { endsStream: 1, hasLength: 2, hasBody: 4, hasTiming: 8 } as const;
+const openFlags = { endsStream: 1, hasLength: 2 } as const;
+const endFlags = { hasTiming: 8 } as const;
 
 export interface OpenPayload {
   readonly method: string;
@@ -33,6 +35,10 @@ export interface HeadPayload {
   readonly bodyBytes: number;
   readonly hasBody: boolean;
   readonly timing: HopTiming | null;
+  /** Where the first bytes of the body begin in the payload: it ends with them. -1: none are in it. */
+  readonly dataAt: number;
+  /** Nothing follows. */
+  readonly endsStream: boolean;
 }
 
 export interface EndPayload {
@@ -91,7 +97,7 @@ const microseconds = (ms: number): number => (ms > 0 ? Math.round(Math.min(ms, 5
  * the peer judges like any other.
  */
 export function encodeOpen(method: string, target: string, headers: readonly string[], bodyBytes: number): string {
-  const flag = bodyBytes === 0 ? flags.endsStream : bodyBytes > 0 ? flags.hasLength : 0;
+  const flag = bodyBytes === 0 ? openFlags.endsStream : bodyBytes > 0 ? openFlags.hasLength : 0;
   const number = methodNumbers.get(method);
   return (
     byteChars[httpKind]! +
@@ -112,7 +118,9 @@ export function encodeHead(
   timing: HopTiming | null,
 ): string {
   const flag =
-    (bodyBytes >= 0 ? flags.hasLength : 0) | (hasBody ? flags.hasBody : 0) | (timing === null ? 0 : flags.hasTiming);
+    (bodyBytes >= 0 ? headFlags.hasLength : 0) |
+    (hasBody ? headFlags.hasBody : 0) |
+    (timing === null ? 0 : headFlags.hasTiming);
   return (
     byteChars[flag]! +
     varint(status) +
@@ -127,7 +135,9 @@ export function encodeHead(
 export function encodeEnd(trailers: readonly string[], timing: HopTiming | null): string {
   if (trailers.length === 0 && timing === null) return '';
   return (
-    byteChars[timing === null ? 0 : flags.hasTiming]! + (timing === null ? '' : timingText(timing)) + fields(trailers)
+    byteChars[timing === null ? 0 : endFlags.hasTiming]! +
+    (timing === null ? '' : timingText(timing)) +
+    fields(trailers)
   );
 }
 
@@ -144,6 +154,9 @@ function begin(payload: string): void {
 
 /** True when everything was read and made sense. */
 const isWhole = (): boolean => at === source.length;
+
+/** True when what was read made sense, and as much is left as may lie behind a head. */
+const hasJoinedBody = (): boolean => at > 0 && at < source.length && source.length - at <= joinedBytesMax;
 
 function readByte(): number {
   return at >= 0 && at < source.length ? source.charCodeAt(at++) : fail();
@@ -217,9 +230,9 @@ export function decodeOpen(payload: string): OpenPayload | null {
   begin(payload);
   if (readByte() !== httpKind) return null;
   const flag = readByte();
-  if ((flag & ~(flags.endsStream | flags.hasLength)) !== 0) return null;
-  const endsStream = (flag & flags.endsStream) !== 0;
-  const hasLength = (flag & flags.hasLength) !== 0;
+  if ((flag & ~(openFlags.endsStream | openFlags.hasLength)) !== 0) return null;
+  const endsStream = (flag & openFlags.endsStream) !== 0;
+  const hasLength = (flag & openFlags.hasLength) !== 0;
   if (endsStream && hasLength) return null;
   const bodyBytes = hasLength ? readVarint() : endsStream ? 0 : -1;
   const method = readName(methodNames);
@@ -233,24 +246,35 @@ export function decodeOpen(payload: string): OpenPayload | null {
 export function decodeHead(payload: string): HeadPayload | null {
   begin(payload);
   const flag = readByte();
-  if ((flag & ~(flags.hasLength | flags.hasBody | flags.hasTiming)) !== 0) return null;
+  if (!isHeadFlags(flag)) return null;
   const status = readVarint();
-  const bodyBytes = (flag & flags.hasLength) !== 0 ? readVarint() : -1;
+  const bodyBytes = (flag & headFlags.hasLength) !== 0 ? readVarint() : -1;
   const reason = readText();
-  const timing = (flag & flags.hasTiming) !== 0 ? readTiming() : null;
+  const timing = (flag & headFlags.hasTiming) !== 0 ? readTiming() : null;
   const headers = readFields();
-  if (!isWhole() || status < 200 || status > 999) return null;
-  return { status, reason, headers, bodyBytes, hasBody: (flag & flags.hasBody) !== 0, timing };
+  const hasData = (flag & headFlags.hasData) !== 0;
+  if (!(hasData ? hasJoinedBody() : isWhole()) || status < 200 || status > 999) return null;
+  return {
+    status,
+    reason,
+    headers,
+    bodyBytes,
+    hasBody: (flag & headFlags.hasBody) !== 0,
+    timing,
+    dataAt: hasData ? at : -1,
+    endsStream: (flag & headFlags.endsStream) !== 0,
+  };
 }
 
-const noEnd: EndPayload = { trailers: [], timing: null };
+/** What an empty END says. */
+export const noEnd: EndPayload = { trailers: [], timing: null };
 
 /** Null: no END of this version. */
 export function decodeEnd(payload: string): EndPayload | null {
   if (payload.length === 0) return noEnd;
   begin(payload);
   const flag = readByte();
-  if ((flag & ~flags.hasTiming) !== 0) return null;
+  if ((flag & ~endFlags.hasTiming) !== 0) return null;
   const timing = flag === 0 ? null : readTiming();
   const trailers = readFields();
   return isWhole() ? { trailers, timing } : null;

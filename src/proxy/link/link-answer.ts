@@ -39,11 +39,16 @@ export class LinkAnswer extends LinkStream implements Downstream {
   }
 
   body(chunk: Uint8Array): boolean {
-    return this.sendData(chunk);
+    return this.joinBody(chunk) || this.sendData(chunk);
   }
 
   end(trailers: HeaderList, timing: HopTiming | null): void {
     this.sendEnd(encodeEnd(trailers, timing));
+  }
+
+  /** Its HEAD may have left; where it has not, RESET leaves with it, and the caller takes back what it has made of it. */
+  retract(): boolean {
+    return false;
   }
 
   abort(): void {

@@ -10,6 +10,7 @@ import { localReply } from '../local-reply.ts';
 import type { ListenerOptions } from '../request.ts';
 import { allStreams, frameType, goawayReason, type LinkFault, resetReason } from './frames.ts';
 import { decodeOpen, type OpenPayload } from './head-codec.ts';
+import { readLatin1 } from './latin1.ts';
 import { LinkAnswer } from './link-answer.ts';
 import { type ChannelOwner, LinkChannel } from './link-channel.ts';
 
@@ -101,11 +102,11 @@ export class LinkCallee implements ChannelOwner {
 
   // --- From the channel -----------------------------------------------------------------------------------------------------------------
 
-  onHeadFrame(type: number, id: number, payload: string): LinkFault | null {
+  onHeadFrame(type: number, id: number, bytes: Buffer, start: number, end: number): LinkFault | null {
     const { channel } = this;
     if (type !== frameType.open) return 'HEAD is not for the caller to send';
     if (id <= channel.lastStream) return 'OPEN of a stream that was open before';
-    const open = decodeOpen(payload);
+    const open = decodeOpen(readLatin1(bytes, start, end));
     if (open === null) return 'OPEN cannot be read';
     const answer = new LinkAnswer(open);
     channel.add(answer, id);
@@ -136,9 +137,10 @@ export class LinkCallee implements ChannelOwner {
       answer.accepted(acceptor.accept(head, answer));
       return;
     }
-    onRefused(head.failure);
+    const { failure, detail } = head;
     const requestId = newRequestId === undefined ? randomBytes(16).toString('hex') : newRequestId();
-    const reply = localReply(head.failure, head.detail, requestId);
+    onRefused(failure, { detail, requestId, sourceAddress: this.sourceAddress, source: this.source });
+    const reply = localReply(failure, detail, requestId);
     const hasBody = method !== 'HEAD';
     answer.head({ ...reply, bodyBytes: reply.body.byteLength, hasBody }, null);
     if (hasBody) answer.body(reply.body);

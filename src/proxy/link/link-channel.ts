@@ -30,8 +30,8 @@ import { StreamTable } from './stream-table.ts';
 
 /** What the two ends make of a channel. */
 export interface ChannelOwner {
-  /** OPEN or HEAD, which only one end may send. Null, or what is wrong with it. */
-  onHeadFrame(type: number, stream: number, payload: string): LinkFault | null;
+  /** OPEN or HEAD, which only one end may send; its payload lies in `bytes`. Null, or what is wrong with it. */
+  onHeadFrame(type: number, stream: number, bytes: Buffer, start: number, end: number): LinkFault | null;
   /** The peer opens or takes no more streams here; streams above `lastStream` were not looked at. */
   onGoaway(reason: GoawayReason, lastStream: number, detail: string): void;
   /** SETTINGS came. A callee that refuses says so with its next frame. */
@@ -150,7 +150,7 @@ export class LinkChannel implements FrameReceiver, Swept {
         return 'a second SETTINGS';
       case frameType.open:
       case frameType.head:
-        return this.owner.onHeadFrame(type, id, readLatin1(bytes, start, end));
+        return this.owner.onHeadFrame(type, id, bytes, start, end);
       case frameType.data:
         assert.fail('DATA is handed on piece by piece');
         break;
@@ -256,6 +256,16 @@ export class LinkChannel implements FrameReceiver, Swept {
     if (this.isEnded) return;
     this.output.put(type, id, payload);
     this.endTurnSoon();
+  }
+
+  /** The first bytes of an answer's body, if they can go with its head. False: they cannot. */
+  joinBody(id: number, chunk: Uint8Array): boolean {
+    return !this.isEnded && this.output.joinBody(id, chunk);
+  }
+
+  /** The end of an answer, if it can go with its head. False: it cannot. */
+  joinEnd(id: number): boolean {
+    return !this.isEnded && this.output.joinEnd(id);
   }
 
   sendData(id: number, chunk: Uint8Array): void {

@@ -4,7 +4,8 @@ import { limits } from '../../model/limits.ts';
 import type { CoarseTimer } from '../coarse-timer.ts';
 import { type Failure, failures } from '../failure.ts';
 import { allStreams, frameType, type GoawayReason, goawayReason, type LinkFault } from './frames.ts';
-import { decodeHead } from './head-codec.ts';
+import { decodeHead, noEnd } from './head-codec.ts';
+import { readLatin1 } from './latin1.ts';
 import { type ChannelOwner, LinkChannel } from './link-channel.ts';
 import { LinkRequest } from './link-request.ts';
 import { type DialTarget, dial, type LinkSecurity } from './link-socket.ts';
@@ -173,14 +174,19 @@ export class LinkClient implements ChannelOwner {
 
   // --- From the channel -----------------------------------------------------------------------------------------------------------------
 
-  onHeadFrame(type: number, id: number, payload: string): LinkFault | null {
+  onHeadFrame(type: number, id: number, bytes: Buffer, start: number, end: number): LinkFault | null {
     if (type !== frameType.head) return 'OPEN is not for the callee to send';
     const channel = this.channel!;
     // One whose OPEN waits for the end of the turn cannot be answered either.
     if (id > channel.leftThrough) return 'HEAD of a stream that was never open';
     const stream = channel.streams.get(id);
     if (stream === undefined) return null;
-    if (stream instanceof LinkRequest) stream.takeHead(decodeHead(payload));
+    if (stream.isRemoteEnded) return 'HEAD behind END';
+    const head = decodeHead(readLatin1(bytes, start, end));
+    if (stream instanceof LinkRequest) stream.takeHead(head);
+    if (head === null) return null;
+    if (head.dataAt >= 0) stream.takeJoined(bytes.subarray(start + head.dataAt, end));
+    if (head.endsStream) stream.takeEnd(noEnd);
     return null;
   }
 

@@ -6,7 +6,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { spiffeIdOf } from '../../model/identity.ts';
 import { limits } from '../../model/limits.ts';
-import { defaultListenerLimits } from '../../model/listener-limits.ts';
+import { defaultListenerLimits, withAddedFields } from '../../model/listener-limits.ts';
 import type { CoarseTimer } from '../coarse-timer.ts';
 import { failures } from '../failure.ts';
 import { bindServer } from '../listener/bind-server.ts';
@@ -44,9 +44,10 @@ export type CallerRefusal =
   | 'violation'
   | 'handshake-failed';
 
-/** Opens the listener. Port 0 takes any free port. Rejects with ListenError. */
+/** Opens the listener. Port 0 takes any free port. Its limits of heads are those of clients. Rejects with ListenError. */
 export async function createLinkListener(options: LinkListenerOptions): Promise<Listener> {
-  const listener = new LinkListener({ limits: defaultListenerLimits.link, ...options });
+  const own = options.limits ?? defaultListenerLimits.link;
+  const listener = new LinkListener({ ...options, limits: withAddedFields(own) });
   try {
     await listener.listen();
   } catch (error) {

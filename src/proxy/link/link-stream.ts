@@ -98,6 +98,11 @@ export abstract class LinkStream {
     return !this.isBlocked;
   }
 
+  /** Sends the first bytes of an answer's body with its head, if nothing of it waits and they fit. False: nothing was sent. */
+  protected joinBody(chunk: Uint8Array): boolean {
+    return this.queue.bytes === 0 && this.channel !== null && this.channel.joinBody(this.id, chunk);
+  }
+
   /** What there is credit and room for goes into the turn's frames without being kept in between. Answers how much that was. */
   private sendDirectly(channel: LinkChannel, chunk: Uint8Array): number {
     let sent = 0;
@@ -124,7 +129,7 @@ export abstract class LinkStream {
     const payload = this.queuedEnd!;
     this.queuedEnd = null;
     this.isLocalEnded = true;
-    channel.sendFrame(frameType.end, this.id, payload);
+    if (payload !== '' || !channel.joinEnd(this.id)) channel.sendFrame(frameType.end, this.id, payload);
     // What the peer ended may still wait for its reader.
     if (this.isRemoteEnded && this.heldEnd === null) this.finish();
     else this.onSentWhole();
@@ -188,6 +193,13 @@ export abstract class LinkStream {
     return true;
   }
 
+  /** Bytes of the body that came with the head, and so without credit. */
+  takeJoined(piece: Buffer): void {
+    if (this.isOver) return;
+    if (this.isPaused) this.held.add(piece);
+    else this.onData(piece);
+  }
+
   private deliver(piece: Buffer): void {
     this.takenBytes += piece.length;
     this.onData(piece);
@@ -195,6 +207,7 @@ export abstract class LinkStream {
   }
 
   takeEnd(end: EndPayload): void {
+    if (this.isOver) return;
     this.isRemoteEnded = true;
     if (this.isPaused || this.held.bytes > 0) this.heldEnd = end;
     else this.deliverEnd(end);

@@ -3,7 +3,7 @@
  * needed, and the requests that wait for one. Implements what the HTTP/1.1 pool implements for endpoints without a sidecar.
  */
 
-import { splitAddress } from '../../model/build-snapshot.ts';
+import { splitAddress } from '../../model/host-port.ts';
 import { limits } from '../../model/limits.ts';
 import type { Swept } from '../coarse-timer.ts';
 import { type Failure, failures } from '../failure.ts';

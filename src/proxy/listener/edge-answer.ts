@@ -7,7 +7,7 @@ import { type HeaderList, isNamed } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
 import { dropTrailerField, noTrailers, passableTrailers } from '../trailers.ts';
 import type { HeldAnswer, HeldAnswers } from './held-answers.ts';
-import { writeLastAnswer } from './last-answer.ts';
+import { lingerAtEnd, writeLastAnswer } from './last-answer.ts';
 
 /** What all answers of one edge listener share. */
 export interface EdgeTurn {
@@ -33,6 +33,8 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
   private answerBytes = 0;
   private heldBody: Buffer[] = [];
   private isWritableOwed = false;
+  /** Of the request, once it was answered. */
+  private droppedBytes = 0;
 
   constructor(
     private readonly turn: EdgeTurn,
@@ -45,6 +47,7 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     if (bodyBytes === 0) return;
     req.on('data', (chunk: Buffer) => {
       if (this.phase !== 'done') this.receiver?.onRequestBody(chunk);
+      else this.drop(chunk);
     });
     req.on('end', () => {
       if (this.phase !== 'done') this.receiver?.onRequestEnd(passableTrailers(req.rawTrailers, nominated));
@@ -125,6 +128,14 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     this.awaitReader();
   }
 
+  retract(): boolean {
+    if (this.phase !== 'held') return false;
+    this.answer = null;
+    this.answerBytes = 0;
+    this.heldBody = [];
+    return true;
+  }
+
   abort(): void {
     if (this.phase === 'done') return;
     this.phase = 'done';
@@ -201,15 +212,30 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
 
   /**
    * The answer is complete before the request is: the rest is read, so that no reset takes the answer away and the connection can
-   * be used again (RFC 9112 section 9.3), but not for long.
+   * be used again (RFC 9112 section 9.3), but not for long once the kernel has taken the answer. Until then it is the reader who is waited for.
    */
   private discardRest(): void {
-    const { req } = this;
+    const { req, res, turn } = this;
+    const { socket } = req;
     if (req.complete) return;
     req.resume();
-    setTimeout(() => {
-      if (!req.complete) req.socket.destroy();
-    }, limits.lingerMs).unref();
+    lingerAtEnd(socket);
+    // Whoever goes on sending would keep Node's own timeout (see `awaitReader`) from firing.
+    const unread = setTimeout(() => {
+      turn.onUnread();
+      socket.destroy();
+    }, turn.clientIdleMs).unref();
+    res.once('close', () => clearTimeout(unread));
+    res.once('finish', () => {
+      setTimeout(() => {
+        if (!req.complete) socket.destroy();
+      }, limits.lingerMs).unref();
+    });
+  }
+
+  private drop({ byteLength }: Buffer): void {
+    this.droppedBytes += byteLength;
+    if (this.droppedBytes > limits.lingerBytesMax) this.req.socket.destroy();
   }
 
   /** The proxy has done with the answer; who does not read the rest of it is nobody's but ours to cut. Node's timeout knows of what the kernel has taken. */

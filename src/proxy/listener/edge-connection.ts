@@ -60,7 +60,12 @@ export class EdgeConnection {
     } else if (this.waiting.length < limits.pipelinedRequestsMax) {
       this.waiting.push({ req, res, expectsContinue });
     } else {
-      this.options.onRefused(failures['bad-request']);
+      // Nothing can be said to it: the answers to those before come first.
+      this.options.onRefused(failures['bad-request'], {
+        detail: `More than ${limits.pipelinedRequestsMax} requests wait for the answer to the one before them.`,
+        requestId: '',
+        sourceAddress: peerAddress(this.socket),
+      });
       this.socket.destroy();
     }
   }
@@ -153,8 +158,8 @@ export class EdgeConnection {
     const { options } = this;
     if (this.isRefused) return;
     this.isRefused = true;
-    options.onRefused(failure);
     const requestId = options.newRequestId === undefined ? randomBytes(16).toString('hex') : options.newRequestId();
+    options.onRefused(failure, { detail, requestId, sourceAddress: peerAddress(this.socket) });
     writeLastAnswer(this.socket, localReply(failure, detail, requestId), isToHead);
   }
 }

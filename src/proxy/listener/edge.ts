@@ -9,6 +9,7 @@ import { limits } from '../../model/limits.ts';
 import { defaultListenerLimits, type ListenerLimits } from '../../model/listener-limits.ts';
 import { failures } from '../failure.ts';
 import { RefusedHead } from '../head-check.ts';
+import { ofListener } from '../limit-met.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
 import { bindServer } from './bind-server.ts';
 import type { EdgeTurn } from './edge-answer.ts';
@@ -128,7 +129,10 @@ class EdgeListener implements Listener {
 }
 
 /** Null: the connection is broken, and nobody reads an answer. */
-function refusalOf({ code, reason }: ParserError, { headBytesMax, headTimeoutMs }: ListenerLimits): RefusedHead | null {
+function refusalOf(
+  { code, reason }: ParserError,
+  { listener, headBytesMax, headTimeoutMs }: ListenerLimits,
+): RefusedHead | null {
   switch (code) {
     case 'ECONNRESET':
     case 'EPIPE':
@@ -139,9 +143,16 @@ function refusalOf({ code, reason }: ParserError, { headBytesMax, headTimeoutMs 
       // The same code stands for a bare LF behind the version.
       return reason === 'Invalid HTTP version' ? otherVersion : unreadable;
     case 'HPE_HEADER_OVERFLOW':
-      return new RefusedHead(failures['headers-too-large'], `The limit is ${headBytesMax} bytes.`);
+      // The request line counts too here.
+      return new RefusedHead(
+        failures['headers-too-large'],
+        `The head is larger than ${headBytesMax} bytes (${ofListener(listener, 'head-bytes')}).`,
+      );
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new RefusedHead(failures['request-head-timeout'], `The limit is ${headTimeoutMs} ms.`);
+      return new RefusedHead(
+        failures['request-head-timeout'],
+        `The head was not complete within ${headTimeoutMs} ms (${ofListener(listener, 'head-time')}).`,
+      );
     default:
       return unreadable;
   }

@@ -3,7 +3,7 @@
  * bound again for a minute.
  */
 import { createServer } from 'node:net';
-import { splitAddress } from '../../model/build-snapshot.ts';
+import { splitAddress } from '../../model/host-port.ts';
 import { bindServer } from './bind-server.ts';
 
 /**

@@ -43,7 +43,7 @@ export interface UwsRequestFacts {
   readonly bodyBytes: number;
   /** The client asked for the connection to be closed. */
   readonly isLastOfConnection: boolean;
-  /** The client asked for it in the one way that uWS understands: uWS closes by itself. */
+  /** The client asked for it in the one way that uWS understands: uWS closes by itself, as soon as the answer has left. */
   readonly coreCloses: boolean;
 }
 
@@ -61,12 +61,16 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   private isRequestComplete = false;
   private isPaused = false;
   private requestBytes = 0;
+  /** Of the request, once it was answered. */
+  private droppedBytes = 0;
 
   private answer: AnswerHead | null = null;
   private answerBytes = 0;
   private heldBody: Uint8Array[] = [];
   private isFlushDue = false;
   private writer: UwsBody | null = null;
+  /** When its head was written. */
+  private wasClosing = false;
   /** A write found no room, and the proxy (or the end of the answer) waits for it. */
   private isBlocked = false;
   private isWatchingWritable = false;
@@ -131,6 +135,14 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     }
   }
 
+  retract(): boolean {
+    if (this.phase !== 'held') return false;
+    this.answer = null;
+    this.answerBytes = 0;
+    this.heldBody = [];
+    return true;
+  }
+
   abort(): void {
     if (this.phase === 'done') return;
     this.giveBack();
@@ -165,12 +177,11 @@ export class UwsAnswer implements Downstream, PendingAnswer {
 
   private readData(chunk: ArrayBuffer, isLast: boolean): void {
     if (isLast) this.isRequestComplete = true;
-    if (this.phase === 'lingering') {
-      if (isLast) this.closeSoon();
+    const { receiver } = this;
+    if (receiver === null || (this.phase !== 'held' && this.phase !== 'streaming')) {
+      this.drop(chunk.byteLength, isLast);
       return;
     }
-    const { receiver } = this;
-    if (receiver === null || (this.phase !== 'held' && this.phase !== 'streaming')) return;
     this.requestBytes += chunk.byteLength;
     const expected = this.request.bodyBytes;
     if (expected >= 0 && (this.requestBytes > expected || (isLast && this.requestBytes < expected))) {
@@ -183,6 +194,14 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     this.resumeRequest();
     if (!this.isBlocked) this.pending.unwatchSlow(this);
     receiver.onRequestEnd(noTrailers);
+  }
+
+  /** Of a request that is answered: read, because bytes that nobody reads would reset the connection and take the answer away. */
+  private drop(bytes: number, isLast: boolean): void {
+    if (this.phase === 'done') return;
+    this.droppedBytes += bytes;
+    if (this.droppedBytes > limits.lingerBytesMax) this.abort();
+    else if (isLast && this.phase === 'lingering') this.closeSoon();
   }
 
   /** The request is complete with its head. */
@@ -258,10 +277,11 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     this.resumeRequest();
   }
 
+  /** It is for us to close behind this answer, which then stays unfinished for uWS: it must not do so while the request is still arriving. */
   private get isClosing(): boolean {
     const { bodyBytes, isLastOfConnection, coreCloses } = this.request;
-    const endsConnection = this.answer?.endsConnection === true;
-    return (this.pending.isDraining || bodyBytes === -1 || isLastOfConnection || endsConnection) && !coreCloses;
+    if (coreCloses) return !this.isRequestComplete;
+    return this.pending.isDraining || bodyBytes === -1 || isLastOfConnection || this.answer?.endsConnection === true;
   }
 
   /** The whole answer is here: one write. */
@@ -320,8 +340,9 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     if (block === null) return;
     if (this.phase === 'held') this.phase = 'streaming';
     const writer =
-      bodyBytes === -1 ? new ChunkedBody(res, isClosing, this.pending) : new FixedLengthBody(res, bodyBytes, isClosing);
+      bodyBytes === -1 ? new ChunkedBody(res, this.pending) : new FixedLengthBody(res, bodyBytes, isClosing);
     this.writer = writer;
+    this.wasClosing = isClosing;
     let hasRoom = true;
     res.cork(() => {
       res.writeStatus(block);
@@ -379,7 +400,9 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   /** Everything is given to the writer and nothing is kept by it. */
   private finish(): void {
     const writer = this.writer!;
-    this.res.cork(() => writer.end());
+    // The request may have come to its end meanwhile, and uWS may close by itself.
+    const isClosing = this.wasClosing && this.isClosing;
+    this.res.cork(() => writer.end(isClosing));
     if (writer.isReturned) this.giveBack();
     else this.linger();
   }

@@ -18,8 +18,8 @@ export interface UwsBody {
   write(chunk: Uint8Array): boolean;
   /** Sends what was kept, as far as the connection takes it. True when there is room again. */
   drain(): boolean;
-  /** Ends the message; called when there is room. */
-  end(): void;
+  /** Ends the message; called when there is room. `isClosing`: the response stays unfinished for uWS. */
+  end(isClosing: boolean): void;
   /** After the end of a closing body: whether everything is known to have left this process. */
   isSent(): boolean;
 }
@@ -121,7 +121,6 @@ export class ChunkedBody implements UwsBody {
   /** While `core.isCoreReading`, all that was written shares the core's cork, and a cork of ours does nothing: further pieces are kept. */
   constructor(
     private readonly res: HttpResponse,
-    private readonly isClosing: boolean,
     private readonly core: { readonly isCoreReading: boolean },
   ) {}
 
@@ -159,8 +158,8 @@ export class ChunkedBody implements UwsBody {
     return hasRoom;
   }
 
-  end(): void {
-    if (this.isClosing) {
+  end(isClosing: boolean): void {
+    if (isClosing) {
       this.res.writeHeader(lastChunk[0], lastChunk[1]);
       return;
     }

@@ -35,16 +35,26 @@ const loopback4 = '127.0.0.1';
  */
 export async function createUwsListener(options: UwsListenerOptions): Promise<Listener> {
   const listener = new UwsListener(await loadUwsCore(), options);
-  const { host, port } = options;
+  try {
+    await bind(listener, options);
+  } catch (error) {
+    // A thread must not end with an app in it.
+    await listener.close();
+    throw error;
+  }
+  return listener;
+}
+
+async function bind(listener: UwsListener, { host, port }: UwsListenerOptions): Promise<void> {
   if (port !== 0) {
-    if (listener.listen(host, port)) return listener;
+    if (listener.listen(host, port)) return;
     // uWS does not say why; node:net does. What it can bind after all was in use a moment ago.
     await probePort(host, port);
     throw new ListenError('port-taken', formatAddress(host, port));
   }
   for (let tries = 1; ; tries++) {
     const free = await findFreePort(host);
-    if (listener.listen(host, free)) return listener;
+    if (listener.listen(host, free)) return;
     if (tries === freePortTriesMax) throw new ListenError('port-taken', formatAddress(host, free));
   }
 }
@@ -130,7 +140,7 @@ class UwsListener implements Listener {
         headers,
         isHttp10: false,
         paths: options.paths,
-        sourceAddress: this.isLoopback ? loopback4 : peerAddress(res),
+        sourceAddress: this.sourceAddress(res),
         readAtMs,
         loopMs: options.loopDelay === undefined ? 0 : options.loopDelay(readAtMs),
       },
@@ -147,6 +157,10 @@ class UwsListener implements Listener {
     this.pending.leaveCore();
   }
 
+  private sourceAddress(res: HttpResponse): string {
+    return this.isLoopback ? loopback4 : peerAddress(res);
+  }
+
   private openAnswer(res: HttpResponse, head: CheckedHead, coreCloses: boolean): UwsAnswer {
     const { bodyBytes, isLastOfConnection } = head;
     const answer = new UwsAnswer(this.pending, res, { bodyBytes, isLastOfConnection, coreCloses });
@@ -160,8 +174,8 @@ class UwsListener implements Listener {
   /** The framing of what follows cannot be trusted: the connection closes, and nothing more of it is read as a request. */
   private refuse(res: HttpResponse, { failure, detail }: RefusedHead, isHead: boolean): void {
     const { onRefused, newRequestId } = this.options;
-    onRefused(failure);
     const requestId = newRequestId === undefined ? randomBytes(16).toString('hex') : newRequestId();
+    onRefused(failure, { detail, requestId, sourceAddress: this.sourceAddress(res) });
     const reply = closingReply(localReply(failure, detail, requestId), isHead);
     if (!isHead) {
       res.writeStatus(reply);

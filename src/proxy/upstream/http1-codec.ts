@@ -312,7 +312,9 @@ export class AnswerParser {
       this.fail(this.section.failureCode);
       return end;
     }
-    if (this.section.fieldCount > 0) this.trailers = readTrailers(this.section, this.nominated);
+    const { fieldCount } = this.section;
+    if (fieldCount > 0 && fieldCount <= limits.headerFieldsMax)
+      this.trailers = readTrailers(this.section, this.nominated);
     this.state = isOver;
     return next;
   }

@@ -1,6 +1,6 @@
 /**
- * A request head as bytes of HTTP/1.1. This is the last line of defence against request splitting: whatever the stages before
- * let through, no line is written here that was not meant as a line, and no framing field that is not ours.
+ * A request head as bytes of HTTP/1.1, and the last line of defence against request splitting: of what filters have made of a head, no line
+ * is written here that was not meant as a line, and no framing field that is not ours.
  */
 import { isNamed } from '../headers.ts';
 import { isToken } from './http1-octets.ts';
@@ -13,18 +13,24 @@ import type { UpstreamRequest } from './upstream.ts';
  */
 export function serializeRequest(request: UpstreamRequest): string | null {
   const { method, target, headers, bodyBytes } = request;
-  if (!isTokenString(method) || !isTarget(target) || (headers.length & 1) === 1) return null;
+  if (!request.isChecked && !isWritable(request)) return null;
   let text = `${method} ${target} HTTP/1.1\r\n`;
   for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
-    const value = headers[i + 1]!;
-    if (!isTokenString(name) || isFraming(name) || isBroken.test(value)) return null;
-    text += `${name}: ${value}\r\n`;
+    text += `${headers[i]!}: ${headers[i + 1]!}\r\n`;
   }
   if (bodyBytes > 0) text += `Content-Length: ${bodyBytes}\r\n\r\n`;
   else if (bodyBytes < 0) text += 'Transfer-Encoding: chunked\r\n\r\n';
   else text += request.sendsZeroLength ? 'Content-Length: 0\r\n\r\n' : '\r\n';
   return text;
+}
+
+function isWritable({ method, target, headers }: UpstreamRequest): boolean {
+  if (!isTokenString(method) || !isTarget(target) || (headers.length & 1) === 1) return false;
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i]!;
+    if (!isTokenString(name) || isFraming(name) || isBroken.test(headers[i + 1]!)) return false;
+  }
+  return true;
 }
 
 /** Anything that is no field text: a control character (CR, LF and NUL above all), or one that does not fit into a byte. Value by value and natively: 0.3 µs less for a request than looking at each character of the head. */

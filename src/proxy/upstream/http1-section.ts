@@ -28,13 +28,14 @@ const shortLineBytesMax = 128;
 export class Http1Section {
   /** The whole section, latin1, once `take` answered an index. */
   text = '';
-  /** How many fields it has. */
+  /** How many fields it has: of a head at most `limits.headerFieldsMax`. Trailers may be more, and are then to be dropped. */
   fieldCount = 0;
-  /** Four for each field: where its name starts and ends and its value starts and ends, from the start of the section. Reused: what lies beyond is old. */
+  /** Four for each field, up to that limit: where its name starts and ends and its value starts and ends, from the start of the section. Reused: what lies beyond is old. */
   readonly marks: number[] = [];
   /** Where the reason phrase ends. It starts after the status code and a blank. */
   reasonEnd = 0;
   failureCode: FailureCode = 'upstream-garbage';
+  private isHead = true;
   private hasStatusLine = false;
   /** Start of the first line that is not read yet, from the start of the section. */
   private lineStart = 0;
@@ -46,6 +47,7 @@ export class Http1Section {
     this.fieldCount = 0;
     this.reasonEnd = 0;
     this.failureCode = 'upstream-garbage';
+    this.isHead = startsWithStatusLine;
     this.hasStatusLine = !startsWithStatusLine;
     this.lineStart = 0;
     this.held = null;
@@ -158,7 +160,12 @@ export class Http1Section {
     while (valueEnd > valueStart && (bytes[valueEnd - 1] === SP || bytes[valueEnd - 1] === HTAB)) valueEnd--;
     const next = endOfLine(bytes, at, end);
     if (next < 0) return next;
-    if (this.fieldCount === limits.headerFieldsMax) return this.failTooLarge();
+    if (this.fieldCount >= limits.headerFieldsMax) {
+      if (this.isHead) return this.failTooLarge();
+      // The answer itself is whole, and trailers may be dropped (RFC 9110 section 6.5): read to their end, within the bytes of a head.
+      this.fieldCount++;
+      return next;
+    }
     const mark = this.fieldCount++ * 4;
     this.marks[mark] = nameStart - start;
     this.marks[mark + 1] = nameEnd - start;

@@ -12,6 +12,8 @@ export interface UpstreamRequest {
   readonly target: string;
   /** Complete and final but for framing: the upstream adds Content-Length or Transfer-Encoding and nothing else. */
   readonly headers: HeaderList;
+  /** Method, target and fields are as a listener's check left them, or are Weft's own words: nothing in them can end a line or frame a message. */
+  readonly isChecked: boolean;
   /** Exact length of the body; 0 is none (and no Content-Length unless `sendsZeroLength`); -1 is unknown: chunked. */
   readonly bodyBytes: number;
   /** A method that usually has a body says Content-Length: 0 when it has none (RFC 9110 section 8.6). */

@@ -1,6 +1,6 @@
 /**
  * Answers of an origin as bytes, and what the client gets: `STATUS [BODY]`, whole; `STATUS CODE`, a reply of the sidecar's own; `cut`: no whole
- * answer, and a connection that ends (before any of it, where what is wrong came in one segment with the head, which had not left yet).
+ * answer, and a connection that ends. What is wrong in one segment with the head is a reply, too: the head had not left yet.
  * `after` is what the origin does with its connection behind the bytes.
  */
 import type { OriginAnswer } from './strict-origin.ts';
@@ -137,6 +137,9 @@ group('body', 'cut', 'close', [
   ['a chunk cut in the middle', chunked('5\r\nok')],
   ['chunks that end behind a size', chunked('2\r\nok\r\n5')],
   ['trailers without an end', chunked('2\r\nok\r\n0\r\nX: y\r\n')],
+]);
+// In one segment with its head.
+group('body', garbage, 'close', [
   ...['x', '-1', '+2', '0x2', ' 2', '', '2g', '1234567890abcdef0', '2\0', '2;a\nb'].map(
     (size): Row => [
       `a chunk of the size ${JSON.stringify(size)}`,
@@ -160,10 +163,11 @@ group('body', '200 [ok]', 'keep', [
   ['in chunks', chunked('1\r\no\r\n1\r\nk\r\n0\r\n\r\n')],
   ['with an extension', chunked('2;a=b\r\nok\r\n0\r\n\r\n')],
   ['with a trailer', chunked('2\r\nok\r\n0\r\nX-T: 1\r\n\r\n')],
+  ['with more trailers than pass', chunked(`2\r\nok\r\n0\r\n${'X: 1\r\n'.repeat(201)}\r\n`)],
   ['of nothing', ok('Content-Length: 0\r\n'), '200 []'],
   ['of no chunk', chunked('0\r\n\r\n'), '200 []'],
   // The length cannot be believed.
-  ['bytes behind the end', ok('Content-Length: 2\r\n', `ok${poison}`), 'cut'],
+  ['bytes behind the end', ok('Content-Length: 2\r\n', `ok${poison}`), '502 answer-cut'],
   ['bytes behind the last chunk', chunked(`2\r\nok\r\n0\r\n\r\n${poison}`)],
 ]);
 group('body', '200 [ok]', 'close', [

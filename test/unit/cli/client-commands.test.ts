@@ -269,7 +269,7 @@ describe('client commands', () => {
       expect(out).toMatch(row);
   });
 
-  it('status says which sidecars run on the older HTTP core, and where to read about it', async () => {
+  it('status says which sidecars run on the older HTTP core, and what to do about it', async () => {
     const items = [
       { ...webSidecar, sidecar: 'old-1', hasOlderUwsCore: true },
       { ...webSidecar, sidecar: 'new-1', hasOlderUwsCore: false },
@@ -286,10 +286,37 @@ describe('client commands', () => {
       return (await weft(['status', '--server', url])).out;
     };
     const out = await from(items);
-    expect(out).toContain('\nnote: 1 sidecar on the uWebSockets.js core for Node 20; its gaps: docs/uws.md\n');
+    expect(out).toContain(
+      '\nnote: 1 sidecar on the uWebSockets.js core for Node 20, which has gaps (docs/uws.md); remedy: --outbound-http node, or Node 24 with the official uWebSockets.js build (glibc 2.38 or newer)\n',
+    );
     for (const row of [/CALLS +CORE/, /old-1 .* cart +uws, Node 20/, /new-1 .* cart +-/, /other-1 .* cart +-/])
       expect(out).toMatch(row);
     expect(await from(items.slice(1))).not.toMatch(/CORE|uWebSockets/);
+  });
+
+  it('status says which Services a registration has created, while they are new or nobody is there under them', async () => {
+    const founded = (name: string, time: string, sidecars: number, namespace = 'default') => ({
+      ...{ name, namespace, at: `2025-01-01T${time}:00Z`, sidecars },
+    });
+    const { url } = await fakeControlPlane(({ url: path }) => ({
+      status: 200,
+      body:
+        path === '/v1/status'
+          ? {
+              ...{ revision: 7, version: '0.1.0', store: 'embedded:s', startedAt: '2025-01-01T20:00:00Z' },
+              foundedServices: [
+                founded('cart', '23:30', 1),
+                founded('web', '21:00', 1),
+                founded('crat', '21:00', 0, 'shop'),
+              ],
+            }
+          : { items: [webSidecar] },
+    }));
+    const { out } = await weft(['status', '--server', url]);
+    expect(out.split('\n').filter((line) => line.startsWith('note:'))).toEqual([
+      'note: created Service cart.default 30m ago (it did not exist)',
+      'note: created Service crat.shop 3h ago (it did not exist); no sidecar is registered under it: if its name is a mistake, `weft delete service crat -n shop` removes it',
+    ]);
   });
 
   it('stat shows each hop with its parts', async () => {

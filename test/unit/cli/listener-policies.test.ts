@@ -3,12 +3,17 @@ import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { addSidecarFlags, type SidecarFlags, sidecarOptionsOf } from '../../../src/cli/sidecar-flags.ts';
 
+/** Of a sidecar with a listener of every kind. */
 function policiesOf(...args: string[]) {
+  return policiesAt(true, '--inbound', '127.0.0.1:0', ...args);
+}
+
+function policiesAt(hasApp: boolean, ...args: string[]) {
   const command = addSidecarFlags(new Command())
     .exitOverride()
     .configureOutput({ writeErr: () => {} });
   const flags = command.parse(['--service', 'cart', ...args], { from: 'user' }).opts<SidecarFlags>();
-  return sidecarOptionsOf(flags, null).listenerPolicies;
+  return sidecarOptionsOf(flags, hasApp ? { host: '127.0.0.1', port: 1 } : null).listenerPolicies;
 }
 
 const off = { paths: 'normalise', forwarding: { xForwarded: 'off', forwarded: 'off', addsVia: false } };
@@ -46,5 +51,24 @@ describe('the policies of the listeners', () => {
 
   it('are said once', () => {
     expect(() => policiesOf('--via', 'link=on', '--via', 'link=off')).toThrow(/--via is said twice of link/);
+  });
+
+  it.each(['--paths inbound=raw', '--x-forwarded inbound=replace', '--forwarded inbound=append', '--via inbound=off'])(
+    '%s needs its listener',
+    (given) => {
+      const message = `${given.split('=')[0]}: there is no inbound listener (--inbound).`;
+      expect(() => policiesAt(false, ...given.split(' '))).toThrow(expect.objectContaining({ message, exitCode: 2 }));
+      expect(() => policiesAt(true, ...given.split(' '), '--advertise', '127.0.0.1')).toThrow(message);
+      expect(() => policiesOf(...given.split(' '))).not.toThrow();
+    },
+  );
+
+  it('need a link, which is there with an app and a control plane', () => {
+    const given = ['--paths', 'link=raw'];
+    const message = '--paths link: there is no link listener (--link).';
+    expect(() => policiesAt(false, ...given)).toThrow(message);
+    expect(() => policiesAt(true, '--config', 'mesh.yaml', '--inbound', '127.0.0.1:0', ...given)).toThrow(message);
+    expect(policiesAt(true, '--advertise', '127.0.0.1', ...given).link.paths).toBe('raw');
+    expect(policiesAt(true, '--insecure-link', '--link', '127.0.0.1:0', ...given).link.paths).toBe('raw');
   });
 });

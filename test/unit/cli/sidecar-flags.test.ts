@@ -55,6 +55,31 @@ describe('flags of a sidecar that cannot be meant', () => {
   });
 });
 
+describe('--loops', () => {
+  const app = ['--app', '127.0.0.1:8080'];
+
+  it.each(['0', '65', '-1', '1.5', 'two', '', '1e1'])('is no %j', (loops) => {
+    expect(() => optionsOf('--loops', loops)).toThrow(/Expected 1 to 64/);
+  });
+
+  it('needs something that several event loops can serve', () => {
+    const node = ['--loops', '2', '--outbound-http', 'node'];
+    expect(() => optionsOf(...node)).toThrow(/--loops 2 needs listeners that several event loops can serve/);
+    expect(optionsOf(...node, ...app, '--inbound', '127.0.0.1:0', '--inbound-http', 'uws').loops).toBe(2);
+    expect(optionsOf(...node, ...app, '--link', '127.0.0.1:0').loops).toBe(2);
+    expect(optionsOf('--loops', '64').loops).toBe(64);
+  });
+
+  it("takes a link port for each, which must exist and be nobody else's", () => {
+    const at = (link: string, ...more: string[]) => optionsOf('--loops', '3', ...app, '--link', link, ...more).link;
+    expect(() => at('127.0.0.1:65534')).toThrow(/takes the ports up to 65536, and there are none above 65535/);
+    expect(at('127.0.0.1:65533')).toEqual({ host: '127.0.0.1', port: 65_533 });
+    expect(() => at('127.0.0.1:15007', '--upstream', 'cart=127.0.0.1:15009')).toThrow(
+      /--link \(event loop 2\) and --upstream cart cannot both listen on 127.0.0.1:15009/,
+    );
+  });
+});
+
 describe('flags of identity and link that contradict each other', () => {
   const app = ['--app', '127.0.0.1:8080'];
   it.each<[string | null, string[], RegExp]>([
@@ -164,7 +189,7 @@ describe('the flags of a sidecar', () => {
       inboundHttp: 'node',
       link: null,
       // The flags of each listener: listener-policies.test.ts.
-      listenerPolicies: listenerPoliciesOf({}),
+      listenerPolicies: listenerPoliciesOf({}, { inbound: null, link: null }),
       isLinkInsecure: false,
       joinToken: null,
       joinTokenFile: null,
@@ -177,6 +202,7 @@ describe('the flags of a sidecar', () => {
       zone: '',
       labels: {},
       limits: defaultListenerLimits,
+      loops: 1,
       accessLog: false,
       drainMs: 30_000,
     });
@@ -186,7 +212,7 @@ describe('the flags of a sidecar', () => {
     const args =
       '--service cart.shop --app 127.0.0.1:8080 --outbound [::1]:0 --outbound-http node --inbound 0.0.0.0:15006 --inbound-http uws ' +
       '--link 0.0.0.0:15008 --identity-dir identity ' +
-      '--admin localhost:0 --control-plane http://10.0.0.1:7070,10.0.0.2:7070 --state-dir state --advertise ::2 --loops 1 ' +
+      '--admin localhost:0 --control-plane http://10.0.0.1:7070,10.0.0.2:7070 --state-dir state --advertise ::2 --loops 3 ' +
       '--upstream cart=127.0.0.1:9101 --upstream Pay.shop=127.0.0.1:0 --zone b --label version=v2 --label tier= --limit outbound.body-bytes=10MiB --limit link.connections=7 --limit outbound.head-time=2s500ms --access-log --drain-timeout 1m30s';
     expect(optionsOf(...args.split(' '))).toEqual({
       service: 'cart',
@@ -197,7 +223,7 @@ describe('the flags of a sidecar', () => {
       inbound: { host: '0.0.0.0', port: 15006 },
       inboundHttp: 'uws',
       link: { host: '0.0.0.0', port: 15008 },
-      listenerPolicies: listenerPoliciesOf({}),
+      listenerPolicies: listenerPoliciesOf({}, { inbound: null, link: null }),
       isLinkInsecure: false,
       joinToken: null,
       joinTokenFile: null,
@@ -218,6 +244,7 @@ describe('the flags of a sidecar', () => {
         link: { ...defaultListenerLimits.link, connectionsMax: 7 },
       },
       accessLog: true,
+      loops: 3,
       drainMs: 90_000,
     });
   });

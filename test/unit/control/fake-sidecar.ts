@@ -17,6 +17,8 @@ export interface Received {
   readonly sequence: number;
   readonly base: number;
   readonly revision: number;
+  /** It says that the registration has created the Service. */
+  readonly founded: boolean;
   /** Keys; `-` in front: removed. Sorted. */
   readonly keys: readonly string[];
   readonly hosts: Readonly<Record<string, string>>;
@@ -124,7 +126,8 @@ export class FakeSidecar implements PushConnection {
     const objects = new Map(changes.map((change) => decodeChange(change)).map((change) => [change.key, change]));
     const keys = [...objects].map(([key, { object }]) => (object === null ? `-${key}` : key)).sort();
     const { sequence, base } = frame;
-    this.received.push({ sequence, base, revision, keys, hosts: Object.fromEntries(hosts), objects });
+    const founded = frame.foundedService === true;
+    this.received.push({ sequence, base, revision, founded, keys, hosts: Object.fromEntries(hosts), objects });
   }
 
   refuse(code: string): void {

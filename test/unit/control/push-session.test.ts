@@ -1,11 +1,55 @@
 import { describe, expect, it } from 'vitest';
 import { faultOfRegistration } from '../../../src/control/hello-check.ts';
+import { foundedServices } from '../../../src/control/service-founder.ts';
+import { limits } from '../../../src/model/limits.ts';
 import type { EndpointSet } from '../../../src/model/registration.ts';
 import { at, Plane, settle } from './fake-sidecar.ts';
 import { ManualClock, MemoryStore, policy, route, service } from './memory-store.ts';
 
 const endpointsIn = (objects: ReadonlyMap<string, { object: unknown }>, key: string) =>
   ((objects.get(key)?.object ?? { endpoints: [] }) as EndpointSet).endpoints.map(({ address }) => address);
+
+describe('a Service that did not exist', () => {
+  const register = { registration: at('127.0.0.1:9001') };
+
+  it('is created at the first registration, and the sidecar is told so once', async () => {
+    const plane = new Plane();
+    const first = await plane.sidecar('s1', register).hello();
+    expect(first.received.map(({ founded }) => founded)).toEqual([true]);
+    first.ack();
+    const second = await plane.sidecar('s2', register).hello();
+    expect(second.received.map(({ founded }) => founded)).toEqual([false]);
+    expect(foundedServices(plane.store)).toEqual([{ name: 'app', namespace: 'default', at: expect.any(String) }]);
+    // On its next connection it exists.
+    first.drop();
+    const again = await plane.sidecar('s1', register).hello();
+    expect(again.received.map(({ founded }) => founded)).toEqual([false]);
+  });
+
+  it('is told to a sidecar that registers later', async () => {
+    const plane = new Plane();
+    const sidecar = await plane.sidecar('s1').hello();
+    sidecar.ack();
+    sidecar.say({ tag: 'register', registration: at('127.0.0.1:9001') });
+    await settle();
+    // With the endpoint that it has registered, at the latest: the Service itself may be on its way before that is known.
+    sidecar.ack();
+    plane.clock.advance(limits.debounceMs);
+    expect(sidecar.received.map(({ founded }) => founded).filter(Boolean)).toEqual([true]);
+    expect(sidecar.last.keys).toContain('EndpointSet/default/app');
+  });
+
+  it('is not mentioned once something was written to it, or where it was there before', async () => {
+    const plane = new Plane();
+    await plane.store.put(service('app'));
+    const sidecar = await plane.sidecar('s1', register).hello();
+    expect(sidecar.received.map(({ founded }) => founded)).toEqual([false]);
+    await plane.sidecar('s2', { ...register, service: 'crat' }).hello();
+    expect(foundedServices(plane.store).map(({ name }) => name)).toEqual(['crat']);
+    await plane.store.put(service('crat', '127.0.0.1:1'));
+    expect(foundedServices(plane.store)).toEqual([]);
+  });
+});
 
 describe('what is refused', () => {
   const plane = new Plane();

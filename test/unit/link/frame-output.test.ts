@@ -1,7 +1,9 @@
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { FrameOutput } from '../../../src/proxy/link/frame-output.ts';
-import { frameType } from '../../../src/proxy/link/frames.ts';
+import { FrameParser } from '../../../src/proxy/link/frame-parser.ts';
+import { frameType, joinedBytesMax } from '../../../src/proxy/link/frames.ts';
+import { decodeHead, encodeHead } from '../../../src/proxy/link/head-codec.ts';
 
 /** Takes what it is given, and says so when the test does. */
 class StuckSocket {
@@ -67,5 +69,93 @@ describe('the frames of a turn', () => {
     }
     expect(output.pendingBytes).toBe(0);
     expect(socket.writableLength).toBe(8 * 2 * (8 + payload.length));
+  });
+});
+
+describe('an answer that is whole within a turn', () => {
+  const head = encodeHead(200, 'OK', ['A', 'b'], 5, true, null);
+  const hello = Buffer.from('hello');
+
+  /** The frames that a turn's writes hold: type, stream, and what a HEAD says. */
+  function framesOf(write: (output: FrameOutput) => void) {
+    const sent: Buffer[] = [];
+    const socket = {
+      writableLength: 0,
+      write: (bytes: Buffer) => sent.push(Buffer.from(bytes)),
+      cork() {},
+      uncork() {},
+    };
+    const output = new FrameOutput(socket as unknown as Socket, () => {});
+    write(output);
+    const { pendingBytes } = output;
+    output.flush();
+    expect(pendingBytes).toBe(Buffer.concat(sent).length);
+    const found: { type: number; stream: number; text: string }[] = [];
+    const parser = new FrameParser({
+      onData: (stream, piece) => {
+        found.push({ type: frameType.data, stream, text: piece.toString('latin1') });
+        return null;
+      },
+      onFrame: (type, stream, bytes, start, end) => {
+        found.push({ type, stream, text: bytes.toString('latin1', start, end) });
+        return null;
+      },
+    });
+    expect(parser.feed(Buffer.concat(sent))).toBeNull();
+    return found;
+  }
+
+  it('is one frame', () => {
+    const [only, ...others] = framesOf((output) => {
+      output.put(frameType.head, 7, head);
+      expect(output.joinBody(7, hello)).toBe(true);
+      expect(output.joinEnd(7)).toBe(true);
+    });
+    expect(others).toEqual([]);
+    const read = decodeHead(only!.text)!;
+    expect(read).toMatchObject({ status: 200, headers: ['A', 'b'], bodyBytes: 5, hasBody: true, endsStream: true });
+    expect(only!.text.slice(read.dataAt)).toBe('hello');
+  });
+
+  it.each<readonly [string, (output: FrameOutput) => boolean]>([
+    ['another stream', (output) => output.joinBody(8, hello)],
+    ['no bytes', (output) => output.joinBody(7, Buffer.alloc(0))],
+    ['more bytes than may', (output) => output.joinBody(7, Buffer.alloc(joinedBytesMax + 1))],
+    ['more behind the first bytes', (output) => output.joinBody(7, hello) && output.joinBody(7, hello)],
+    ['the end of another stream', (output) => output.joinEnd(8)],
+    ['a second end', (output) => output.joinEnd(7) && output.joinEnd(7)],
+    [
+      'bytes behind another frame',
+      (output) => {
+        output.putNumber(frameType.credit, 9, 1);
+        return output.joinBody(7, hello);
+      },
+    ],
+    [
+      'an end behind DATA',
+      (output) => {
+        output.putData(7, hello);
+        return output.joinEnd(7);
+      },
+    ],
+    [
+      'bytes behind what has left',
+      (output) => {
+        output.flush();
+        return output.joinBody(7, hello);
+      },
+    ],
+  ])('takes nothing else into its frame: %s', (_what, join) => {
+    const { output } = open();
+    output.put(frameType.head, 7, head);
+    expect(join(output)).toBe(false);
+  });
+
+  it('does not grow beyond its block', () => {
+    const { output } = open();
+    output.put(frameType.goaway, 0, 'x'.repeat(64 * 1024 - 8 - 8 - head.length - 4));
+    output.put(frameType.head, 7, head);
+    expect(output.joinBody(7, hello)).toBe(false);
+    expect(output.joinBody(7, hello.subarray(0, 4))).toBe(true);
   });
 });

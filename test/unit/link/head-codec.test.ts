@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { fieldNames, methodNames } from '../../../src/proxy/link/field-table.ts';
-import { frameShapes, frameType } from '../../../src/proxy/link/frames.ts';
+import { frameShapes, frameType, joinedBytesMax } from '../../../src/proxy/link/frames.ts';
 import {
   decodeEnd,
   decodeHead,
@@ -108,6 +108,9 @@ describe('what is no payload', () => {
   it.each<readonly [string, string]>([
     ['nothing', ''],
     ['an unknown flag', `\x01${varint(200)}\0\0`],
+    ['bytes behind the fields that no flag announces', `\x04${varint(200)}\0\0x`],
+    ['no byte where a flag announces some', `\x14${varint(200)}\0\0`],
+    ['more bytes than may lie behind a head', `\x14${varint(200)}\0\0${'x'.repeat(joinedBytesMax + 1)}`],
     ['an interim status', `\0${varint(100)}\0\0`],
     ['a status of four digits', `\0${varint(1000)}\0\0`],
     ['a part of time that has no name', `\x08${varint(200)}\0${varint(1 << parts.length)}\x01\x01\0`],
@@ -157,6 +160,8 @@ describe('what goes in comes out', () => {
             reason,
             headers: fields,
             bodyBytes,
+            dataAt: -1,
+            endsStream: false,
             hasBody,
             timing: hop,
           });
@@ -180,10 +185,12 @@ describe('what goes in comes out', () => {
     expect([...Array.from(read.partsMs).slice(0, 4), read.totalMs]).toEqual([0, 0, 0, 5e11, 5e11]);
   });
 
-  it('a payload of the largest head that listeners let in fits into its frame', () => {
+  it('a payload of the largest head that listeners let in fits into its frame, with what sidecars add', () => {
     const fields: string[] = [];
-    const valueChars = Math.floor(limits.headBytesMax / limits.headerFieldsMax) - 4;
-    for (let i = 0; i < limits.headerFieldsMax; i++) fields.push('x', 'v'.repeat(valueChars - 1));
+    const count = limits.headerFieldsMax + limits.linkAddedFieldsMax;
+    expect(count).toBeLessThanOrEqual(limits.linkFieldsMax);
+    const valueChars = Math.floor((limits.headBytesMax + limits.linkAddedBytesMax) / count) - 4;
+    for (let i = 0; i < count; i++) fields.push('x', 'v'.repeat(valueChars - 1));
     const payload = encodeOpen('PROPPATCH', '/'.repeat(limits.targetBytesMax), fields, -1);
     expect(payload.length).toBeLessThan(frameShapes[frameType.open]!.max);
   });

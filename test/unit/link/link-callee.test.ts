@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
-import type { ListenerLimits } from '../../../src/model/listener-limits.ts';
+import { type ListenerLimits, noBodyLimits } from '../../../src/model/listener-limits.ts';
 import {
   allStreams,
   dataBytesMax,
@@ -15,6 +15,9 @@ import type { Listener } from '../../../src/proxy/request.ts';
 import type { FakeProxy } from '../listener/listener-fakes.ts';
 import { FakeEndpoint, fakeMesh } from '../proxy/proxy-fakes.ts';
 import { frame, frames, LinkRoom, type RawPeer, turns, until } from './link-room.ts';
+
+/** Of a client, and of the sidecar in front of it. */
+const mostFields = limits.headerFieldsMax + limits.linkAddedFieldsMax;
 
 let room: LinkRoom;
 let proxy: FakeProxy;
@@ -137,7 +140,7 @@ describe('an OPEN that is no request is answered as by any listener, and its nei
     ['a name that is no token', frames.open(1, 0, ['Host', 'a', 'X Y', '1']), 400, 'bad-request'],
     [
       'more fields than a request may have',
-      frames.open(1, 0, ['Host', 'a', ...Array.from({ length: limits.headerFieldsMax * 2 }, () => 'x')]),
+      frames.open(1, 0, ['Host', 'a', ...Array.from({ length: mostFields * 2 }, () => 'x')]),
       431,
       'headers-too-large',
     ],
@@ -154,6 +157,10 @@ describe('an OPEN that is no request is answered as by any listener, and its nei
     await peer.next(frameType.end, 1);
     expect(peer.dataOf(1)).toBe(head.bodyBytes);
     expect(room.refusedHeads.map(({ code }) => code)).toEqual([failure]);
+    // What the log gets is what the caller is told.
+    expect(room.refusedFacts).toEqual([
+      { detail: expect.stringMatching(/^[A-Z].*\.$/), requestId: 'id-of-test', sourceAddress: '127.0.0.1', source: '' },
+    ]);
     await until(() => proxy.calls.length === 1);
     proxy.calls[0]!.answer({}, 'hello');
     expect((await headOf(2)).status).toBe(200);
@@ -366,7 +373,7 @@ describe('a link at the callee', () => {
   });
 });
 
-describe('the limits of a link listener', () => {
+describe('the limits of a link listener, and what sidecars add', () => {
   const fields = (count: number) => ['Host', 'a', ...Array.from({ length: count - 1 }, (_, i) => [`x${i}`, '']).flat()];
   it.each<[string, Partial<ListenerLimits>, Buffer, Buffer, number, string]>([
     [
@@ -380,16 +387,16 @@ describe('the limits of a link listener', () => {
     [
       'head-fields',
       { headerFieldsMax: 5 },
-      frames.open(1, 0, fields(5)),
-      frames.open(3, 0, fields(6)),
+      frames.open(1, 0, fields(5 + limits.linkAddedFieldsMax)),
+      frames.open(3, 0, fields(6 + limits.linkAddedFieldsMax)),
       431,
       'headers-too-large',
     ],
     [
       'head-bytes',
       { headBytesMax: 300 },
-      frames.open(1, 0, ['Host', 'a', 'x', 'v'.repeat(286)]),
-      frames.open(3, 0, ['Host', 'a', 'x', 'v'.repeat(287)]),
+      frames.open(1, 0, ['Host', 'a', 'x', 'v'.repeat(286 + limits.linkAddedBytesMax)]),
+      frames.open(3, 0, ['Host', 'a', 'x', 'v'.repeat(287 + limits.linkAddedBytesMax)]),
       431,
       'headers-too-large',
     ],
@@ -429,7 +436,7 @@ describe('the limits of a link listener', () => {
       undefined,
       {},
       {
-        accept: (head, answer) => mesh.proxy.accept(head, answer, { bodyBytesMax: 10, bodyRateMin: 0 }),
+        accept: (head, answer) => mesh.proxy.accept(head, answer, { ...noBodyLimits, bodyBytesMax: 10 }),
       },
     );
     peer = await room.connect(limited.address);

@@ -5,11 +5,11 @@ import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
 import type { Failure } from '../../../src/proxy/failure.ts';
 import { FrameParser } from '../../../src/proxy/link/frame-parser.ts';
 import { frameHeaderBytes, frameType } from '../../../src/proxy/link/frames.ts';
-import { encodeEnd, encodeHead, encodeOpen } from '../../../src/proxy/link/head-codec.ts';
+import { decodeHead, encodeEnd, encodeHead, encodeOpen } from '../../../src/proxy/link/head-codec.ts';
 import { type CallerRefusal, createLinkListener } from '../../../src/proxy/link/link-server.ts';
 import type { LinkSecurity } from '../../../src/proxy/link/link-socket.ts';
 import { LinkUpstream, type LinkUpstreamOptions } from '../../../src/proxy/link/link-upstream.ts';
-import type { Listener, RequestAcceptor } from '../../../src/proxy/request.ts';
+import type { Listener, RefusedHeadFacts, RequestAcceptor } from '../../../src/proxy/request.ts';
 import type { UpstreamRequest } from '../../../src/proxy/upstream/upstream.ts';
 import { FakeProxy } from '../listener/listener-fakes.ts';
 
@@ -79,13 +79,13 @@ export class RawPeer {
   constructor(readonly socket: net.Socket) {
     const parser = new FrameParser({
       onData: (stream, piece) => {
-        this.dataBytes += piece.length;
-        this.dataByStream.set(stream, this.dataOf(stream) + piece.length);
-        this.heard.push({ type: frameType.data, stream, payload: Buffer.from(piece.subarray(0, 16)) });
+        this.hearData(stream, piece);
         return null;
       },
       onFrame: (type, stream, bytes, start, end) => {
-        this.heard.push({ type, stream, payload: Buffer.from(bytes.subarray(start, end)) });
+        const payload = Buffer.from(bytes.subarray(start, end));
+        this.heard.push({ type, stream, payload });
+        if (type === frameType.head) this.hearJoined(stream, payload);
         return null;
       },
     });
@@ -105,6 +105,20 @@ export class RawPeer {
     const socket = net.connect({ host, port: Number(port) });
     await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));
     return new RawPeer(socket);
+  }
+
+  private hearData(stream: number, piece: Buffer): void {
+    this.dataBytes += piece.length;
+    this.dataByStream.set(stream, this.dataOf(stream) + piece.length);
+    this.heard.push({ type: frameType.data, stream, payload: Buffer.from(piece.subarray(0, 16)) });
+  }
+
+  /** What lies in the frame of a head is heard like the frames that it stands for. */
+  private hearJoined(stream: number, payload: Buffer): void {
+    const head = decodeHead(payload.toString('latin1'));
+    if (head === null) throw new Error('the link itself sent a HEAD that cannot be read');
+    if (head.dataAt >= 0) this.hearData(stream, payload.subarray(head.dataAt));
+    if (head.endsStream) this.heard.push({ type: frameType.end, stream, payload: Buffer.alloc(0) });
   }
 
   dataOf(stream: number): number {
@@ -143,6 +157,7 @@ export const getCart: UpstreamRequest = {
   method: 'GET',
   target: '/',
   headers: ['Host', 'cart'],
+  isChecked: false,
   bodyBytes: 0,
   sendsZeroLength: false,
 };
@@ -161,6 +176,7 @@ export class LinkRoom {
   readonly troubles: { address: string; code: string; detail: string }[] = [];
   readonly callerRefusals: { reason: CallerRefusal; caller: string; detail: string }[] = [];
   readonly refusedHeads: Failure[] = [];
+  readonly refusedFacts: (RefusedHeadFacts | undefined)[] = [];
   private readonly closers: (() => unknown)[] = [];
 
   /** Moves time on, and lets the timers see it. */
@@ -186,7 +202,10 @@ export class LinkRoom {
       security,
       timer: this.timer,
       now,
-      onRefused: (failure) => this.refusedHeads.push(failure),
+      onRefused: (failure, head) => {
+        this.refusedHeads.push(failure);
+        this.refusedFacts.push(head);
+      },
       onCallerRefused: (reason, caller, detail) => this.callerRefusals.push({ reason, caller, detail }),
       newRequestId: () => 'id-of-test',
     });

@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { linkCreditFirst, streamCreditFirst } from '../../../src/proxy/link/frames.ts';
@@ -366,4 +367,32 @@ describe('ten thousand streams', () => {
     await last.asked.ended;
     expect(last.asked.body).toBe('well');
   }, 60_000);
+});
+
+describe('bodies arrive as they were sent', () => {
+  /** Of each size other bytes at each place, so that nothing can change places unseen. */
+  const bytesOf = (size: number, seed: number) =>
+    Buffer.from(Array.from({ length: size }, (_, at) => (at * 7 + seed) & 0xff));
+
+  it('in whatever pieces, many within a turn, when the credit of the link runs out among them', async () => {
+    const piece = fc.oneof(fc.integer({ min: 1, max: 3_000 }), fc.integer({ min: 1, max: 70_000 }));
+    const answers = fc.array(fc.array(piece, { minLength: 1, maxLength: 5 }), { minLength: 6, maxLength: 16 });
+    const asyncProperty = fc.asyncProperty(answers, async (sizes) => {
+      const streams: { asked: Asked; call: Call }[] = [];
+      for (let i = 0; i < sizes.length; i++) streams.push(await accepted());
+      const sent = streams.map(({ call }, i) => {
+        const chunks = sizes[i]!.map((size, at) => bytesOf(size, i * 31 + at * 13));
+        call.downstream.head(unknownLength, null);
+        for (const bytes of chunks) call.downstream.body(bytes);
+        call.downstream.end([], null);
+        return Buffer.concat(chunks);
+      });
+      for (const [i, { asked }] of streams.entries()) {
+        await asked.ended;
+        expect(asked.failure).toBe('');
+        expect(Buffer.from(asked.body, 'latin1').equals(sent[i]!)).toBe(true);
+      }
+    });
+    await fc.assert(asyncProperty, { numRuns: 40 });
+  });
 });

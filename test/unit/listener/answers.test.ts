@@ -183,6 +183,28 @@ describe.each(kinds)('answers through %s', (kind) => {
     expect(client.received).not.toContain('long');
   });
 
+  it('takes an answer back of which nothing has left, and gives another', async () => {
+    const { downstream } = await call(get);
+    downstream.head({ ...plain, bodyBytes: 4, headers: ['X-First', '1'] }, null);
+    downstream.body(Buffer.from('fir'));
+    expect(downstream.retract()).toBe(true);
+    downstream.head({ ...plain, status: 502, bodyBytes: 3 }, null);
+    downstream.body(Buffer.from('sec'));
+    downstream.end([], null);
+    expect(downstream.retract()).toBe(false);
+    await client.untilText('\r\n\r\nsec');
+    expect(client.received).not.toMatch(/first|fir/i);
+    expect(parseAnswer(client.received).status).toBe(502);
+    client.received = '';
+    const next = await call(get);
+    next.downstream.head({ ...plain, bodyBytes: 4 }, null);
+    await client.untilText('\r\n\r\n');
+    expect(next.downstream.retract()).toBe(false);
+    next.downstream.body(Buffer.from('next'));
+    next.downstream.end([], null);
+    await client.untilText('\r\n\r\nnext');
+  });
+
   it('ignores what is said after the end', async () => {
     const { downstream } = await call(get);
     downstream.head({ ...plain, bodyBytes: 2 }, null);

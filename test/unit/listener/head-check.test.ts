@@ -214,7 +214,7 @@ describe('checkHead accepts', () => {
 });
 
 describe('checkHead keeps the limits of its listener, to the byte', () => {
-  const bounds = { headBytesMax: 300, headerFieldsMax: 5, targetBytesMax: 20 };
+  const bounds = { listener: 'link', headBytesMax: 300, headerFieldsMax: 5, targetBytesMax: 20 } as const;
   const judge = (change: Partial<RawHead>): string => {
     const checked = checkHead(raw(change), bounds);
     return checked instanceof RefusedHead ? `${checked.failure.code}: ${checked.detail}` : 'accepted';
@@ -225,11 +225,19 @@ describe('checkHead keeps the limits of its listener, to the byte', () => {
 
   it.each<[string, Partial<RawHead>, string]>([
     ['a target of 20 bytes', { target: `/${'a'.repeat(19)}` }, 'accepted'],
-    ['a target of 21 bytes', { target: `/${'a'.repeat(20)}` }, 'target-too-long: The limit is 20 bytes.'],
+    [
+      'a target of 21 bytes',
+      { target: `/${'a'.repeat(20)}` },
+      'target-too-long: The target is longer than 20 bytes (--limit link.target-bytes).',
+    ],
     ['5 fields', { headers: fields(5) }, 'accepted'],
-    ['6 fields', { headers: fields(6) }, 'headers-too-large: The limit is 5 fields.'],
+    ['6 fields', { headers: fields(6) }, 'headers-too-large: There are more than 5 fields (--limit link.head-fields).'],
     ['300 bytes of fields', { headers: ofBytes(300) }, 'accepted'],
-    ['301 bytes of fields', { headers: ofBytes(301) }, 'headers-too-large: The limit is 300 bytes.'],
+    [
+      '301 bytes of fields',
+      { headers: ofBytes(301) },
+      'headers-too-large: The fields are larger than 300 bytes (--limit link.head-bytes).',
+    ],
   ])('%s: %s', (_, change, outcome) => {
     expect(judge(change)).toBe(outcome);
   });

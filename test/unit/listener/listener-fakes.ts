@@ -10,6 +10,7 @@ import type {
   ConnectionEnd,
   Downstream,
   Listener,
+  RefusedHeadFacts,
   RequestAcceptor,
   RequestHead,
   RequestReceiver,
@@ -103,6 +104,7 @@ export interface Bench {
   readonly proxy: FakeProxy;
   readonly listener: Listener;
   readonly refused: Failure[];
+  readonly refusedHeads: (RefusedHeadFacts | undefined)[];
   readonly ended: ConnectionEnd[];
   readonly host: string;
   readonly port: number;
@@ -117,21 +119,25 @@ export async function openBench(
 ): Promise<Bench> {
   const proxy = new FakeProxy();
   const refused: Failure[] = [];
+  const refusedHeads: (RefusedHeadFacts | undefined)[] = [];
   const ended: ConnectionEnd[] = [];
   const create = kind === 'uws' ? createUwsListener : createEdgeListener;
   const listener = await create({
     host: '127.0.0.1',
     port,
     acceptor: acceptor ?? proxy,
-    limits: { ...defaultListenerLimits.inbound, ...limits },
-    onRefused: (failure) => refused.push(failure),
+    limits: { ...defaultListenerLimits[kind === 'uws' ? 'outbound' : 'inbound'], ...limits },
+    onRefused: (failure, head) => {
+      refused.push(failure);
+      refusedHeads.push(head);
+    },
     onConnectionEnded: (code) => ended.push(code),
     newRequestId: () => 'id-of-test',
     loopDelay: () => 0.25,
     ...more,
   });
   const [host, portText] = listener.address.split(':');
-  return { proxy, listener, refused, ended, host: host!, port: Number(portText) };
+  return { proxy, listener, refused, refusedHeads, ended, host: host!, port: Number(portText) };
 }
 
 /** A TCP client that speaks in bytes. */

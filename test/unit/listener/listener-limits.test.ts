@@ -55,7 +55,7 @@ describe.each(kinds)('limits of a head through %s', (kind) => {
       431,
       'headers-too-large',
     ],
-  ])('%s', async (_, limits, atLimit, beyond, status, code) => {
+  ])('%s', async (name, limits, atLimit, beyond, status, code) => {
     const client = await open(kind, limits);
     (await call(client, atLimit)).answer({}, 'taken');
     await client.untilText('taken');
@@ -66,6 +66,10 @@ describe.each(kinds)('limits of a head through %s', (kind) => {
     expect(answer.status).toBe(status);
     expect(answer.headers.get('weft-failure')).toEqual([code]);
     expect(answer.headers.get('connection')).toEqual(['close']);
+    const whose = kind === 'uws' ? 'outbound' : 'inbound';
+    expect(JSON.parse(answer.body).detail).toMatch(
+      new RegExp(`\\b${Object.values(limits)[0]} .*\\(--limit ${whose}\\.${name}\\)`),
+    );
     expect(bench.refused).toEqual([failures[code as 'target-too-long']]);
     expect(bench.proxy.calls).toHaveLength(1);
   });
@@ -150,7 +154,9 @@ describe('the time of a head', () => {
     expect(answer.status).toBe(408);
     expect(answer.headers.get('weft-failure')).toEqual(['request-head-timeout']);
     expect(answer.headers.get('connection')).toEqual(['close']);
-    expect(JSON.parse(answer.body)).toMatchObject({ detail: 'The limit is 300 ms.' });
+    expect(JSON.parse(answer.body)).toMatchObject({
+      detail: 'The head was not complete within 300 ms (--limit inbound.head-time).',
+    });
     expect(bench.refused).toEqual([failures['request-head-timeout']]);
   });
 
@@ -198,7 +204,7 @@ describe.each(kinds)('limits of a body through %s', (kind) => {
     ['of known length', sized(10)],
     ['chunked', `${chunked(4, 6)}0\r\n\r\n`],
   ])('body-bytes: one %s may have as many as it says', async (_, request) => {
-    const { client, endpoint } = await openProxy({ bodyBytesMax: 10, bodyRateMin: 0 });
+    const { client, endpoint } = await openProxy({ ...noBodyLimits, bodyBytesMax: 10 });
     client.send(request);
     await expect.poll(() => endpoint.streams[0]?.events).toEqual(['end']);
     expect(endpoint.last.bodyText).toHaveLength(10);
@@ -211,7 +217,7 @@ describe.each(kinds)('limits of a body through %s', (kind) => {
     ['of known length', sized(11), []],
     ['chunked', chunked(4, 6, 1), [['destroy']]],
   ])('body-bytes: one %s with one byte more gets 413, and upstream no end', async (_, request, events) => {
-    const { client, endpoint, failureCounts } = await openProxy({ bodyBytesMax: 10, bodyRateMin: 0 });
+    const { client, endpoint, failureCounts } = await openProxy({ ...noBodyLimits, bodyBytesMax: 10 });
     client.send(request);
     await client.untilClosed();
     const answer = parseAnswer(client.received);

@@ -51,8 +51,13 @@ describe('paths', () => {
   it('that are refused are exactly those that normalising would change or refuse', () => {
     holds(
       fc.property(path, query, (sent, asked) => {
+        const normal = normalisePath(sent);
         const expected =
-          normalisePath(sent) === sent ? { path: sent, forwardedPath: sent, query: asked } : 'bad-request';
+          normal === sent
+            ? { path: sent, forwardedPath: sent, query: asked }
+            : normal === null
+              ? 'bad-request'
+              : 'path-not-normal';
         expect(check(sent + asked, 'refuse')).toEqual(expected);
       }),
     );
@@ -111,7 +116,13 @@ describe.each(kinds)('the paths of %s', (kind) => {
     client.send('GET /a/../c HTTP/1.1\r\nHost: a\r\n\r\n');
     await client.untilClosed();
     expect(parseAnswer(client.received)).toMatchObject({ status: 400 });
-    expect(parseAnswer(client.received).headers.get('weft-failure')).toEqual(['bad-request']);
+    const { headers, body } = parseAnswer(client.received);
+    expect(headers.get('weft-failure')).toEqual(['path-not-normal']);
+    const listener = kind === 'uws' ? 'outbound' : 'inbound';
+    expect(JSON.parse(body)).toMatchObject({
+      message: 'The path is not in normal form, and the listener takes no other.',
+      detail: expect.stringMatching(new RegExp(`dot segment.*\\(--paths ${listener}=refuse\\)`)),
+    });
     expect(bench.proxy.calls).toEqual([]);
   });
 });

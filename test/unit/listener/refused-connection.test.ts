@@ -1,9 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { limits } from '../../../src/model/limits.ts';
 import { type Bench, kinds, openBench, parseAnswer, RawClient } from './listener-fakes.ts';
 
 const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: sink\r\n\r\n';
 const post = 'POST /p HTTP/1.1\r\nHost: sink\r\n';
 const emptyChunked = '0\r\n\r\n';
+
+/** What is handed on for the log is what the client was told. */
+function expectFacts(bench: Bench, { body }: ReturnType<typeof parseAnswer>): void {
+  const { detail, requestId } = JSON.parse(body);
+  expect(bench.refusedHeads).toEqual([{ detail, requestId, sourceAddress: '127.0.0.1' }]);
+}
 
 describe.each(kinds)('a connection of %s after a refused head', (kind) => {
   let bench: Bench;
@@ -44,6 +51,7 @@ describe.each(kinds)('a connection of %s after a refused head', (kind) => {
     expect(answer.status).toBe(status);
     expect(answer.body).toHaveLength(Number(answer.headers.get('content-length')));
     expect(JSON.parse(answer.body)).toMatchObject({ status });
+    expectFacts(bench, answer);
   });
 
   it('answers HEAD without a body, and closes', async () => {
@@ -119,6 +127,38 @@ describe('bytes beyond ASCII in a field through uWS', () => {
     expect(status).toBe(400);
     expect(JSON.parse(body).detail).toMatch(/x-name .*--outbound-http node/);
     expect(bench.proxy.calls).toHaveLength(1);
+    await bench.listener.close();
+  });
+});
+
+describe('a head that the parser of the edge refuses', () => {
+  it.each<[string, string, number]>([
+    ['no HTTP at all', 'hello\r\n\r\n', 400],
+    ['a field name with a space', 'GET / HTTP/1.1\r\nHost: a\r\nx y: 1\r\n\r\n', 400],
+    ['CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n', 501],
+    ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505],
+    ['more than it holds', `GET / HTTP/1.1\r\nHost: a\r\nx: ${'y'.repeat(90_000)}\r\n\r\n`, 431],
+  ])('is handed on for the log: %s', async (_, request, status) => {
+    const bench = await openBench('edge');
+    const client = await RawClient.open(bench);
+    client.send(request);
+    await client.untilClosed();
+    const answer = parseAnswer(client.received);
+    expect(answer.status).toBe(status);
+    expectFacts(bench, answer);
+    client.close();
+    await bench.listener.close();
+  });
+
+  it('is handed on without a request id where nothing can be answered', async () => {
+    const bench = await openBench('edge');
+    const client = await RawClient.open(bench);
+    client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(limits.pipelinedRequestsMax + 2));
+    await client.untilClosed();
+    expect(bench.refusedHeads).toEqual([
+      { detail: expect.stringContaining('64 requests'), requestId: '', sourceAddress: '127.0.0.1' },
+    ]);
+    client.close();
     await bench.listener.close();
   });
 });

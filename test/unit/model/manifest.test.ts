@@ -175,6 +175,31 @@ describe('every mistake is named with path, line and column', () => {
     ['fields limit', service('{ limits: { requestHeadFields: 3 } }'), /limits\.requestHeadFields: must be >= 4/],
     ['target limit', service('{ limits: { targetBytes: 16385 } }'), /limits\.targetBytes: must be <= 16384/],
     ['answer limit', service('{ limits: { responseHeadBytes: 1.5 } }'), /responseHeadBytes: must be a whole number/],
+    [
+      'limit in words',
+      service('{ limits: { requestBodyBytes: 10MB } }'),
+      /limits\.requestBodyBytes: must be a number of bytes such as 65536, 64KiB or 10MiB, not "10MB"/,
+    ],
+    [
+      'limit in units above the largest',
+      service('{ limits: { requestHeadBytes: 65KiB } }'),
+      /limits\.requestHeadBytes: must be 256 to 65536 bytes, not "65KiB"/,
+    ],
+    [
+      'limit in units of nothing',
+      service('{ limits: { requestBodyBytes: 0GiB } }'),
+      /limits\.requestBodyBytes: must be 1 to 9007199254740991 bytes, not "0GiB"/,
+    ],
+    [
+      'limit that is a list',
+      service('{ limits: { targetBytes: [] } }'),
+      /limits\.targetBytes: must be a number of bytes such as 65536, 64KiB or 10MiB, not a list/,
+    ],
+    [
+      'fields limit in units',
+      service('{ limits: { requestHeadFields: 1KiB } }'),
+      /Fields: must be a whole number, not "1KiB"/,
+    ],
     ['unknown limit', service('{ limits: { bodyBytes: 1 } }'), /limits\.bodyBytes: unknown field/],
     ['duration', route('timeouts: { request: 2 }'), /timeouts\.request: must be a string, not 2/],
     ['duration form', route('timeouts: { request: 2 s }'), /timeouts\.request: must be a duration such as 250ms/],

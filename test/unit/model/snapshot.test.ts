@@ -253,6 +253,23 @@ spec:
     });
   });
 
+  it('reads limits in units as the bytes that they are', () => {
+    const limited = (limits: string) => build(resourcesOf(cart.replace('spec: {}', `spec: ${limits}`)));
+    const limitsOf = (limits: string) => limited(`{ limits: ${limits} }`).units.get('cart.default')?.limits;
+    expect(
+      limitsOf(
+        '{ requestBodyBytes: 10MiB, requestHeadBytes: 64KiB, requestHeadFields: 9, targetBytes: "77", responseHeadBytes: 1KiB }',
+      ),
+    ).toEqual({
+      requestBodyBytes: 10 * 1024 ** 2,
+      requestHeadBytes: 65_536,
+      requestHeadFields: 9,
+      targetBytes: 77,
+      responseHeadBytes: 1_024,
+    });
+    expect(limitsOf('{ requestBodyBytes: 2GiB }')).toEqual(limitsOf(`{ requestBodyBytes: ${2 * 1024 ** 3} }`));
+  });
+
   it('makes again only the units that changed', () => {
     const services = Array.from(
       { length: 2_000 },

@@ -41,6 +41,7 @@ describe('the size of a request body', () => {
     expect(endpoint.streams).toEqual([]);
     expect(client.events).toEqual(['head 413', 'end']);
     expect(client.header('weft-failure')).toBe('body-too-large');
+    expect(JSON.parse(client.bodyText).detail).toBe('The body is larger than 10 bytes (--limit outbound.body-bytes).');
     expect(client.answer).toMatchObject({ endsConnection: true });
     expect(failureCounts).toEqual(['body-too-large']);
     expect(recorded).toMatchObject([{ status: 413, isFailure: true }]);
@@ -94,6 +95,9 @@ describe('a request body that trickles', () => {
     pass(1);
     expect(client.events).toEqual(['head 408', 'end']);
     expect(client.header('weft-failure')).toBe('request-body-too-slow');
+    expect(JSON.parse(client.bodyText).detail).toBe(
+      'The body brought less than 100 bytes a second (--limit outbound.body-rate).',
+    );
     expect(client.answer).toMatchObject({ endsConnection: true });
     expect(endpoint.last.events).toEqual(['destroy']);
     expect(failureCounts).toEqual(['request-body-too-slow']);

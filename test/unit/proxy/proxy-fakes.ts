@@ -25,6 +25,8 @@ export class FakeClient implements Downstream {
   trailers: readonly string[] | null = null;
   bodyText = '';
   hasRoom = true;
+  /** Nothing of the answer has left until `hasLeft`. */
+  hasLeft = true;
   head(head: AnswerHead, timing: HopTiming | null): void {
     this.answer = head;
     this.noteTiming(timing);
@@ -45,6 +47,12 @@ export class FakeClient implements Downstream {
   }
   abort(): void {
     this.events.push('abort');
+  }
+  retract(): boolean {
+    if (this.hasLeft) return false;
+    this.events.push('retract');
+    this.bodyText = '';
+    return true;
   }
   pauseRequest(): void {
     this.events.push('pause');

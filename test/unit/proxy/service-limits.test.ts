@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { UnitLimits } from '../../../src/model/snapshot.ts';
+import { failures } from '../../../src/proxy/failure.ts';
 import type { RequestHead } from '../../../src/proxy/request.ts';
 import { FakeClient, FakeEndpoint, fakeAction, fakeHead, fakeMesh } from './proxy-fakes.ts';
 
@@ -57,17 +58,24 @@ describe('the limits of a Service', () => {
       413,
       'body-too-large',
     ],
-  ])('%s: the limit is taken, one beyond is not, and nothing of it is sent', (_, limits, at, beyond, status, code) => {
-    expect(send(limits, at).streams()).toHaveLength(1);
-    const { client, streams, failureCounts, recorded, proxy } = send(limits, beyond);
-    expect(streams()).toEqual([]);
-    expect(client.events).toEqual([`head ${status}`, 'end']);
-    expect(client.header('weft-failure')).toBe(code);
-    expect(JSON.parse(client.bodyText).detail).toBe('This is a limit of the Service cart.default.');
-    expect(failureCounts).toEqual([code]);
-    expect(recorded).toMatchObject([{ destination: 'cart.default', status }]);
-    expect([proxy.active, proxy.deadlines.count]).toEqual([0, 0]);
-  });
+  ])(
+    '%s: the limit is taken, one beyond is not, and nothing of it is sent',
+    (_name, limits, at, beyond, status, code) => {
+      expect(send(limits, at).streams()).toHaveLength(1);
+      const { client, streams, failureCounts, recorded, proxy } = send(limits, beyond);
+      expect(streams()).toEqual([]);
+      expect(client.events).toEqual([`head ${status}`, 'end']);
+      expect(client.header('weft-failure')).toBe(code);
+      const [[field, value]] = Object.entries(limits) as [[string, number]];
+      const { detail } = JSON.parse(client.bodyText);
+      expect(detail).toMatch(
+        new RegExp(`than ${value} .*\\(spec\\.limits\\.${field} of the Service cart\\.default\\)\\.$`),
+      );
+      expect(failureCounts).toEqual([code]);
+      expect(recorded).toMatchObject([{ destination: 'cart.default', status }]);
+      expect([proxy.active, proxy.deadlines.count]).toEqual([0, 0]);
+    },
+  );
 
   it('count a request as it is sent: what the caller has said for itself is what the next hop counts too', () => {
     const headers = ['x', 'v'.repeat(300 - ownBytes - 5), ...traceparent];
@@ -87,19 +95,36 @@ describe('the limits of a Service', () => {
     expect(client.events).toEqual([]);
     receiver.onRequestBody(Buffer.alloc(1));
     expect(client.events).toEqual(['head 413', 'end']);
+    expect(JSON.parse(client.bodyText).detail).toBe(
+      'The body is larger than 10 bytes (spec.limits.requestBodyBytes of the Service cart.default).',
+    );
     receiver.onRequestEnd([]);
     expect(streams().map(({ events }) => events)).toEqual([['destroy']]);
+  });
+
+  it.each([
+    ['upstream-head-too-large', 'The fields in the answer of a:1 are larger than 65536 bytes (fixed).'],
+    ['headers-too-large', 'With what filters add, the head is larger than a link to a:1 carries (512 fields; fixed).'],
+  ] as const)('have beside them what nobody can set, and %s says so', (code, detail) => {
+    const endpoint = new FakeEndpoint('a:1', 0);
+    const { proxy } = fakeMesh([endpoint]);
+    const client = new FakeClient();
+    proxy.accept(fakeHead(), client);
+    endpoint.last.fail(failures[code]);
+    expect(JSON.parse(client.bodyText).detail).toBe(detail);
   });
 
   it('do not raise the limit of the listener', () => {
     const mesh = fakeMesh([new FakeEndpoint('a:1', 0)], fakeAction(), {}, { ...none, requestBodyBytes: 100 });
     const client = new FakeClient();
     const receiver = mesh.proxy.accept(fakeHead({ method: 'POST', bodyBytes: -1 }), client, {
+      listener: 'link',
       bodyBytesMax: 10,
       bodyRateMin: 0,
     });
     receiver.onRequestBody(Buffer.alloc(11));
     expect(client.events).toEqual(['head 413', 'end']);
+    expect(JSON.parse(client.bodyText).detail).toBe('The body is larger than 10 bytes (--limit link.body-bytes).');
   });
 
   it('count what has arrived before the Service was known', () => {
@@ -139,6 +164,9 @@ describe('the limits of a Service', () => {
       expect(client.events).toEqual(events);
       if (bytes === 256) continue;
       expect(client.header('weft-failure')).toBe('upstream-head-too-large');
+      expect(JSON.parse(client.bodyText).detail).toBe(
+        "The answer's fields are larger than 256 bytes (spec.limits.responseHeadBytes of the Service cart.default).",
+      );
       expect(streams().map((stream) => stream.events)).toEqual([['end', 'destroy']]);
       expect(failureCounts).toEqual(['upstream-head-too-large']);
       expect(live).toEqual(['begin 0', 'end 0 failed']);

@@ -10,6 +10,8 @@ const forbidden = [
   ...['Content-Length', 'transfer-encoding', 'Host', 'Authorization', 'Trailer', 'TE', 'Connection', 'Upgrade'],
   ...['Cookie', 'Set-Cookie', 'Content-Type', 'Content-Encoding', 'If-Match', 'Range', 'Cache-Control', 'Date'],
   ...['X-Forwarded-For', 'Forwarded', 'Via', 'traceparent', 'Weft-Failure', 'Weft-Timing', 'Proxy-Authorization'],
+  // To apps behind CGI or WSGI the same fields.
+  ...['X_Forwarded_For', 'X-Forwarded_Proto', 'x_real_ip', 'Content_Length', 'Weft_Failure', 'If_Match'],
 ];
 
 describe('trailers', () => {

@@ -28,7 +28,8 @@ const withLink = (...links: string[]): string =>
 function inForceOf(): InForce {
   const live = new SharedLiveState(() => 0);
   return new InForce({
-    ...{ namespace: 'default', live, random: () => 0, onSwap: () => {} },
+    namespace: 'default',
+    swap: () => Promise.resolve(),
     compile: async (units) => units.map(compileUnit),
     slots: new SlotTable({ live, random: () => 0, nowMs: () => 0 }),
   });

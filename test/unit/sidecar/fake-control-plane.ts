@@ -12,6 +12,7 @@ export interface PushedChange {
   readonly objects?: Readonly<Record<string, ConfigObject | null>>;
   readonly hosts?: Readonly<Record<string, string>>;
   readonly base?: number;
+  readonly foundedService?: true;
 }
 
 /** One connection of a sidecar, with what it said. */
@@ -42,12 +43,12 @@ export class FakeSession {
     return this.frames.filter((frame): frame is Extract<SidecarFrame, { tag: T }> => frame.tag === tag);
   }
 
-  push({ revision = 1, objects = {}, hosts = {}, base = this.acknowledged }: PushedChange = {}): void {
+  push({ revision = 1, objects = {}, hosts = {}, base = this.acknowledged, ...said }: PushedChange = {}): void {
     const changes = Object.entries(objects).map(([key, object]) =>
       encodeChange({ key, version: object === null ? '' : `${revision}.x`, object }),
     );
     const changeSet = encodeChangeSet({ revision, changes, hosts: new Map(Object.entries(hosts)) });
-    this.socket.send(encodeControlFrame({ tag: 'push', sequence: ++this.sequence, base, changeSet }));
+    this.socket.send(encodeControlFrame({ tag: 'push', sequence: ++this.sequence, base, changeSet, ...said }));
   }
 
   refuse(code: string): void {

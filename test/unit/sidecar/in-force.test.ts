@@ -5,6 +5,7 @@ import type { ServiceUnit } from '../../../src/model/snapshot.ts';
 import { SharedLiveState } from '../../../src/proxy/live-state.ts';
 import { SlotTable } from '../../../src/proxy/slot-table.ts';
 import { type CompileUnits, InForce } from '../../../src/sidecar/in-force.ts';
+import { LoopConfiguration } from '../../../src/sidecar/loop-configuration.ts';
 import { backendServices, routesOf, serviceOf } from '../../fixtures/large-mesh.ts';
 
 const service = (name: string, ...endpoints: string[]): Service => ({
@@ -17,14 +18,25 @@ const service = (name: string, ...endpoints: string[]): Service => ({
 function inForce(compile: CompileUnits) {
   const live = new SharedLiveState(() => 0);
   const swaps: number[] = [];
-  const configuration = new InForce({
+  const loop = new LoopConfiguration(live, () => 0);
+  const inForce = new InForce({
     namespace: 'default',
     compile,
-    live,
     slots: new SlotTable({ live, random: () => 0, nowMs: () => 0 }),
-    random: () => 0,
-    onSwap: ({ revision }) => swaps.push(revision),
+    swap: async (change) => {
+      loop.swap(change);
+      swaps.push(change.revision);
+    },
   });
+  const configuration = {
+    apply: (...args: Parameters<InForce['apply']>) => inForce.apply(...args),
+    get current() {
+      return loop.current;
+    },
+    get snapshot() {
+      return inForce.snapshot;
+    },
+  };
   return { configuration, swaps };
 }
 

@@ -75,6 +75,29 @@ describe('before there is a configuration', () => {
   });
 });
 
+describe('a Service that did not exist', () => {
+  it('is said in the log of the sidecar whose registration has created it', async () => {
+    const plane = await controlPlane();
+    const lines: unknown[] = [];
+    const logger = {
+      ...silentLogger,
+      info: (fields: object, message: string) => void lines.push({ ...fields, message }),
+    };
+    const { subscription } = subscribe(plane.url, { service: 'crat', logger });
+    subscription.start();
+    await greeted(plane);
+    plane.last.push({ revision: 1 });
+    await until(() => plane.last.acknowledged === 1);
+    const said = () => lines.filter((line) => JSON.stringify(line).includes('it did not exist'));
+    expect(said()).toEqual([]);
+    plane.last.push({ revision: 2, foundedService: true });
+    await until(() => plane.last.acknowledged === 2);
+    expect(said()).toEqual([
+      { service: 'crat.default', message: 'created this Service (it did not exist): is its name right?' },
+    ]);
+  });
+});
+
 describe('reaching a control plane', () => {
   it('tries each in turn, past those that are down, hang up, or make no sense', async () => {
     const down = await FakeControlPlane.start();

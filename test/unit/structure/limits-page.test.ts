@@ -36,7 +36,9 @@ describe('docs/limits.md', () => {
 
   it('has every limit of a Service with its range', () => {
     const expected = Object.entries(ServiceLimits.properties).map(([name, schema]) => {
-      const { minimum, maximum } = schema as unknown as { readonly minimum: number; readonly maximum: number };
+      type Range = { readonly minimum: number; readonly maximum: number };
+      const { anyOf, ...own } = schema as unknown as Range & { readonly anyOf?: readonly Range[] };
+      const { minimum, maximum } = anyOf?.at(-1) ?? own;
       return [`\`${name}\``, `${minimum} to ${maximum}`];
     });
     expect(rowsOf('Of a Service').map((cells) => cells.slice(0, 2))).toEqual(expected);

@@ -2,7 +2,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type AccessEntry, AccessLog, fileDescriptorWriter } from '../../../src/telemetry/access-log.ts';
+import { type AccessEntry, AccessLog, fileDescriptorWriter, writeInTurn } from '../../../src/telemetry/access-log.ts';
 import { partIndex, parts } from '../../../src/telemetry/recorder.ts';
 
 function entry(changes: Partial<AccessEntry> = {}): AccessEntry {
@@ -121,5 +121,26 @@ describe('AccessLog', () => {
     closeSync(fd);
     closeSync(unwritable);
     rmSync(directory, { recursive: true });
+  });
+});
+
+describe('several logs that write to one place', () => {
+  it('write one after the other, each with its own outcome', () => {
+    const writes: { text: string; done: (error: Error | null) => void }[] = [];
+    const write = writeInTurn((bytes, done) => writes.push({ text: bytes.toString(), done }));
+    const outcomes: string[] = [];
+    const put = (text: string) =>
+      write(Buffer.from(text), (error) => outcomes.push(`${text} ${error?.message ?? 'ok'}`));
+    put('a');
+    put('b');
+    put('c');
+    expect(writes.map(({ text }) => text)).toEqual(['a']);
+    writes[0]!.done(new Error('full'));
+    expect(writes.map(({ text }) => text)).toEqual(['a', 'b']);
+    writes[1]!.done(null);
+    writes[2]!.done(null);
+    put('d');
+    expect(writes.map(({ text }) => text)).toEqual(['a', 'b', 'c', 'd']);
+    expect(outcomes).toEqual(['a full', 'b ok', 'c ok']);
   });
 });

@@ -98,8 +98,8 @@ describe('renderMetrics', () => {
     recorder.countRetry('outbound', 'connect-refused');
     const text = await renderMetrics(
       inputOf([recorder], {
-        listeners: [{ listener: 'outbound', connections: 4 }],
-        loops: [{ longestTurnMs: 1.5, utilization: 0.25 }],
+        listeners: [{ listener: 'outbound', connections: 4, connectionsUsedUp: 3 }],
+        loops: [{ longestTurnMs: 1.5, utilization: 0.25, connections: 4 }],
         config: { revision: 7, isConnected: true, nacks: 1 },
         overflowed: 9,
       }),
@@ -138,10 +138,16 @@ describe('renderMetrics', () => {
       '# TYPE weft_upstream_pending gauge',
       '# TYPE weft_listener_connections gauge',
       'weft_listener_connections{listener="outbound"} 4',
+      '# TYPE weft_listener_connections_used_up_total counter',
+      'weft_listener_connections_used_up_total{listener="outbound"} 3',
       '# TYPE weft_event_loop_delay_seconds gauge',
       'weft_event_loop_delay_seconds{loop="0"} 0.0015',
       '# TYPE weft_event_loop_utilization gauge',
       'weft_event_loop_utilization{loop="0"} 0.25',
+      '# TYPE weft_loop_connections gauge',
+      'weft_loop_connections{loop="0"} 4',
+      '# TYPE weft_loop_requests_total counter',
+      'weft_loop_requests_total{loop="0"} 1',
       '# TYPE weft_config_revision gauge',
       'weft_config_revision 7',
       '# TYPE weft_config_connected gauge',

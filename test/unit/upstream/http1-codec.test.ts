@@ -218,8 +218,19 @@ describe('limits', () => {
     const many = (count: number) => `${ok}${'A: b\r\n'.repeat(count - 1)}Content-Length: 0\r\n\r\n`;
     expect(read(many(limits.headerFieldsMax)).outcome).toBe('complete');
     expect(read(many(limits.headerFieldsMax + 1)).failureCode).toBe('upstream-head-too-large');
-    const trailers = `${chunkedHead}0\r\n${'A: b\r\n'.repeat(limits.headerFieldsMax + 1)}\r\n`;
-    expect(read(trailers).failureCode).toBe('upstream-head-too-large');
+  });
+  it('drops trailers of more fields than a head may have, and reads no more bytes of them', () => {
+    const many = (count: number) => `${chunkedHead}2\r\nok\r\n0\r\n${'A: b\r\n'.repeat(count)}\r\n`;
+    expect(read(many(limits.headerFieldsMax)).trailers).toHaveLength(2 * limits.headerFieldsMax);
+    const tooMany = many(limits.headerFieldsMax + 1);
+    for (const cuts of [[], everyByte(tooMany)]) {
+      expect(read(tooMany, cuts)).toMatchObject({ outcome: 'complete', body: 'ok', trailers: [] });
+    }
+    expect(read(`${tooMany}HTTP/1.1`).outcome).toBe('surplus');
+    // A field beyond the limit is dropped unread, but it is a field all the same.
+    expect(read(`${tooMany.slice(0, -2)}A b\r\n\r\n`).failureCode).toBe('upstream-garbage');
+    const beyondBytes = Math.ceil(limits.headBytesMax / 'A: b\r\n'.length);
+    expect(read(many(beyondBytes)).failureCode).toBe('upstream-head-too-large');
     expect(read(`${chunkedHead}0\r\n${field(limits.headBytesMax)}\r\n`).failureCode).toBe('upstream-head-too-large');
   });
   it('reads a trickled head of full length in linear time', () => {

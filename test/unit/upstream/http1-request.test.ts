@@ -6,6 +6,7 @@ const get: UpstreamRequest = {
   method: 'GET',
   target: '/a?b',
   headers: ['Host', 'x', 'X-Y', 'z'],
+  isChecked: false,
   bodyBytes: 0,
   sendsZeroLength: false,
 };

@@ -89,6 +89,7 @@ export const get: UpstreamRequest = {
   method: 'GET',
   target: '/',
   headers: ['Host', 'origin'],
+  isChecked: false,
   bodyBytes: 0,
   sendsZeroLength: false,
 };

@@ -63,6 +63,15 @@ describe('resource codec', () => {
     expect(trip(resource as unknown as Resource).object).toEqual(resource);
   });
 
+  it('carries limits in units as numbers', () => {
+    const resource = (limits: object) =>
+      ({ apiVersion: 'weft.mesh/v1', kind: 'Service', metadata: { name: 'a' }, spec: { limits } }) as Resource;
+    expect(trip(resource({ requestBodyBytes: '10MiB', targetBytes: 9, requestHeadFields: 5 })).object).toEqual(
+      resource({ requestBodyBytes: 10 * 1024 ** 2, targetBytes: 9, requestHeadFields: 5 }),
+    );
+    expect(trip(resource({})).object).toEqual(resource({}));
+  });
+
   it('carries endpoint sets with empty fields', () => {
     const object = {
       kind: 'EndpointSet' as const,

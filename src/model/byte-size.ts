@@ -1,0 +1,23 @@
+/** Numbers of bytes as people write them: `65536`, `64KiB`, `10MiB`, `1GiB`. */
+const unitBytes = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
+
+/** For schemas: the same as `parseBytes` takes. */
+export const byteSizePattern = '^[0-9]{1,16}(KiB|MiB|GiB)?$';
+const form = /^([0-9]{1,16})(KiB|MiB|GiB)?$/;
+
+/** Bytes. Throws RangeError for anything that is not a number of bytes; what a schema let through is one. */
+export function parseBytes(text: string): number {
+  const [, digits, unit] = form.exec(text) ?? [];
+  if (digits === undefined) throw new RangeError(`not a number of bytes: ${text}`);
+  return Number(digits) * (unit === undefined ? 1 : unitBytes[unit as keyof typeof unitBytes]);
+}
+
+/** Fields that hold a number, or a number of bytes in either form, as numbers. */
+export function inBytes<Field extends string>(
+  fields: Readonly<Partial<Record<Field, number | string>>>,
+): Partial<Record<Field, number>> {
+  const numbers: Partial<Record<Field, number>> = {};
+  for (const [field, value] of Object.entries(fields) as [Field, number | string][])
+    numbers[field] = typeof value === 'string' ? parseBytes(value) : value;
+  return numbers;
+}

@@ -1,0 +1,73 @@
+/**
+ * What a reply says of a limit that a request met: how large it is, whose it is, and where it is set. Nothing here is built before
+ * a limit is met.
+ */
+import { limits } from '../model/limits.ts';
+import type { BodyLimits, LimitFlag, ListenerName } from '../model/listener-limits.ts';
+import type { UnitLimits, UnitName } from '../model/snapshot.ts';
+import type { Exchange } from './exchange.ts';
+import { type Failure, failures } from './failure.ts';
+
+export interface LimitMet {
+  readonly failure: Failure;
+  readonly detail: string;
+}
+
+/** Where the limit of a listener is set. */
+export const ofListener = (listener: ListenerName, name: LimitFlag): string => `--limit ${listener}.${name}`;
+
+/** Where the limit of a Service is set. */
+export const ofService = (service: UnitName, field: keyof UnitLimits): string =>
+  `spec.limits.${field} of the Service ${service}`;
+
+/** What is said of an attempt that failed: the endpoint, and the limit where it met one that has no setting. */
+export function attemptDetail({ code }: Failure, address: string): string {
+  if (code === 'upstream-head-too-large')
+    return `The fields in the answer of ${address} are larger than ${limits.headBytesMax} bytes (fixed).`;
+  if (code === 'headers-too-large')
+    return `With what filters add, the head is larger than a link to ${address} carries (${limits.linkFieldsMax} fields; fixed).`;
+  return address;
+}
+
+export const targetTooLong = (bytesMax: number, place: string): LimitMet => ({
+  failure: failures['target-too-long'],
+  detail: `The target is longer than ${bytesMax} bytes (${place}).`,
+});
+
+export const tooManyFields = (fieldsMax: number, place: string): LimitMet => ({
+  failure: failures['headers-too-large'],
+  detail: `There are more than ${fieldsMax} fields (${place}).`,
+});
+
+export const fieldsTooLarge = (bytesMax: number, place: string): LimitMet => ({
+  failure: failures['headers-too-large'],
+  detail: `The fields are larger than ${bytesMax} bytes (${place}).`,
+});
+
+export const bodyTooLarge = (bytesMax: number, place: string): LimitMet => ({
+  failure: failures['body-too-large'],
+  detail: `The body is larger than ${bytesMax} bytes (${place}).`,
+});
+
+/** More of a body has come, or is announced, than its exchange takes: by whose limit, the listener's or the Service's. */
+export function bodyLimitMet({
+  bodyBytesMax,
+  bodyLimits,
+  destination,
+}: Pick<Exchange, 'bodyBytesMax' | 'bodyLimits' | 'destination'>): LimitMet {
+  const isListeners = destination === null || bodyBytesMax === bodyLimits.bodyBytesMax;
+  const place = isListeners
+    ? ofListener(bodyLimits.listener, 'body-bytes')
+    : ofService(destination.name, 'requestBodyBytes');
+  return bodyTooLarge(bodyBytesMax, place);
+}
+
+export const bodyRateMet = ({ listener, bodyRateMin }: BodyLimits): LimitMet => ({
+  failure: failures['request-body-too-slow'],
+  detail: `The body brought less than ${bodyRateMin} bytes a second (${ofListener(listener, 'body-rate')}).`,
+});
+
+export const answerLimitMet = (bytesMax: number, service: UnitName): LimitMet => ({
+  failure: failures['upstream-head-too-large'],
+  detail: `The answer's fields are larger than ${bytesMax} bytes (${ofService(service, 'responseHeadBytes')}).`,
+});

@@ -1,0 +1,72 @@
+/**
+ * One event loop that serves requests, as the cold half of a sidecar sees it: its own (serving-loop.ts), or one in a thread behind
+ * messages (loop-thread.ts). Whatever crosses this line is plain values and shared memory.
+ */
+import type { UnitName } from '../model/snapshot.ts';
+import type { CompiledUnit } from '../proxy/compiled-unit.ts';
+import type { LoopReading } from '../telemetry/loop-delay.ts';
+import type { ListenerReading, UpstreamReading } from '../telemetry/render.ts';
+import type { CodeCount, SeriesTable } from '../telemetry/series.ts';
+import type { HostPort, SidecarOptions } from './options.ts';
+
+/** What a loop needs to know of what the sidecar was asked to be. No secret is among it. */
+export type LoopOptions = Pick<
+  SidecarOptions,
+  'service' | 'namespace' | 'app' | 'outboundHttp' | 'inboundHttp' | 'listenerPolicies' | 'limits' | 'isLinkInsecure'
+>;
+
+/** A port that leads to one service is named after it, as `--upstream` names it. */
+export type LoopListenerName = 'outbound' | 'inbound' | 'link' | `upstream:${string}`;
+
+export interface WantedListener {
+  readonly name: LoopListenerName;
+  readonly at: HostPort;
+  /** Other loops listen there, too. Only for the uWebSockets.js core. */
+  readonly isShared: boolean;
+}
+
+/** From the version before to the next: every loop gets all of them, in their order. */
+export interface CompiledChange {
+  readonly revision: number;
+  /** New units and changed ones, with their slots. */
+  readonly changed: readonly CompiledUnit[];
+  readonly left: readonly UnitName[];
+}
+
+export interface LoopChange extends CompiledChange {
+  /** The sidecar's own Service with its app; null: there is no app, or nothing new of it. */
+  readonly own: CompiledUnit | null;
+}
+
+/** Gauges and counts of one loop, but for its series, which are shared memory. */
+export interface LoopReadings {
+  readonly upstreams: readonly UpstreamReading[];
+  readonly listeners: readonly ListenerReading[];
+  readonly failures: readonly CodeCount[];
+  readonly retries: readonly CodeCount[];
+  readonly loop: LoopReading;
+  /** Requests counted under `other`, for want of a series of their own. */
+  readonly overflowed: number;
+  readonly accessLogLinesDropped: number;
+  /** Of the configuration in force; 0: there is none yet. */
+  readonly revision: number;
+}
+
+export interface Loop {
+  /** What it has counted. Rows are added at the end, and never leave. */
+  table(): SeriesTable;
+  /** Resolves with `HOST:PORT` as bound. Rejects with ListenError, which names the flag. */
+  listen(wanted: WantedListener): Promise<string>;
+  /** Resolves once requests that come see the change. Rejects when that takes longer than `limits.loopAnswerMs`; it will happen yet. */
+  swap(change: LoopChange): Promise<void>;
+  /** Those of before, when the loop does not answer in time. */
+  readings(): Promise<LoopReadings>;
+  /** Callers over the link are told to go elsewhere. */
+  drainLinks(): void;
+  /** Takes no more callers; resolves with how many of their requests still run, when none does or after `waitMs`. */
+  drainInbound(waitMs: number): Promise<number>;
+  /** Resolves when no request of the own app is under way, or after `waitMs`. */
+  settle(waitMs: number): Promise<void>;
+  /** Ends everything that is open. Never rejects. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,31 @@
+/** What `/metrics` renders of the loops of a sidecar: their lists one after the other, which the renderer adds up. */
+import { readProcess } from '../telemetry/process-reading.ts';
+import type { MetricsInput } from '../telemetry/render.ts';
+import type { SeriesTable } from '../telemetry/series.ts';
+import type { LoopReadings } from './loop.ts';
+
+/** Tables and readings in the order of the loops. */
+export function metricsInputOf(
+  tables: readonly SeriesTable[],
+  readings: readonly LoopReadings[],
+  config: MetricsInput['config'],
+): MetricsInput {
+  return {
+    tables,
+    failures: readings.flatMap(({ failures }) => failures),
+    retries: readings.flatMap(({ retries }) => retries),
+    upstreams: readings.flatMap(({ upstreams }) => upstreams),
+    listeners: readings.flatMap(({ listeners }) => listeners),
+    loops: readings.map(({ loop, listeners }) => ({
+      ...loop,
+      connections: listeners.reduce((sum, { connections }) => sum + connections, 0),
+    })),
+    config,
+    process: readProcess(),
+    overflowed: sumOf(readings, ({ overflowed }) => overflowed),
+    accessLogLinesDropped: sumOf(readings, ({ accessLogLinesDropped }) => accessLogLinesDropped),
+  };
+}
+
+const sumOf = (readings: readonly LoopReadings[], of: (reading: LoopReadings) => number): number =>
+  readings.reduce((sum, reading) => sum + of(reading), 0);

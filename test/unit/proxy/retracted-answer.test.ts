@@ -1,0 +1,54 @@
+/** An answer that breaks before anything of it has left: the client hears why. */
+import { describe, expect, it } from 'vitest';
+import { failures } from '../../../src/proxy/failure.ts';
+import { FakeClient, FakeEndpoint, fakeHead, fakeMesh } from './proxy-fakes.ts';
+
+function answered(hasLeft: boolean, changes: Parameters<typeof fakeHead>[0] = {}) {
+  const endpoint = new FakeEndpoint('a:1', 0);
+  const mesh = fakeMesh([endpoint]);
+  const client = new FakeClient();
+  client.hasLeft = hasLeft;
+  const receiver = mesh.proxy.accept(fakeHead(changes), client, {
+    listener: 'inbound',
+    bodyBytesMax: 10,
+    bodyRateMin: 0,
+  });
+  const { handler } = endpoint.last;
+  endpoint.last.assign();
+  handler.onHead({ status: 200, reason: 'OK', headers: ['X-A', 'b'], bodyBytes: -1, hasBody: true, far: null });
+  handler.onBody(Buffer.from('part'));
+  return { ...mesh, client, receiver, stream: endpoint.last };
+}
+
+describe('an answer of which nothing has left', () => {
+  it.each(['upstream-garbage', 'answer-cut', 'upstream-reset', 'link-lost'] as const)('ends as %s', (code) => {
+    const { client, stream, proxy, failureCounts, recorded, retries } = answered(false);
+    stream.fail(failures[code]);
+    expect(client.events).toEqual(['head 200', 'retract', 'head 502', 'end']);
+    expect(client.header('weft-failure')).toBe(code);
+    expect(client.header('x-a')).toBeUndefined();
+    expect(JSON.parse(client.bodyText)).toMatchObject({ failure: code });
+    expect([failureCounts, retries]).toEqual([[code], []]);
+    expect(recorded).toMatchObject([{ status: 502, isFailure: true }]);
+    expect([proxy.active, proxy.deadlines.count]).toEqual([0, 0]);
+  });
+
+  it('ends as what the clock or its client did', () => {
+    const late = answered(false);
+    late.clock.nowMs += 60_001;
+    late.receiver.onRequestEnd([]);
+    (late.receiver as unknown as { onSweep(nowMs: number): void }).onSweep(late.clock.nowMs);
+    expect(late.client.events).toEqual(['head 200', 'retract', 'head 504', 'end']);
+    const large = answered(false, { method: 'POST', bodyBytes: -1 });
+    large.receiver.onRequestBody(Buffer.alloc(11));
+    expect(large.client.events).toEqual(['head 200', 'retract', 'head 413', 'end']);
+    expect(large.stream.events).toContain('destroy');
+  });
+});
+
+it('an answer that has begun to leave is cut', () => {
+  const { client, stream, failureCounts } = answered(true);
+  stream.fail(failures['upstream-reset']);
+  expect(client.events).toEqual(['head 200', 'abort']);
+  expect(failureCounts).toEqual(['answer-cut']);
+});

@@ -1,0 +1,170 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { bindServer } from '../../../src/proxy/listener/bind-server.ts';
+import { ListenError } from '../../../src/proxy/listener/listen-error.ts';
+import { KeptPorts } from '../../../src/sidecar/kept-ports.ts';
+import type { LoopChange, LoopReadings, WantedListener } from '../../../src/sidecar/loop.ts';
+import { Loops, type OwnLoop } from '../../../src/sidecar/loops.ts';
+import { SeriesRecorder } from '../../../src/telemetry/series.ts';
+import { silentLogger } from '../control/memory-store.ts';
+
+const cleanups: (() => void)[] = [];
+afterEach(() => {
+  for (const cleanup of cleanups.splice(0).reverse()) cleanup();
+});
+
+const change: LoopChange = { revision: 2, changed: [], left: [], own: null };
+
+/** A loop that notes what it is asked, and binds links so that the next one cannot have the same port. */
+class FakeLoop implements OwnLoop {
+  readonly wanted: WantedListener[] = [];
+  readonly swaps: number[] = [];
+  readonly recorder = new SeriesRecorder();
+  left = 0;
+  swapFault: Error | null = null;
+
+  constructor(private readonly loop: number) {}
+
+  table() {
+    return this.recorder.table();
+  }
+
+  async listen(wanted: WantedListener): Promise<string> {
+    this.wanted.push(wanted);
+    const { host, port } = wanted.at;
+    if (wanted.name !== 'link') return `${host}:${port === 0 ? 7_000 : port}`;
+    const server = createServer();
+    cleanups.push(() => server.close());
+    return bindServer(server, host, port);
+  }
+
+  swapNow({ revision }: LoopChange): void {
+    if (this.swapFault !== null) throw this.swapFault;
+    this.swaps.push(revision);
+  }
+
+  async swap(next: LoopChange): Promise<void> {
+    this.swapNow(next);
+  }
+
+  async readings(): Promise<LoopReadings> {
+    return {
+      upstreams: [{ destination: 'cart.default', connections: 2, idle: 1, pending: this.loop }],
+      listeners: [{ listener: 'outbound', connections: 3 + this.loop, connectionsUsedUp: 0 }],
+      failures: [{ direction: 'outbound', code: 'no-route', count: 1 }],
+      retries: [],
+      loop: { longestTurnMs: this.loop, utilization: 0 },
+      overflowed: 1,
+      accessLogLinesDropped: this.loop,
+      revision: 7,
+    };
+  }
+
+  drainLinks(): void {}
+
+  async drainInbound(): Promise<number> {
+    return this.left;
+  }
+
+  async settle(): Promise<void> {}
+  async close(): Promise<void> {}
+}
+
+function threeLoops() {
+  const all = [0, 1, 2].map((loop) => new FakeLoop(loop)) as [FakeLoop, FakeLoop, FakeLoop];
+  return { all, loops: new Loops(all[0], all.slice(1)) };
+}
+
+describe('a listener of several loops', () => {
+  it('is opened by the first, which says where, and then by the others at the same port', async () => {
+    const { all, loops } = threeLoops();
+    expect(await loops.listen('outbound', { host: '127.0.0.1', port: 0 }, true)).toBe('127.0.0.1:7000');
+    expect(all.map(({ wanted }) => wanted[0])).toEqual(
+      [0, 7_000, 7_000].map((port) => ({ name: 'outbound', at: { host: '127.0.0.1', port }, isShared: true })),
+    );
+  });
+
+  it("is the first one's alone where its core shares no port", async () => {
+    const { all, loops } = threeLoops();
+    await loops.listen('inbound', { host: '127.0.0.1', port: 0 }, false);
+    expect(all.map(({ wanted }) => wanted.map(({ isShared }) => isShared))).toEqual([[false], [], []]);
+  });
+
+  it('is not opened at a port that somebody else has, who might share it', async () => {
+    const { all, loops } = threeLoops();
+    const server = createServer();
+    cleanups.push(() => server.close());
+    const [host, port] = (await bindServer(server, '127.0.0.1', 0)).split(':') as [string, string];
+    const refused = loops.listen('upstream:cart', { host, port: Number(port) }, true);
+    await expect(refused).rejects.toThrow(ListenError);
+    await expect(refused).rejects.toThrow(/^--upstream: cannot listen on/);
+    expect(all[0].wanted).toEqual([]);
+  });
+});
+
+describe('the link listeners of several loops', () => {
+  it('are one a loop, at the same ports after a restart', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'weft-loops-'));
+    cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
+    const open = async () => {
+      const options = { directory, service: 'cart', namespace: 'default', logger: silentLogger };
+      const ports = await KeptPorts.load(options);
+      const { loops } = threeLoops();
+      await loops.listenForLinks({ host: '127.0.0.1', port: 0 }, ports);
+      await ports.save();
+      expect(loops.bound).toEqual([{ name: 'link', address: loops.links[0] }]);
+      return loops.links;
+    };
+    const before = await open();
+    expect(new Set(before).size).toBe(3);
+    for (const close of cleanups.splice(1)) close();
+    expect(await open()).toEqual(before);
+  });
+});
+
+describe('a change on several loops', () => {
+  it('reaches none when the first cannot open it', () => {
+    const { all, loops } = threeLoops();
+    all[0].swapFault = new Error('no');
+    expect(() => loops.swap(change)).toThrow('no');
+    expect(all.map(({ swaps }) => swaps)).toEqual([[], [], []]);
+  });
+
+  it('is refused when one of the others does not take it, and is in force at once on the first', async () => {
+    const { all, loops } = threeLoops();
+    all[2].swapFault = new Error('late');
+    const swapped = loops.swap(change);
+    expect(all[0].swaps).toEqual([2]);
+    await expect(swapped).rejects.toThrow('late');
+    expect(all.map(({ swaps }) => swaps)).toEqual([[2], [2], []]);
+  });
+});
+
+describe('what several loops say', () => {
+  it('is one list of all, with sums where there is one number', async () => {
+    const { all, loops } = threeLoops();
+    const input = await loops.metricsInput({ revision: 7, isConnected: true, nacks: 0 });
+    expect(input.tables).toEqual(all.map((loop) => loop.table()));
+    expect(input.loops.map(({ connections, longestTurnMs }) => [connections, longestTurnMs])).toEqual([
+      [3, 0],
+      [4, 1],
+      [5, 2],
+    ]);
+    expect([input.upstreams.length, input.failures.length, input.overflowed, input.accessLogLinesDropped]).toEqual([
+      3, 3, 3, 3,
+    ]);
+    expect(await loops.describe()).toEqual(
+      [0, 1, 2].map((loop) => ({ loop, connections: { outbound: 3 + loop }, revision: 7 })),
+    );
+  });
+
+  it('sums up the requests that a drain leaves', async () => {
+    const { all, loops } = threeLoops();
+    all[0].left = 1;
+    all[2].left = 2;
+    expect(await loops.drainInbound(0)).toBe(3);
+  });
+});
