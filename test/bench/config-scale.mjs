@@ -6,7 +6,8 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 import { WatchedMesh } from './config-scale-processes.mjs';
-import { aligned, medianOf } from './report.mjs';
+import { aligned } from './report.mjs';
+import { medianOf } from './statistics.mjs';
 
 const parts = ['tables', 'look-ups', 'changes', 'memory'];
 const usage = `Usage: npm run bench:config -- [options]
