@@ -16,6 +16,8 @@ export interface InForceOptions {
   readonly namespace: string;
   readonly compile: CompileUnits;
   readonly slots: SlotTable;
+  /** Opens it on the own loop, without holding that: comes before `swap`. Rejects when it cannot be opened. */
+  readonly prepare: (change: CompiledChange) => Promise<void>;
   /**
    * Brings it into force on all loops, and resolves when the last one has it. Throws when it cannot be opened, and nothing has changed then;
    * rejects when a loop is late, which will have it yet.
@@ -39,7 +41,7 @@ export class InForce {
   }
 
   private async swapTo(objects: Iterable<ConfigObject>, revision: number): Promise<void> {
-    const { namespace, compile, slots, swap } = this.options;
+    const { namespace, compile, slots, prepare, swap } = this.options;
     const before = this.snapshot;
     const snapshot = await inSlices(snapshotSteps({ objects, revision, namespace, previous: before }));
     const changed = [...snapshot.units.values()].filter((unit) => before?.units.get(unit.name) !== unit);
@@ -54,7 +56,9 @@ export class InForce {
     const left = [...this.compiled.keys()].filter((name) => !compiled.has(name));
 
     await inSlices(slots.assignSteps(compiled.values()));
-    const swapped = swap({ revision, changed: fresh, left }, snapshot);
+    const change = { revision, changed: fresh, left };
+    await prepare(change);
+    const swapped = swap(change, snapshot);
     this.compiled = compiled;
     this.snapshot = snapshot;
     await swapped;

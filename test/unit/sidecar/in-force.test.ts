@@ -23,6 +23,7 @@ function inForce(compile: CompileUnits) {
     namespace: 'default',
     compile,
     slots: new SlotTable({ live, random: () => 0, nowMs: () => 0 }),
+    prepare: (change) => loop.prepare(change),
     swap: async (change) => {
       loop.swap(change);
       swaps.push(change.revision);
