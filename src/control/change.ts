@@ -3,9 +3,10 @@
  * with the sidecars' own code, and only then written. Changes are made one after the other.
  */
 import { isDeepStrictEqual } from 'node:util';
+import { inSlices } from '../decisions/slices.ts';
 import { limits } from '../model/limits.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
-import { checkReferences } from '../model/references.ts';
+import { referenceSteps } from '../model/references.ts';
 import { type Kind, namespaceOf, type ObjectKey, type Resource } from '../model/resources.ts';
 import type { ServiceUnit } from '../model/snapshot.ts';
 import type { Revision, Store, StoreClock } from './store/store.ts';
@@ -210,13 +211,13 @@ export class Changes {
     if (changes.length === 0) return null;
     const { world, compile } = this.#options;
     const resources = world.after(new Map(changes.map(({ key, resource }) => [key, resource])));
-    const problems = checkReferences(resources.values());
+    const problems = await inSlices(referenceSteps(resources.values()));
     if (problems.length > 0) {
-      const before = new Set(checkReferences(world.all()).map(formatProblem));
+      const before = new Set((await inSlices(referenceSteps(world.all()))).map(formatProblem));
       const fresh = problems.filter((problem) => !before.has(formatProblem(problem)));
       if (fresh.length > 0) return { tag: 'invalid', problems: fresh };
     }
-    const units = world.unitsChangedBy(resources);
+    const units = await inSlices(world.unitsChangedBy(resources));
     try {
       await compile(units);
       return null;

@@ -2,9 +2,10 @@
  * All resources of the mesh in memory, as the store has them: what the API reads, and what a change is judged against. What the store
  * holds beside them (the trust bundle) is not seen here.
  */
-import { buildSnapshot } from '../model/build-snapshot.ts';
+import { snapshotSteps } from '../model/build-snapshot.ts';
 import { defaultNamespace, isObjectKey, type Kind, type ObjectKey, type Resource } from '../model/resources.ts';
 import type { ServiceUnit, Snapshot } from '../model/snapshot.ts';
+import type { Steps } from '../model/steps.ts';
 import type { Store, StoredObject } from './store/store.ts';
 
 export class World {
@@ -62,13 +63,15 @@ export class World {
     return resources;
   }
 
-  /** The units that differ between the mesh as it is and as it would be. */
-  unitsChangedBy(resources: ReadonlyMap<string, Resource>): readonly ServiceUnit[] {
-    const build = (objects: Iterable<Resource>, previous: Snapshot | null) =>
-      buildSnapshot({ objects, revision: this.revision, namespace: defaultNamespace, previous });
-    const before = build(this.#resources.values(), this.#snapshot);
+  /** The units that differ between the mesh as it is now and as it would be. One at a time. */
+  *unitsChangedBy(resources: ReadonlyMap<string, Resource>): Steps<readonly ServiceUnit[]> {
+    const build = (objects: readonly Resource[], previous: Snapshot | null) =>
+      snapshotSteps({ objects, revision: this.revision, namespace: defaultNamespace, previous });
+    // A copy: what is committed meanwhile is judged with the next change.
+    const before = yield* build([...this.#resources.values()], this.#snapshot);
     this.#snapshot = before;
-    return [...build(resources.values(), before).units.values()].filter((unit) => before.units.get(unit.name) !== unit);
+    const after = yield* build([...resources.values()], before);
+    return [...after.units.values()].filter((unit) => before.units.get(unit.name) !== unit);
   }
 
   close(): void {

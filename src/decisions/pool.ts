@@ -10,7 +10,9 @@ import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 import { monotonicMs } from '../proxy/live-state.ts';
 import type { RequestHead } from '../proxy/request.ts';
 import type { LoopService, SlowDecisions } from '../proxy/tables.ts';
+import { packUnits } from './packed-units.ts';
 import { PatternQueue, type PatternStats } from './pattern-queue.ts';
+import { inSlices } from './slices.ts';
 import { type PatternBatch, Progress, type TaskName, type Tasks } from './tasks.ts';
 
 export interface DecisionPoolOptions {
@@ -22,7 +24,7 @@ export interface DecisionPoolOptions {
 
 /** Longer than the 15 s between two scrapes: a thread that renders for them stays, an unused one gives its 10 MiB back. */
 const idleTimeoutMs = 20_000;
-/** Endpoints, matches and actions per compile task: serialising more would hold the loop for longer than 2 ms. */
+/** Endpoints, matches and actions per compile task, so that what else waits for the thread gets its turn. */
 const compileBatchWeight = 2_000;
 const queuedTasksMax = 1_024;
 
@@ -63,7 +65,8 @@ export class DecisionPool implements SlowDecisions {
    */
   async compile(units: readonly ServiceUnit[]): Promise<CompiledUnit[]> {
     const compiled: CompiledUnit[] = [];
-    for (const batch of compileBatches(units)) compiled.push(...(await this.runBulk('compile', batch)));
+    for (const batch of compileBatches(units))
+      compiled.push(...(await this.runBulk('compile', await inSlices(packUnits(batch)))));
     if (units.some(hasPattern)) this.warmPatterns();
     return compiled;
   }

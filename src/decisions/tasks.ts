@@ -1,5 +1,4 @@
 /** The tasks of the worker pool: what goes in, what comes out. A new kind is a line here and an export of worker.ts. */
-import type { ServiceUnit } from '../model/snapshot.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 
 /** Checks of one batch: check i asks whether `subjects[i]` as a whole matches `sources[patternOf[i]]`. */
@@ -12,7 +11,8 @@ export interface PatternBatch {
 }
 
 export interface Tasks {
-  compile(units: readonly ServiceUnit[]): readonly CompiledUnit[];
+  /** What packed-units.ts packed. */
+  compile(units: SharedArrayBuffer): readonly CompiledUnit[];
   /** One byte a check, 1 when it matched. */
   matchPatterns(batch: PatternBatch): Uint8Array;
   /** Prometheus text of telemetry/render.ts, which checks its input. */

@@ -1,9 +1,10 @@
 /** What runs in the pool's threads: each export is a task by its name. Bundled to dist/decisions/worker.js. */
 import { compileUnit } from './compile/compile-unit.ts';
 import { matchPatterns } from './match-patterns.ts';
+import { unpackUnits } from './packed-units.ts';
 import type { Tasks } from './tasks.ts';
 
-const compile: Tasks['compile'] = (units) => units.map(compileUnit);
+const compile: Tasks['compile'] = (units) => unpackUnits(units).map(compileUnit);
 
 /** Loaded when metrics are first asked for: prom-client alone takes 60 ms. */
 const renderMetrics: Tasks['renderMetrics'] = async (input) =>

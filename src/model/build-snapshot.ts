@@ -9,30 +9,25 @@ import { parseDuration } from './duration.ts';
 import { splitAddress } from './host-port.ts';
 import { identityPath } from './identity.ts';
 import { limits } from './limits.ts';
-import { normalMatchPath } from './match-path.ts';
 import type { EndpointSet } from './registration.ts';
 import type * as R from './resources.ts';
 import { namespaceOf } from './resources.ts';
+import { addRoute, byPrecedence, missingBackendsOf, type Surroundings } from './route-rules.ts';
 import { qualifiedNames } from './service-names.ts';
 import type {
   ConfigObject,
   HashSource,
-  HeaderChange,
-  PathChange,
-  Redirect,
   ServiceUnit,
   Snapshot,
   Timeouts,
   UnitAction,
-  UnitBackend,
   UnitBalancer,
   UnitEndpoint,
   UnitLimits,
   UnitMatch,
-  UnitMirror,
   UnitName,
-  ValueTest,
 } from './snapshot.ts';
+import { finish, type Steps, sorted } from './steps.ts';
 
 export interface SnapshotInput {
   readonly objects: Iterable<ConfigObject>;
@@ -43,19 +38,23 @@ export interface SnapshotInput {
   readonly previous: Snapshot | null;
 }
 
-export function buildSnapshot({ objects, revision, namespace, previous }: SnapshotInput): Snapshot {
-  const world = new World(objects);
+export const buildSnapshot = (input: SnapshotInput): Snapshot => finish(snapshotSteps(input));
+
+/** The same a step at a time. What the objects say must not change meanwhile. */
+export function* snapshotSteps({ objects, revision, namespace, previous }: SnapshotInput): Steps<Snapshot> {
+  const world = yield* World.of(objects);
   const units = new Map<UnitName, ServiceUnit>();
   for (const service of world.services.values()) {
-    const sources = world.sourcesOf(service, namespace);
+    const sources = yield* world.sourcesOf(service, namespace);
     const before = previous?.units.get(sources.name);
-    units.set(
-      sources.name,
-      before !== undefined && madeFrom(before, sources.parts) ? before : buildUnit(sources, world),
-    );
+    const isSame = before !== undefined && madeFrom(before, sources.parts);
+    units.set(sources.name, isSame ? before : yield* buildUnit(sources, world));
   }
   return { revision, units };
 }
+
+/** Objects, or endpoints, that are looked at without a chance to interrupt: some ten microseconds. */
+const objectsPerStep = 16;
 
 /** What each unit was made from, so that a later snapshot can tell whether to make it again. */
 const partsOf = new WeakMap<ServiceUnit, readonly unknown[]>();
@@ -76,6 +75,8 @@ interface UnitSources {
   readonly parts: readonly unknown[];
 }
 
+const noPolicies: readonly R.TrafficPolicy[] = [];
+
 /** All objects, by how they refer to each other. `NAMESPACE/NAME` is the key throughout. */
 class World {
   readonly services = new Map<string, R.Service>();
@@ -84,52 +85,65 @@ class World {
   /** By `KIND/NAMESPACE/NAME` of the target. */
   private readonly policies = new Map<string, R.TrafficPolicy[]>();
 
-  constructor(objects: Iterable<ConfigObject>) {
+  static *of(objects: Iterable<ConfigObject>): Steps<World> {
+    const world = new World();
+    let added = 0;
     for (const object of objects) {
-      switch (object.kind) {
-        case 'Service':
-          this.services.set(`${namespaceOf(object)}/${object.metadata.name}`, object);
-          break;
-        case 'EndpointSet':
-          this.registered.set(`${object.namespace}/${object.service}`, object);
-          break;
-        case 'HTTPRoute':
-          for (const parent of new Set(
-            object.spec.parentRefs.map((ref) => `${ref.namespace ?? namespaceOf(object)}/${ref.name}`),
-          ))
-            addTo(this.routesByParent, parent, object);
-          break;
-        case 'TrafficPolicy':
-          for (const { kind, name } of object.spec.targetRefs)
-            addTo(this.policies, `${kind}/${namespaceOf(object)}/${name}`, object);
-          break;
-        case 'TrustBundle':
-          break;
-        default:
-          object satisfies never;
-      }
+      world.add(object);
+      if (++added % objectsPerStep === 0) yield;
     }
-    for (const routes of this.routesByParent.values()) routes.sort(byAge);
-    for (const policies of this.policies.values())
+    for (const [parent, routes] of world.routesByParent) world.routesByParent.set(parent, yield* sortedByAge(routes));
+    for (const policies of world.policies.values())
       policies.sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+    return world;
   }
 
-  sourcesOf(service: R.Service, ownNamespace: string): UnitSources {
+  private add(object: ConfigObject): void {
+    switch (object.kind) {
+      case 'Service':
+        this.services.set(`${namespaceOf(object)}/${object.metadata.name}`, object);
+        break;
+      case 'EndpointSet':
+        this.registered.set(`${object.namespace}/${object.service}`, object);
+        break;
+      case 'HTTPRoute':
+        for (const parent of new Set(
+          object.spec.parentRefs.map((ref) => `${ref.namespace ?? namespaceOf(object)}/${ref.name}`),
+        ))
+          addTo(this.routesByParent, parent, object);
+        break;
+      case 'TrafficPolicy':
+        for (const { kind, name } of object.spec.targetRefs)
+          addTo(this.policies, `${kind}/${namespaceOf(object)}/${name}`, object);
+        break;
+      case 'TrustBundle':
+        break;
+      default:
+        object satisfies never;
+    }
+  }
+
+  *sourcesOf(service: R.Service, ownNamespace: string): Steps<UnitSources> {
     const namespace = namespaceOf(service);
     const key = `${namespace}/${service.metadata.name}`;
     const registered = this.registered.get(key);
     const routes = this.routesByParent.get(key) ?? [];
-    const policies = [...this.policiesOn(service), ...routes.flatMap((route) => this.policiesOn(route))];
+    const policies = [...this.policiesOn(service)];
     // Whether the backends exist is all that a unit takes from other Services.
-    const missing = routes
-      .flatMap((route) => backendKeysOf(route).filter((backend) => !this.services.has(backend)))
-      .join(' ');
-    const parts = [service, registered, namespace === ownNamespace, missing, ...routes, ...policies];
+    const around = this.around(service);
+    const missing: string[] = [];
+    for (const [i, route] of routes.entries()) {
+      for (const policy of this.policiesOn(route)) policies.push(policy);
+      for (const backend of missingBackendsOf(route, around)) missing.push(backend);
+      if (i % objectsPerStep === 0) yield;
+    }
+    const parts = [service, registered, namespace === ownNamespace, missing.join(' '), ...routes, ...policies];
     return { name: `${service.metadata.name}.${namespace}`, namespace, service, registered, routes, parts };
   }
 
   policiesOn(target: R.Service | R.HTTPRoute): readonly R.TrafficPolicy[] {
-    return this.policies.get(`${target.kind}/${namespaceOf(target)}/${target.metadata.name}`) ?? [];
+    if (this.policies.size === 0) return noPolicies;
+    return this.policies.get(`${target.kind}/${namespaceOf(target)}/${target.metadata.name}`) ?? noPolicies;
   }
 
   /** The first that says something about this; at most one does (references.ts). */
@@ -139,29 +153,45 @@ class World {
     return undefined;
   }
 
-  unitOf(ref: { readonly name: string; readonly namespace?: string }, from: string): UnitName | null {
+  around(service: R.Service): Surroundings {
+    return {
+      service: `${namespaceOf(service)}/${service.metadata.name}`,
+      policies: this.policiesOn(service),
+      policiesOn: (route) => this.policiesOn(route),
+      timeoutsOf: (own, route) => timeoutsOf(own, route, service, this),
+      unitOf: (ref, from) => this.unitOf(ref, from),
+      hasService: (key) => this.services.has(key),
+    };
+  }
+
+  private unitOf(ref: { readonly name: string; readonly namespace?: string }, from: string): UnitName | null {
     const namespace = ref.namespace ?? from;
     return this.services.has(`${namespace}/${ref.name}`) ? `${ref.name}.${namespace}` : null;
   }
 }
 
-function buildUnit({ name, namespace, service, registered, routes, parts }: UnitSources, world: World): ServiceUnit {
+function* buildUnit(sources: UnitSources, world: World): Steps<ServiceUnit> {
+  const { name, namespace, service, registered, routes, parts } = sources;
   const { spec, metadata } = service;
   const actions: UnitAction[] = [];
   const matches: UnitMatch[] = [];
-  for (const route of routes) addRoute(route, service, world, actions, matches);
+  const around = world.around(service);
+  for (const route of routes) {
+    yield* addRoute(route, around, actions, matches);
+    yield;
+  }
   const unit: ServiceUnit = {
     name,
     service: metadata.name,
     namespace,
     port: spec.port ?? 80,
     hosts: hostsOf(metadata.name, namespace, parts[2] === true, routes),
-    endpoints: joinEndpoints(spec.endpoints ?? [], registered, identityPath(namespace, metadata.name)),
+    endpoints: yield* joinEndpoints(spec.endpoints ?? [], registered, identityPath(namespace, metadata.name)),
     balancer: balancerOf(spec.loadBalancer),
     timeouts: timeoutsOf({}, null, service, world),
     limits: limitsOf(spec.limits ?? {}),
     // Stable: routes, rules and matches were added in their own order of precedence, which decides between equals.
-    matches: matches.sort(byPrecedence),
+    matches: yield* sorted(matches, byPrecedence),
     actions,
   };
   partsOf.set(unit, parts);
@@ -181,12 +211,13 @@ function hostsOf(name: string, namespace: string, isOwnNamespace: boolean, route
  * Written and registered endpoints, one for each address: the registration adds what the sidecar knows of itself. Who registers is the
  * Service (its lease is for it), so only a written endpoint can have another identity than the Service's own.
  */
-function joinEndpoints(
+function* joinEndpoints(
   written: NonNullable<R.Service['spec']['endpoints']>,
   registered: EndpointSet | undefined,
   ownIdentity: string,
-): UnitEndpoint[] {
+): Steps<UnitEndpoint[]> {
   const byAddress = new Map<string, UnitEndpoint>();
+  let joined = 0;
   for (const endpoint of written) {
     const {
       address,
@@ -199,6 +230,7 @@ function joinEndpoints(
     const links = typeof link === 'string' ? [link] : link;
     const facts = { weight, zone, labels, hasSidecar: links.length > 0, link: links, identity };
     byAddress.set(address, { address, ...splitAddress(address), ...facts });
+    if (++joined % objectsPerStep === 0) yield;
   }
   for (const { address, weight, zone, labels, link } of registered?.endpoints ?? []) {
     const before = byAddress.get(address);
@@ -212,6 +244,7 @@ function joinEndpoints(
       link: before === undefined ? link : [...new Set([...before.link, ...link])],
       identity: before?.identity ?? ownIdentity,
     });
+    if (++joined % objectsPerStep === 0) yield;
   }
   return [...byAddress.values()];
 }
@@ -262,173 +295,15 @@ function timeoutsOf(
   };
 }
 
-// --- Routes ----------------------------------------------------------------------------------------------------------------------
-
-function addRoute(
-  route: R.HTTPRoute,
-  service: R.Service,
-  world: World,
-  actions: UnitAction[],
-  matches: UnitMatch[],
-): void {
-  const namespace = namespaceOf(route);
-  (route.spec.rules ?? [{}]).forEach((rule, ruleIndex) => {
-    const label = `${namespace}/${route.metadata.name}/${rule.name ?? ruleIndex}`;
-    const timeouts = timeoutsOf(rule.timeouts ?? {}, route, service, world);
-    const replacesPrefix =
-      rule.filters?.some(
-        (filter) => (filter.urlRewrite ?? filter.requestRedirect)?.path?.type === 'ReplacePrefixMatch',
-      ) ?? false;
-    let shared = -1;
-    for (const match of rule.matches?.length ? rule.matches : [{}]) {
-      const path = pathOf(match.path);
-      if (shared === -1 || replacesPrefix) {
-        shared = actions.length;
-        actions.push(buildAction(rule, label, path.value, timeouts, namespace, world));
-      }
-      matches.push({
-        path,
-        method: match.method ?? null,
-        headers: (match.headers ?? []).map(headerTest),
-        query: (match.queryParams ?? []).map(valueTest),
-        action: shared,
-      });
-    }
-  });
-}
-
-function pathOf(match: R.PathMatch | undefined): UnitMatch['path'] {
-  const written = match?.value ?? '/';
-  if (match?.type === 'RegularExpression') return { kind: 'pattern', value: written };
-  const value = normalMatchPath(written);
-  switch (match?.type) {
-    case 'Exact':
-      return { kind: 'exact', value };
-    default:
-      // `/v2/` is the same prefix as `/v2` (Gateway API: a trailing slash is ignored).
-      return { kind: 'prefix', value: value.length > 1 && value.endsWith('/') ? value.slice(0, -1) : value };
+function* sortedByAge(routes: readonly R.HTTPRoute[]): Steps<R.HTTPRoute[]> {
+  const aged: { readonly route: R.HTTPRoute; readonly createdAtMs: number; readonly name: string }[] = [];
+  for (const route of routes) {
+    const name = `${namespaceOf(route)}/${route.metadata.name}`;
+    aged.push({ route, createdAtMs: createdAtMs(route), name });
+    if (aged.length % objectsPerStep === 0) yield;
   }
-}
-
-const valueTest = ({ type, name, value }: R.QueryParamMatch): ValueTest =>
-  type === 'RegularExpression' ? { name, pattern: value } : { name, exact: value };
-const headerTest = ({ type, name, value }: R.HeaderMatch): ValueTest =>
-  valueTest({ ...(type === undefined ? {} : { type }), name: name.toLowerCase(), value });
-
-function buildAction(
-  rule: R.RouteRule,
-  label: string,
-  matchedPath: string,
-  timeouts: Timeouts,
-  namespace: string,
-  world: World,
-): UnitAction {
-  const { requestHeaders, responseHeaders } = headerChanges(rule.filters);
-  let redirect: Redirect | null = null;
-  let rewriteHost: string | null = null;
-  let rewritePath: PathChange | null = null;
-  const mirrors: UnitMirror[] = [];
-  for (const { requestRedirect, urlRewrite, requestMirror } of rule.filters ?? []) {
-    if (requestRedirect !== undefined) redirect = redirectOf(requestRedirect, matchedPath);
-    if (urlRewrite !== undefined) {
-      rewriteHost = urlRewrite.hostname ?? null;
-      rewritePath = pathChangeOf(urlRewrite.path, matchedPath);
-    }
-    if (requestMirror !== undefined)
-      mirrors.push({ unit: world.unitOf(requestMirror.backendRef, namespace), fraction: fractionOf(requestMirror) });
-  }
-  const backends = (rule.backendRefs ?? []).map((ref): UnitBackend => {
-    const { requestHeaders, responseHeaders } = headerChanges(ref.filters);
-    return {
-      unit: world.unitOf(ref, namespace),
-      ref: `${ref.namespace ?? namespace}/${ref.name}`,
-      weight: ref.weight ?? 1,
-      requestHeaders,
-      responseHeaders,
-    };
-  });
-  return {
-    route: label,
-    requestHeaders,
-    responseHeaders,
-    redirect,
-    rewriteHost,
-    rewritePath,
-    mirrors,
-    backends,
-    timeouts,
-  };
-}
-
-function headerChanges(
-  filters: readonly R.RouteFilter[] | undefined,
-): Pick<UnitAction, 'requestHeaders' | 'responseHeaders'> {
-  const request = filters?.find((filter) => filter.requestHeaderModifier !== undefined)?.requestHeaderModifier;
-  const response = filters?.find((filter) => filter.responseHeaderModifier !== undefined)?.responseHeaderModifier;
-  return { requestHeaders: headerChangeOf(request), responseHeaders: headerChangeOf(response) };
-}
-
-function headerChangeOf(modifier: R.HeaderModifier | undefined): HeaderChange | null {
-  if (modifier === undefined) return null;
-  const pairs = (list: R.HeaderModifier['set']) => (list ?? []).map(({ name, value }) => [name, value] as const);
-  return {
-    set: pairs(modifier.set),
-    add: pairs(modifier.add),
-    remove: (modifier.remove ?? []).map((name) => name.toLowerCase()),
-  };
-}
-
-function pathChangeOf(path: R.PathModifier | undefined, matchedPrefix: string): PathChange | null {
-  if (path === undefined) return null;
-  if (path.type === 'ReplaceFullPath') return { replace: 'full', path: path.replaceFullPath ?? '/' };
-  return { replace: 'prefix', path: path.replacePrefixMatch ?? '/', matchedPrefix };
-}
-
-function redirectOf({ scheme, hostname, port, path, statusCode }: R.RequestRedirect, matchedPath: string): Redirect {
-  return {
-    scheme: scheme ?? null,
-    hostname: hostname ?? null,
-    port: port ?? null,
-    path: pathChangeOf(path, matchedPath),
-    status: statusCode ?? 302,
-  };
-}
-
-function fractionOf({ percent, fraction }: R.RequestMirror): number {
-  if (percent !== undefined) return percent / 100;
-  return fraction === undefined ? 1 : fraction.numerator / (fraction.denominator ?? 100);
-}
-
-/** `NAMESPACE/NAME` of everything that a route sends requests to. */
-function backendKeysOf(route: R.HTTPRoute): string[] {
-  const namespace = namespaceOf(route);
-  const key = (ref: { readonly name: string; readonly namespace?: string }) =>
-    `${ref.namespace ?? namespace}/${ref.name}`;
-  return (route.spec.rules ?? []).flatMap(({ backendRefs = [], filters = [] }) => [
-    ...backendRefs.map(key),
-    ...filters.flatMap(({ requestMirror }) => (requestMirror === undefined ? [] : [key(requestMirror.backendRef)])),
-  ]);
-}
-
-// --- Precedence (Gateway API, HTTPRouteRule.matches) -----------------------------------------------------------------------------
-
-const pathRank = { exact: 0, pattern: 1, prefix: 2 } as const;
-
-function byPrecedence(a: UnitMatch, b: UnitMatch): number {
-  return (
-    pathRank[a.path.kind] - pathRank[b.path.kind] ||
-    b.path.value.length - a.path.value.length ||
-    Number(b.method !== null) - Number(a.method !== null) ||
-    b.headers.length - a.headers.length ||
-    b.query.length - a.query.length
-  );
-}
-
-function byAge(a: R.HTTPRoute, b: R.HTTPRoute): number {
-  const ages = [a, b].map(createdAtMs) as [number, number];
-  if (ages[0] !== ages[1]) return ages[0] - ages[1];
-  const names = [a, b].map((route) => `${namespaceOf(route)}/${route.metadata.name}`) as [string, string];
-  return names[0] < names[1] ? -1 : 1;
+  const inOrder = yield* sorted(aged, (a, b) => a.createdAtMs - b.createdAtMs || (a.name < b.name ? -1 : 1));
+  return inOrder.map(({ route }) => route);
 }
 
 /** Compared as times: RFC 3339 writes one moment in many ways. Without one (a file): as old as can be, so that the name decides. */

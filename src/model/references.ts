@@ -5,13 +5,17 @@
 import type { Problem } from './problem.ts';
 import { type HTTPRoute, namespaceOf, type Resource, type Service, type TrafficPolicy } from './resources.ts';
 import { qualifiedNames } from './service-names.ts';
+import { finish, type Steps } from './steps.ts';
 
 /** Groups that mean Weft's Service. */
 const serviceGroups: ReadonlySet<string> = new Set(['', 'weft.mesh']);
 const nameOf = (resource: Resource) => `${resource.kind} ${namespaceOf(resource)}/${resource.metadata.name}`;
 
 /** Every problem at once; empty when all fit. References into other namespaces are allowed: a mesh has no ReferenceGrant yet. */
-export function checkReferences(objects: Iterable<Resource>): Problem[] {
+export const checkReferences = (objects: Iterable<Resource>): Problem[] => finish(referenceSteps(objects));
+
+/** The same a step at a time, of the objects as they are now. */
+export function* referenceSteps(objects: Iterable<Resource>): Steps<Problem[]> {
   const all = [...objects];
   const services = new Map<string, Service>();
   const owners: NameOwners = new Map();
@@ -23,6 +27,7 @@ export function checkReferences(objects: Iterable<Resource>): Problem[] {
       addOwnNames(object, key, owners);
     }
     if (object.kind === 'HTTPRoute') routes.add(`${namespaceOf(object)}/${object.metadata.name}`);
+    yield;
   }
   const problems: Problem[] = [];
   const claims = new Map<string, { readonly service: string; readonly by: HTTPRoute }>();
@@ -33,6 +38,7 @@ export function checkReferences(objects: Iterable<Resource>): Problem[] {
       checkHostnames(object, owners, claims, problems);
     }
     if (object.kind === 'TrafficPolicy') checkPolicy(object, services, routes, policed, problems);
+    yield;
   }
   return problems;
 }

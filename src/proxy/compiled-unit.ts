@@ -23,10 +23,14 @@ export const sections = {
   endpointNames: 4,
   /** Int32, written by slot-table.ts: 1 when assigned, the unit's slot, a slot for each endpoint, a slot for each split. */
   slots: 5,
-  /** Int32 x 2, open addressing, a power of two: hash, index into `paths` plus 1 (0: empty). */
+  /** Int32 x 2, open addressing, a power of two: hash, where its record in `paths` begins, plus 1 (0: empty). */
   exactTable: 6,
   prefixTable: 7,
-  /** Int32 x 3: text, first match, how many. Matches of one path are in order of precedence. */
+  /**
+   * Int32, records of any length: characters of the path, first match, how many, where its branch begins or -1; then the characters, two in
+   * each number (Uint16), beside the rest because they are always read with it. Matches of one path are in order of precedence. There are
+   * 0 for a path whose one match asks nothing else of a request: then the first is the action itself.
+   */
   paths: 8,
   /** Int32 x 7: method text or -1, first header test, how many, first query test, how many, path pattern or -1, action. */
   matches: 9,
@@ -47,6 +51,10 @@ export const sections = {
   ringOwners: 17,
   /** Uint16: Maglev. */
   maglev: 18,
+  /** Int32, see match-branch.ts. */
+  branches: 19,
+  /** Int32: matches, ascending within a group of a branch. */
+  branchMembers: 20,
 } as const;
 export type Section = (typeof sections)[keyof typeof sections];
 export const sectionCount = Object.keys(sections).length;
@@ -89,6 +97,8 @@ export interface EndpointNames {
 }
 
 export const slotsHeader = 2;
+/** Numbers of a record in `paths` before the characters. */
+export const pathHeader = 4;
 
 function directory(buffer: SharedArrayBuffer, section: Section): Int32Array {
   return new Int32Array(buffer, section * 8, 2);

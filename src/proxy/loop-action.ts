@@ -35,6 +35,8 @@ export class OpenAction implements LoopAction {
   private readonly backends: readonly LoopBackend[];
   private readonly live: SharedLiveState;
   private readonly split: Split;
+  /** Where all requests go; null: there is a choice. Found at once: in a mesh of 10,000 rules each further object is one out of the cache. */
+  private readonly only: LoopBackend | null;
 
   constructor(facts: ActionFacts, split: Split, live: SharedLiveState) {
     this.route = facts.route;
@@ -48,13 +50,14 @@ export class OpenAction implements LoopAction {
     this.backends = facts.backends;
     this.live = live;
     this.split = split;
+    this.only = split.count === 1 ? facts.backends[split.entries[split.first]!]! : null;
   }
 
   pickBackend(): LoopBackend | null {
+    if (this.only !== null) return this.only;
     const { entries, first, count, slot } = this.split;
     if (count === 0) return null;
-    const entry = count === 1 ? first : first + (this.live.takeTicket(slot) % count);
-    return this.backends[entries[entry]!]!;
+    return this.backends[entries[first + (this.live.takeTicket(slot) % count)]!]!;
   }
 }
 

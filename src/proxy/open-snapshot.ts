@@ -3,7 +3,8 @@
  * version before: whole Services, and within a changed one the endpoints whose address and link stay, with their upstream.
  */
 import assert from 'node:assert';
-import type { Timeouts, UnitLimits, UnitName } from '../model/snapshot.ts';
+import type { Timeouts, UnitBackend, UnitLimits, UnitName } from '../model/snapshot.ts';
+import { finish, type Steps } from '../model/steps.ts';
 import type { Balancer, Candidates } from './balancer/balancer.ts';
 import { type ConsistentOptions, Maglev, RingHash } from './balancer/consistent.ts';
 import { WeightedRandom } from './balancer/random.ts';
@@ -51,20 +52,29 @@ export interface OpenResult {
 /**
  * The previous version stays usable by the requests that hold it. Costs about a microsecond an endpoint and nothing a route: actions and strings are opened at their first use.
  */
-export function openSnapshot({ revision, compiled, previous, live, slots, random }: OpenOptions): OpenResult {
+export const openSnapshot = (options: OpenOptions): OpenResult => finish(openSteps(options));
+
+/** The same a step at a time: 5,000 endpoints take longer than a loop that serves requests may be held. Nothing is in force before its caller says so. */
+export function* openSteps({ revision, compiled, previous, live, slots, random }: OpenOptions): Steps<OpenResult> {
   const units = [...compiled];
-  slots?.assign(units);
+  if (slots !== null) yield* slots.assignSteps(units);
   const services = new Map<UnitName, OpenService>();
   const left: LoopEndpoint[] = [];
   for (const unit of units) {
     const before = previous?.services.get(unit.name) ?? null;
-    services.set(unit.name, before?.compiled === unit ? before : new OpenService(unit, before, live, random));
+    if (before?.compiled === unit) services.set(unit.name, before);
+    else {
+      const endpoints = yield* openEndpoints(unit, before);
+      services.set(unit.name, new OpenService(unit, endpoints, live, random));
+      yield;
+    }
   }
   for (const before of previous?.services.values() ?? []) {
     const now = services.get(before.name);
     if (now === before) continue;
     const kept = new Set<LoopEndpoint>(now?.endpoints);
     for (const endpoint of before.endpoints) if (!kept.has(endpoint)) left.push(endpoint);
+    yield;
   }
   return { snapshot: new OpenSnapshot(revision, services), left };
 }
@@ -152,10 +162,9 @@ class OpenService implements LoopService {
   readonly routes: RouteTable | null;
   private readonly balancer: Balancer | null;
 
-  constructor(unit: CompiledUnit, before: OpenService | null, live: SharedLiveState, random: () => number) {
+  constructor(unit: CompiledUnit, endpoints: readonly OpenEndpoint[], live: SharedLiveState, random: () => number) {
     const facts = factsOf(unit);
     const slots = int32Of(unit, sections.slots);
-    assert(slots[0] === 1, 'a unit has its slots before it is opened');
     this.compiled = unit;
     this.name = unit.name;
     this.service = facts.service;
@@ -163,7 +172,7 @@ class OpenService implements LoopService {
     this.hosts = facts.hosts;
     this.timeouts = facts.timeouts;
     this.limits = facts.limits;
-    this.endpoints = openEndpoints(unit, slots, before);
+    this.endpoints = endpoints;
     this.directAction = openDirectAction(unit.name, facts.timeouts, live);
     this.routes = facts.hasRoutes ? openRoutes(unit, facts, slots, this.endpoints.length, live) : null;
     this.balancer = openBalancer(unit, facts, this.endpoints, slots[1]!, live, random);
@@ -175,13 +184,20 @@ class OpenService implements LoopService {
 }
 
 const noLink: readonly string[] = [];
+/** Opened without a chance to interrupt: some ten microseconds. */
+const endpointsPerStep = 32;
 
-function openEndpoints(unit: CompiledUnit, slots: Int32Array, before: OpenService | null): OpenEndpoint[] {
+function* openEndpoints(unit: CompiledUnit, before: OpenService | null): Steps<OpenEndpoint[]> {
+  const slots = int32Of(unit, sections.slots);
+  assert(slots[0] === 1, 'a unit has its slots before it is opened');
   const records = int32Of(unit, sections.endpoints);
   const { addresses, hosts, zones, links, identities } = endpointNamesOf(unit);
   const known = new Map<string, OpenEndpoint>();
   for (const endpoint of before?.endpoints ?? []) known.set(endpoint.address, endpoint);
-  return addresses.map((address, i) => {
+  yield;
+  const opened: OpenEndpoint[] = [];
+  for (const [i, address] of addresses.entries()) {
+    if (i % endpointsPerStep === 0) yield;
     const slot = slots[slotsHeader + i]!;
     const hasSidecar = records[4 * i + 2] === 1;
     const zone = zones[i]!;
@@ -190,12 +206,14 @@ function openEndpoints(unit: CompiledUnit, slots: Int32Array, before: OpenServic
     const kept = known.get(address);
     if (kept === undefined || !kept.leadsTo(slot, link, identity)) {
       const [host, port] = [hosts[i]!, records[4 * i]!];
-      return new OpenEndpoint({ address, host, port, slot, link, identity, zone, hasSidecar });
+      opened.push(new OpenEndpoint({ address, host, port, slot, link, identity, zone, hasSidecar }));
+      continue;
     }
     kept.zone = zone;
     kept.hasSidecar = hasSidecar;
-    return kept;
-  });
+    opened.push(kept);
+  }
+  return opened;
 }
 
 function openRoutes(
@@ -208,12 +226,20 @@ function openRoutes(
   const texts = new Texts(unit);
   const actions = int32Of(unit, sections.actions);
   const entries = bytesOf(unit, sections.splitEntries);
+  // Many rules lead to few backends: one object for all of them stays in the cache.
+  const backends = new Map<string, UnitBackend>();
+  const shareBackend = (backend: UnitBackend): UnitBackend => {
+    const key = JSON.stringify(backend);
+    const known = backends.get(key);
+    if (known === undefined) backends.set(key, backend);
+    return known ?? backend;
+  };
   return new RouteTable(unit, facts, texts, actions.length / 4, (index) => {
     const split = actions[4 * index + 3]!;
     const slot = split === -1 ? 0 : slots[slotsHeader + endpointCount + split]!;
-    const action: ActionFacts = JSON.parse(texts.at(actions[4 * index]!));
+    const own: ActionFacts = JSON.parse(texts.at(actions[4 * index]!));
     return new OpenAction(
-      action,
+      { ...own, backends: own.backends.map(shareBackend) },
       { entries, first: actions[4 * index + 1]!, count: actions[4 * index + 2]!, slot },
       live,
     );

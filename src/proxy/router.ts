@@ -3,9 +3,19 @@
  * cost depends on the path and not on how many routes there are. Order: exact paths, patterns, prefixes from longest to shortest;
  * within one path the order of precedence that the snapshot gave.
  */
-import { type CompiledUnit, int32Of, type Pattern, sections, type Texts, type UnitFacts } from './compiled-unit.ts';
+import {
+  type CompiledUnit,
+  int32Of,
+  type Pattern,
+  pathHeader,
+  sections,
+  type Texts,
+  type UnitFacts,
+  uint16Of,
+} from './compiled-unit.ts';
 import { joinedHeaderValue } from './headers.ts';
 import type { OpenAction } from './loop-action.ts';
+import { MatchBranches } from './match-branch.ts';
 import { emptyPathHash, extendPathHash, tableStart } from './path-hash.ts';
 import { queryValue } from './query.ts';
 import type { RequestHead } from './request.ts';
@@ -37,6 +47,16 @@ const notFound = -1;
 const undecided = -2;
 
 const slash = 0x2f;
+
+/** Scratch of one look-up, for all tables of the loop: where prefixes of the path end, and their hashes, shortest first. */
+let prefixEnds = new Int32Array(16);
+let prefixHashes = new Int32Array(16);
+
+function growScratch(prefixes: number): void {
+  if (prefixes <= prefixEnds.length) return;
+  prefixEnds = new Int32Array(prefixes);
+  prefixHashes = new Int32Array(prefixes);
+}
 const matchStride = 7;
 
 export class RouteTable implements RouteLookup {
@@ -46,16 +66,17 @@ export class RouteTable implements RouteLookup {
   private readonly exactTable: Int32Array;
   private readonly prefixTable: Int32Array;
   private readonly paths: Int32Array;
+  private readonly pathChars: Uint16Array;
   private readonly matches: Int32Array;
   private readonly tests: Int32Array;
+  private readonly branches: MatchBranches;
   private readonly patternMatchFirst: number;
   private readonly patternMatchCount: number;
   private readonly exactCharsMax: number;
   private readonly hashedCharsMax: number;
   private readonly prefixSlashesMax: number;
-  /** Scratch of one look-up: where prefixes of the path end, and their hashes, shortest first. */
-  private readonly prefixEnds: Int32Array;
-  private readonly prefixHashes: Int32Array;
+  /** The action of all requests, where the one rule asks nothing of them; -1: it depends. */
+  private readonly forAll: number;
   private readonly actions: (OpenAction | null)[];
   private readonly openAction: (index: number) => OpenAction;
 
@@ -72,16 +93,18 @@ export class RouteTable implements RouteLookup {
     this.exactTable = int32Of(unit, sections.exactTable);
     this.prefixTable = int32Of(unit, sections.prefixTable);
     this.paths = int32Of(unit, sections.paths);
+    this.pathChars = uint16Of(unit, sections.paths);
     this.matches = int32Of(unit, sections.matches);
     this.tests = int32Of(unit, sections.tests);
+    this.branches = new MatchBranches(unit, texts);
     this.patternMatchFirst = facts.patternMatchFirst;
     this.patternMatchCount = facts.patternMatchCount;
     this.exactCharsMax = facts.exactCharsMax;
     // One more than the longest prefix: the character behind it decides whether a segment ends there.
     this.hashedCharsMax = Math.max(facts.exactCharsMax, facts.prefixCharsMax + 1);
     this.prefixSlashesMax = facts.prefixSlashesMax;
-    this.prefixEnds = new Int32Array(facts.prefixSlashesMax + 1);
-    this.prefixHashes = new Int32Array(facts.prefixSlashesMax + 1);
+    growScratch(facts.prefixSlashesMax + 1);
+    this.forAll = this.onlyAction();
     this.actions = new Array<OpenAction | null>(actionCount).fill(null);
     this.openAction = openAction;
   }
@@ -95,8 +118,16 @@ export class RouteTable implements RouteLookup {
     return action;
   }
 
+  /** Most routes of a mesh split what is sent to a Service, whatever it is. */
+  private onlyAction(): number {
+    const { paths, exactTable } = this;
+    const isOne = exactTable.length === 0 && this.patternMatchCount === 0 && paths.length === pathHeader;
+    return isOne && paths[2] === 0 ? paths[1]! : -1;
+  }
+
   /** Index of the action, `notFound` or `undecided`. */
   find(request: RequestHead, verdicts: Uint8Array | null): number {
+    if (this.forAll !== -1) return this.forAll;
     const { path } = request;
     const hashedChars = Math.min(path.length, this.hashedCharsMax);
     let hash = emptyPathHash;
@@ -104,15 +135,15 @@ export class RouteTable implements RouteLookup {
     for (let i = 0; i < hashedChars; i++) {
       const c = path.charCodeAt(i);
       if (c === slash && prefixes <= this.prefixSlashesMax) {
-        this.prefixEnds[prefixes] = i;
-        this.prefixHashes[prefixes++] = hash;
+        prefixEnds[prefixes] = i;
+        prefixHashes[prefixes++] = hash;
       }
       hash = extendPathHash(hash, c);
     }
     const isWhole = hashedChars === path.length;
     if (isWhole && prefixes <= this.prefixSlashesMax && path.charCodeAt(path.length - 1) !== slash) {
-      this.prefixEnds[prefixes] = path.length;
-      this.prefixHashes[prefixes++] = hash;
+      prefixEnds[prefixes] = path.length;
+      prefixHashes[prefixes++] = hash;
     }
 
     if (isWhole && path.length <= this.exactCharsMax) {
@@ -125,14 +156,14 @@ export class RouteTable implements RouteLookup {
       if (action !== notFound) return action;
     }
     for (let i = prefixes - 1; i >= 0; i--) {
-      const at = this.findPath(this.prefixTable, path, this.prefixEnds[i]!, this.prefixHashes[i]!);
+      const at = this.findPath(this.prefixTable, path, prefixEnds[i]!, prefixHashes[i]!);
       const action = at === -1 ? notFound : this.firstOfPath(at, request, verdicts);
       if (action !== notFound) return action;
     }
     return notFound;
   }
 
-  /** Index of the record in `paths` of the first `length` characters of `path`, or -1. */
+  /** Where the record in `paths` begins of the first `length` characters of `path`, or -1. */
   private findPath(table: Int32Array, path: string, length: number, hash: number): number {
     const mask = (table.length >> 1) - 1;
     if (mask < 0) return -1;
@@ -140,13 +171,33 @@ export class RouteTable implements RouteLookup {
       const at = table[2 * entry + 1]! - 1;
       if (at === -1) return -1;
       if (table[2 * entry] !== hash) continue;
-      const text = this.texts.at(this.paths[3 * at]!);
-      if (text.length === length && path.startsWith(text)) return at;
+      if (this.isPath(at, path, length)) return at;
     }
   }
 
+  private isPath(at: number, path: string, length: number): boolean {
+    const { pathChars } = this;
+    if (this.paths[at] !== length) return false;
+    const start = 2 * (at + pathHeader);
+    for (let i = 0; i < length; i++) if (pathChars[start + i] !== path.charCodeAt(i)) return false;
+    return true;
+  }
+
   private firstOfPath(at: number, request: RequestHead, verdicts: Uint8Array | null): number {
-    return this.firstMatch(this.paths[3 * at + 1]!, this.paths[3 * at + 2]!, request, verdicts);
+    const count = this.paths[at + 2]!;
+    if (count === 0) return this.paths[at + 1]!;
+    const branch = this.paths[at + 3]!;
+    if (branch !== -1) return this.firstOfBranch(branch, request, verdicts);
+    return this.firstMatch(this.paths[at + 1]!, count, request, verdicts);
+  }
+
+  private firstOfBranch(branch: number, request: RequestHead, verdicts: Uint8Array | null): number {
+    const { branches } = this;
+    for (let match = branches.begin(branch, request); match !== -1; match = branches.next()) {
+      const result = this.testMatch(match * matchStride, request, verdicts);
+      if (result !== notFound) return result;
+    }
+    return notFound;
   }
 
   private firstMatch(first: number, count: number, request: RequestHead, verdicts: Uint8Array | null): number {

@@ -4,6 +4,7 @@
  * requests that began under an older version may still count on it.
  */
 import { limits } from '../model/limits.ts';
+import { finish, type Steps } from '../model/steps.ts';
 import { type CompiledUnit, endpointNamesOf, factsOf, int32Of, sections, splitNamesOf } from './compiled-unit.ts';
 import type { SharedLiveState } from './live-state.ts';
 
@@ -13,6 +14,8 @@ interface HeldUnit {
   readonly slots: ReadonlyMap<string, number>;
 }
 
+/** Given without a chance to interrupt: some ten microseconds. */
+const slotsPerStep = 64;
 /** Shared by whatever finds no slot when all are taken: balancing on load gets blunt there, nothing else. */
 const overflowSlot = 0;
 
@@ -44,13 +47,18 @@ export class SlotTable {
 
   /** Makes these units the ones in force: new ones get their slots, what is not among them leaves. */
   assign(units: Iterable<CompiledUnit>): void {
+    finish(this.assignSteps(units));
+  }
+
+  /** The same a step at a time. One call must be driven to its end before the next; requests may come and go meanwhile. */
+  *assignSteps(units: Iterable<CompiledUnit>): Steps<void> {
     const nowMs = this.nowMs();
     this.endQuarantines(nowMs);
     const held = new Map<string, HeldUnit>();
     for (const unit of units) {
       const before = this.held.get(unit.name);
       if (before?.compiled === unit) held.set(unit.name, before);
-      else held.set(unit.name, { compiled: unit, slots: this.assignUnit(unit, before?.slots) });
+      else held.set(unit.name, { compiled: unit, slots: yield* this.assignUnit(unit, before?.slots) });
     }
     for (const [name, { slots }] of this.held) {
       const kept = held.get(name)?.slots;
@@ -59,11 +67,15 @@ export class SlotTable {
         if (slot !== overflowSlot && kept?.get(key) !== slot)
           this.quarantined.set(`${name} ${key}`, { slot, leftAtMs: nowMs });
       }
+      yield;
     }
     this.held = held;
   }
 
-  private assignUnit(unit: CompiledUnit, before: ReadonlyMap<string, number> | undefined): ReadonlyMap<string, number> {
+  private *assignUnit(
+    unit: CompiledUnit,
+    before: ReadonlyMap<string, number> | undefined,
+  ): Steps<ReadonlyMap<string, number>> {
     const { balancer } = factsOf(unit);
     const decayMs = balancer.policy === 'PeakEwma' ? balancer.decayMs : 0;
     const section = int32Of(unit, sections.slots);
@@ -78,12 +90,14 @@ export class SlotTable {
       this.live.setDecay(slot, decayMs);
       slots.set(address, slot);
       section[at++] = slot;
+      if (at % slotsPerStep === 0) yield;
     }
     for (const split of splitNamesOf(unit)) {
       const key = `split ${split}`;
       const slot = this.slotFor(unit.name, key, before, overflowSlot);
       slots.set(key, slot);
       section[at++] = slot;
+      if (at % slotsPerStep === 0) yield;
     }
     return slots;
   }

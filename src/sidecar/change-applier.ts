@@ -1,7 +1,9 @@
 /** Brings ChangeSets into force, whole or not at all, and knows what is in force. */
+import { inSlices } from '../decisions/slices.ts';
 import { limits } from '../model/limits.ts';
+import type { Steps } from '../model/steps.ts';
 import { decodeChangeSet } from '../wire/control-frame.ts';
-import { decodeChange, type ObjectChange } from '../wire/resource-codec.ts';
+import { decodeChangeSteps, type ObjectChange } from '../wire/resource-codec.ts';
 import type { Clock } from './clock.ts';
 import { HeldObjects } from './held-objects.ts';
 
@@ -17,9 +19,6 @@ export type ApplyOutcome =
   /** `hosts`: those that were answered by it. */
   | { readonly tag: 'applied'; readonly hosts: ReadonlyMap<string, string> }
   | { readonly tag: 'refused'; readonly reason: string };
-
-/** On a loop that serves requests a cold step lasts at most this long. */
-const sliceMs = 2;
 
 export class ChangeApplier {
   readonly #options: ChangeApplierOptions;
@@ -62,7 +61,7 @@ export class ChangeApplier {
 
   async #take(bytes: Uint8Array): Promise<ApplyOutcome> {
     const { revision, changes: encoded, hosts } = decodeChangeSet(bytes);
-    const changes = await decodeInSlices(encoded);
+    const changes = await inSlices(decodeAll(encoded));
     const next = (this.#held ?? HeldObjects.none).with({ revision, changes, hosts });
     // An empty one only moves the revision, unless it is the first: then there is a configuration from now on, if an empty one.
     if (changes.length > 0 || this.#held === null) await this.#applyInTime(next);
@@ -95,14 +94,11 @@ export class ChangeApplier {
   }
 }
 
-async function decodeInSlices(encoded: readonly Uint8Array[]): Promise<readonly ObjectChange[]> {
+function* decodeAll(encoded: readonly Uint8Array[]): Steps<readonly ObjectChange[]> {
   const changes: ObjectChange[] = [];
-  let sliceEndsAtMs = performance.now() + sliceMs;
   for (const bytes of encoded) {
-    changes.push(decodeChange(bytes));
-    if (performance.now() < sliceEndsAtMs) continue;
-    await new Promise((resolve) => setImmediate(resolve));
-    sliceEndsAtMs = performance.now() + sliceMs;
+    changes.push(yield* decodeChangeSteps(bytes));
+    yield;
   }
   return changes;
 }

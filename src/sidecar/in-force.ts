@@ -2,7 +2,8 @@
  * The configuration in force in this sidecar. A new one is joined into units, its changed units are compiled and get their slots, and each
  * loop swaps it in by one assignment; whatever fails before that leaves the old one as it was.
  */
-import { buildSnapshot } from '../model/build-snapshot.ts';
+import { inSlices } from '../decisions/slices.ts';
+import { snapshotSteps } from '../model/build-snapshot.ts';
 import type { ConfigObject, ServiceUnit, Snapshot, UnitName } from '../model/snapshot.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 import type { SlotTable } from '../proxy/slot-table.ts';
@@ -15,6 +16,8 @@ export interface InForceOptions {
   readonly namespace: string;
   readonly compile: CompileUnits;
   readonly slots: SlotTable;
+  /** Opens it on the own loop, without holding that: comes before `swap`. Rejects when it cannot be opened. */
+  readonly prepare: (change: CompiledChange) => Promise<void>;
   /**
    * Brings it into force on all loops, and resolves when the last one has it. Throws when it cannot be opened, and nothing has changed then;
    * rejects when a loop is late, which will have it yet.
@@ -38,9 +41,9 @@ export class InForce {
   }
 
   private async swapTo(objects: Iterable<ConfigObject>, revision: number): Promise<void> {
-    const { namespace, compile, slots, swap } = this.options;
+    const { namespace, compile, slots, prepare, swap } = this.options;
     const before = this.snapshot;
-    const snapshot = buildSnapshot({ objects, revision, namespace, previous: before });
+    const snapshot = await inSlices(snapshotSteps({ objects, revision, namespace, previous: before }));
     const changed = [...snapshot.units.values()].filter((unit) => before?.units.get(unit.name) !== unit);
     const fresh = changed.length === 0 ? [] : await compile(changed);
 
@@ -52,8 +55,10 @@ export class InForce {
     for (const unit of fresh) compiled.set(unit.name, unit);
     const left = [...this.compiled.keys()].filter((name) => !compiled.has(name));
 
-    slots.assign(compiled.values());
-    const swapped = swap({ revision, changed: fresh, left }, snapshot);
+    await inSlices(slots.assignSteps(compiled.values()));
+    const change = { revision, changed: fresh, left };
+    await prepare(change);
+    const swapped = swap(change, snapshot);
     this.compiled = compiled;
     this.snapshot = snapshot;
     await swapped;

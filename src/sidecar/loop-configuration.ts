@@ -1,14 +1,23 @@
 /** The configuration in force on one loop: the compiled units that every loop holds, opened on this one. */
+import { inSlices } from '../decisions/slices.ts';
 import type { UnitName } from '../model/snapshot.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 import type { SharedLiveState } from '../proxy/live-state.ts';
-import { type OpenSnapshot, openSnapshot } from '../proxy/open-snapshot.ts';
+import {
+  type OpenOptions,
+  type OpenResult,
+  type OpenSnapshot,
+  openSnapshot,
+  openSteps,
+} from '../proxy/open-snapshot.ts';
 import type { ConfigurationInForce } from '../proxy/proxy.ts';
 import type { CompiledChange } from './loop.ts';
 
 export class LoopConfiguration implements ConfigurationInForce {
   current: OpenSnapshot | null = null;
   private compiled: ReadonlyMap<UnitName, CompiledUnit> = new Map();
+  /** Opened ahead, and by which change. Changes come one after the other, so nothing is swapped in between. */
+  private prepared: { readonly changed: CompiledChange['changed']; readonly opened: OpenResult } | null = null;
 
   constructor(
     private readonly live: SharedLiveState,
@@ -16,15 +25,32 @@ export class LoopConfiguration implements ConfigurationInForce {
     private readonly random: () => number,
   ) {}
 
+  /** Opens what the next `swap` is to bring, without holding the loop. Rejects with what is wrong with the units. */
+  async prepare(change: CompiledChange): Promise<void> {
+    this.prepared = { changed: change.changed, opened: await inSlices(openSteps(this.openOptions(change))) };
+  }
+
   /** @throws what is wrong with the units; the version before stays in force then. */
-  swap({ revision, changed, left }: CompiledChange): void {
+  swap(change: CompiledChange): void {
+    const { prepared } = this;
+    this.prepared = null;
+    const isPrepared = prepared !== null && prepared.changed === change.changed;
+    const opened = isPrepared ? prepared.opened : openSnapshot(this.openOptions(change));
+    this.compiled = this.after(change);
+    this.current = opened.snapshot;
+    for (const endpoint of opened.left) endpoint.upstream?.retire();
+  }
+
+  private openOptions(change: CompiledChange): OpenOptions {
+    const { live, random, current: previous } = this;
+    const compiled = this.after(change).values();
+    return { revision: change.revision, compiled, previous, live, slots: null, random };
+  }
+
+  private after({ changed, left }: CompiledChange): Map<UnitName, CompiledUnit> {
     const compiled = new Map(this.compiled);
     for (const name of left) compiled.delete(name);
     for (const unit of changed) compiled.set(unit.name, unit);
-    const { live, random, current: previous } = this;
-    const opened = openSnapshot({ revision, compiled: compiled.values(), previous, live, slots: null, random });
-    this.compiled = compiled;
-    this.current = opened.snapshot;
-    for (const endpoint of opened.left) endpoint.upstream?.retire();
+    return compiled;
   }
 }

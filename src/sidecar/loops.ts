@@ -7,13 +7,15 @@ import { probePort } from '../proxy/listener/free-port.ts';
 import type { MetricsInput } from '../telemetry/render.ts';
 import type { SeriesTable } from '../telemetry/series.ts';
 import type { KeptPorts } from './kept-ports.ts';
-import type { Loop, LoopChange, LoopListenerName, LoopReadings } from './loop.ts';
+import type { CompiledChange, Loop, LoopChange, LoopListenerName, LoopReadings } from './loop.ts';
 import { metricsInputOf } from './metrics-input.ts';
 import type { HostPort } from './options.ts';
 import { nameFlag } from './serving-loop.ts';
 
 /** The loop that the cold half runs on itself. */
 export interface OwnLoop extends Loop {
+  /** Opens what the next `swapNow` is to bring, without holding the loop. Rejects when it cannot be opened. */
+  prepare(change: CompiledChange): Promise<void>;
   /** Within the call. Throws what is wrong with the change, which has changed nothing then. */
   swapNow(change: LoopChange): void;
 }
@@ -86,6 +88,11 @@ export class Loops {
   }
 
   // --- Configuration and readings ------------------------------------------------------------------------------------------------
+
+  /** Ahead of `swap`, on the loop that the cold half shares. Rejects when it cannot be opened. */
+  prepare(change: CompiledChange): Promise<void> {
+    return this.own.prepare(change);
+  }
 
   /**
    * Resolves once every loop has it in force. Throws when it cannot be opened, and nothing has changed then; rejects when a loop does not

@@ -25,7 +25,14 @@ import { InboundService } from './inbound-service.ts';
 import type { Instruments } from './instruments.ts';
 import { Links } from './links.ts';
 import type { ListenerEvents } from './listener-events.ts';
-import type { LoopChange, LoopListenerName, LoopOptions, LoopReadings, WantedListener } from './loop.ts';
+import type {
+  CompiledChange,
+  LoopChange,
+  LoopListenerName,
+  LoopOptions,
+  LoopReadings,
+  WantedListener,
+} from './loop.ts';
 import { LoopConfiguration } from './loop-configuration.ts';
 import type { OwnLoop } from './loops.ts';
 
@@ -197,6 +204,10 @@ export class ServingLoop implements OwnLoop {
   // --- Configuration -------------------------------------------------------------------------------------------------------------
 
   /** Within the call. @throws what is wrong with the units; the version before stays in force then. */
+  prepare(change: CompiledChange): Promise<void> {
+    return this.configuration.prepare(change);
+  }
+
   swapNow(change: LoopChange): void {
     this.configuration.swap(change);
     if (change.own !== null) this.inboundService?.swap(change.own);

@@ -90,6 +90,7 @@ class Sidecar {
       namespace,
       compile: (units) => (this.isServing ? this.decisions.compile(units) : Promise.resolve(units.map(compileUnit))),
       slots: slotsOf(this.live),
+      prepare: (change) => this.loops!.prepare(change),
       swap: (change, snapshot) => {
         this.ownUnit?.setPolicy(snapshot.units.get(`${service}.${namespace}`) ?? null);
         return this.loops!.swap({ ...change, own: this.ownUnit?.current ?? null });

@@ -10,6 +10,7 @@ import type { TrustBundle } from '../model/identity.ts';
 import type { EndpointSet, Registration } from '../model/registration.ts';
 import { type HTTPRoute, type Kind, kinds, type Service, type TrafficPolicy } from '../model/resources.ts';
 import type { ConfigKey, ConfigObject } from '../model/snapshot.ts';
+import { finish, type Steps } from '../model/steps.ts';
 import { weft } from './generated/push.js';
 import { decodeMessage, WireError } from './wire-error.ts';
 
@@ -32,13 +33,18 @@ export function encodeChange(change: ObjectChange): Uint8Array {
  * The inverse of `encodeChange`. Resources come from a control plane that has validated them and are not validated again.
  * @throws WireError when the bytes are no Change, or one of a kind that this version does not know.
  */
-export function decodeChange(bytes: Uint8Array): ObjectChange {
+export const decodeChange = (bytes: Uint8Array): ObjectChange => finish(decodeChangeSteps(bytes));
+
+/** The same in a few steps: a Service of 5,000 endpoints takes some milliseconds. */
+export function* decodeChangeSteps(bytes: Uint8Array): Steps<ObjectChange> {
   const message = decodeMessage(() => Change.decode(bytes));
   const { key, version } = message;
+  yield;
   if (message.removed === true) return { key, version: '', object: null };
   if (message.endpointSet) return { key, version, object: endpointSetFrom(message.endpointSet) };
   if (message.trustBundle) return { key, version, object: trustBundleFrom(message.trustBundle) };
   const plain: PlainChange = Change.toObject(message, { longs: Number });
+  yield;
   if (plain.service) return { key, version, object: serviceFrom(plain.service) };
   if (plain.httpRoute) return { key, version, object: { ...header('HTTPRoute'), ...plain.httpRoute } };
   if (plain.trafficPolicy) return { key, version, object: { ...header('TrafficPolicy'), ...plain.trafficPolicy } };

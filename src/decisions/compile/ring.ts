@@ -20,6 +20,8 @@ export interface Ring {
  */
 const pointsPerMemberMin = 512;
 
+const isLittleEndian = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
+
 /** A power of two, so that `owner` fits below a position in one float64 that the engine can sort natively. */
 const ownerRange = 2 ** 16;
 
@@ -27,22 +29,29 @@ const ownerRange = 2 ** 16;
 export function buildRing(members: readonly RingMember[], entriesMin: number): Ring {
   const counts = pointCounts(members, entriesMin);
   const points = new Float64Array(counts.reduce((a, b) => a + b, 0));
+  const hash = new BigUint64Array(1);
+  const [low, high] = isLittleEndian ? [0, 1] : [1, 0];
+  const halves = new Uint32Array(hash.buffer);
+  const text = new TextEncoder();
   let at = 0;
   for (let member = 0; member < members.length; member++) {
-    const { address } = members[member]!;
+    const address = text.encode(members[member]!.address);
     const count = counts[member]!;
     // As ketama does, one hash yields several points: here its two halves.
     for (let i = 0; i < count; i += 2) {
-      const hash = xxhash.h64(address, BigInt(i));
-      points[at++] = Number(hash >> 32n) * ownerRange + member;
-      if (i + 1 < count) points[at++] = Number(hash & 0xffffffffn) * ownerRange + member;
+      hash[0] = xxhash.h64Raw(address, BigInt(i));
+      points[at++] = halves[high]! * ownerRange + member;
+      if (i + 1 < count) points[at++] = halves[low]! * ownerRange + member;
     }
   }
   points.sort();
-  return {
-    positions: Uint32Array.from(points, (point) => Math.floor(point / ownerRange)),
-    owners: Uint16Array.from(points, (point) => point % ownerRange),
-  };
+  const positions = new Uint32Array(points.length);
+  const owners = new Uint16Array(points.length);
+  for (let i = 0; i < points.length; i++) {
+    positions[i] = Math.floor(points[i]! / ownerRange);
+    owners[i] = points[i]! % ownerRange;
+  }
+  return { positions, owners };
 }
 
 /**

@@ -3,6 +3,7 @@ import { limits } from '../../model/limits.ts';
 import type { ServiceUnit, UnitAction, UnitMatch, ValueTest } from '../../model/snapshot.ts';
 import { type Pattern, sections, type UnitFacts } from '../../proxy/compiled-unit.ts';
 import { hashPath, prefixText, tableStart } from '../../proxy/path-hash.ts';
+import { BranchWriter } from './branches.ts';
 import { fitWeights, smoothSchedule } from './schedule.ts';
 import type { TextWriter, UnitWriter } from './unit-writer.ts';
 
@@ -15,9 +16,10 @@ export function compileRoutes(unit: ServiceUnit, writer: UnitWriter, texts: Text
   const withPattern = unit.matches.filter((match) => match.path.kind === 'pattern');
 
   const records = new MatchRecords(unit, texts);
+  const branches = new BranchWriter(texts);
   const paths: number[] = [];
-  const exactTable = compilePaths(exact, paths, records, texts);
-  const prefixTable = compilePaths(prefixes, paths, records, texts);
+  const exactTable = compilePaths(exact, paths, records, branches);
+  const prefixTable = compilePaths(prefixes, paths, records, branches);
   const patternMatchFirst = records.count;
   for (const match of withPattern) records.add(match);
 
@@ -26,6 +28,8 @@ export function compileRoutes(unit: ServiceUnit, writer: UnitWriter, texts: Text
   writer.set(sections.paths, Int32Array.from(paths));
   writer.set(sections.matches, Int32Array.from(records.matches));
   writer.set(sections.tests, Int32Array.from(records.tests));
+  writer.set(sections.branches, Int32Array.from(branches.branches));
+  writer.set(sections.branchMembers, Int32Array.from(branches.members));
   compileActions(unit.actions, writer, texts);
   return {
     hasRoutes: unit.matches.length > 0,
@@ -61,16 +65,22 @@ function compilePaths(
   groups: ReadonlyMap<string, readonly UnitMatch[]>,
   paths: number[],
   records: MatchRecords,
-  texts: TextWriter,
+  branches: BranchWriter,
 ): Int32Array {
   if (groups.size === 0) return new Int32Array(0);
   const entries = 2 ** Math.ceil(Math.log2(groups.size * 2));
   const mask = entries - 1;
   const table = new Int32Array(2 * entries);
   for (const [path, matches] of groups) {
-    const at = paths.length / 3;
-    paths.push(texts.add(path), records.count, matches.length);
-    for (const match of matches) records.add(match);
+    const at = paths.length;
+    const only = matches.length === 1 ? matches[0]! : null;
+    if (only !== null && only.method === null && only.headers.length === 0 && only.query.length === 0) {
+      paths.push(path.length, only.action, 0, -1);
+    } else {
+      paths.push(path.length, records.count, matches.length, branches.add(matches, records.count));
+      for (const match of matches) records.add(match);
+    }
+    for (let i = 0; i < path.length; i += 2) paths.push(pairOf(path.charCodeAt(i), path.charCodeAt(i + 1)));
     const hash = hashPath(path);
     let entry = tableStart(hash, mask);
     while (table[2 * entry + 1] !== 0) entry = (entry + 1) & mask;
@@ -78,6 +88,16 @@ function compilePaths(
     table[2 * entry + 1] = at + 1;
   }
   return table;
+}
+
+const pair = new Uint16Array(2);
+const paired = new Int32Array(pair.buffer);
+
+/** Two characters as one number, so that they lie in memory one after the other; NaN, behind the last one, is 0. */
+function pairOf(first: number, second: number): number {
+  pair[0] = first;
+  pair[1] = second;
+  return paired[0]!;
 }
 
 /** Matches and their tests as flat numbers, and the patterns that they share. */

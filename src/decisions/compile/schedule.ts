@@ -38,19 +38,45 @@ export function smoothSchedule(weights: readonly number[]): Uint16Array {
   const sum = weights.reduce((a, b) => a + b, 0);
   if (sum === members.length) return Uint16Array.from(members);
 
-  const weightOf = Float64Array.from(members, (member) => weights[member]!);
-  const claims = new Float64Array(members.length);
+  const classes = classesOf(members, weights);
   const schedule = new Uint16Array(sum);
   for (let entry = 0; entry < sum; entry++) {
-    let best = 0;
-    for (let i = 0; i < claims.length; i++) {
-      claims[i]! += weightOf[i]!;
-      if (claims[i]! > claims[best]!) best = i;
+    let best = classes[0]!;
+    for (const one of classes) {
+      // The turns of a class's first member have added its weight so often, and each entry that it got has cost the sum.
+      one.claim = (entry + 1) * one.weight - one.rounds * sum;
+      if (one.claim > best.claim || (one.claim === best.claim && nextOf(one) < nextOf(best))) best = one;
     }
-    claims[best]! -= sum;
-    schedule[entry] = members[best]!;
+    schedule[entry] = nextOf(best);
+    if (++best.next < best.members.length) continue;
+    best.next = 0;
+    best.rounds++;
   }
   return schedule;
+}
+
+/** Members of the same weight have entries in turn, so that only the first of each class has to be compared: there are few weights. */
+interface WeightClass {
+  readonly weight: number;
+  readonly members: readonly number[];
+  /** Whose turn it is within the class. */
+  next: number;
+  /** How many entries each member before `next` has beyond those behind it, and those behind it have. */
+  rounds: number;
+  claim: number;
+}
+
+const nextOf = ({ members, next }: WeightClass): number => members[next]!;
+
+function classesOf(members: readonly number[], weights: readonly number[]): WeightClass[] {
+  const byWeight = new Map<number, number[]>();
+  for (const member of members) {
+    const weight = weights[member]!;
+    const known = byWeight.get(weight);
+    if (known === undefined) byWeight.set(weight, [member]);
+    else known.push(member);
+  }
+  return Array.from(byWeight, ([weight, of]) => ({ weight, members: of, next: 0, rounds: 0, claim: 0 }));
 }
 
 /** Running sum, for drawing by weight. */

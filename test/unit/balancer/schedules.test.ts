@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compileUnit } from '../../../src/decisions/compile/compile-unit.ts';
 import { fitWeights, smoothSchedule } from '../../../src/decisions/compile/schedule.ts';
@@ -48,6 +49,35 @@ describe('fitting weights', () => {
 describe('smooth schedules', () => {
   it('gives nginx order for 5/1/1', () => {
     expect([...smoothSchedule([5, 1, 1])]).toEqual([0, 0, 1, 0, 2, 0, 0]);
+  });
+
+  it('are those of the algorithm as it is written down, for any weights', () => {
+    const asWritten = (weights: readonly number[]): number[] => {
+      const sum = total(weights);
+      const claims = weights.map(() => 0);
+      return Array.from({ length: sum }, () => {
+        weights.forEach((weight, i) => {
+          claims[i]! += weight;
+        });
+        const best = claims.indexOf(Math.max(...claims.filter((_, i) => weights[i]! > 0)));
+        claims[best]! -= sum;
+        return best;
+      });
+    };
+    fc.assert(
+      fc.property(fc.array(fc.nat(9), { minLength: 1, maxLength: 30 }), (weights) => {
+        if (total(weights) > 0) expect([...smoothSchedule(weights)]).toEqual(asWritten(weights));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('for 10,000 members do not compare them all for each entry', () => {
+    const weights = Array.from({ length: 10_000 }, (_, i) => 1 + (i % 9));
+    const startedAtMs = performance.now();
+    expect(smoothSchedule(weights)).toHaveLength(total(weights));
+    // 5 ms; it was 900.
+    expect(performance.now() - startedAtMs).toBeLessThan(300);
   });
 
   it('never puts more of one in a row than its weight needs', () => {

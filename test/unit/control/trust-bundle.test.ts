@@ -7,6 +7,7 @@ import { ConfigIndex } from '../../../src/control/config-index.ts';
 import type { AppliedReport } from '../../../src/control/fleet.ts';
 import { World } from '../../../src/control/world.ts';
 import { type TrustBundle, trustBundleKey } from '../../../src/model/identity.ts';
+import { finish } from '../../../src/model/steps.ts';
 import { at, type FakeSidecar, Plane, settle } from './fake-sidecar.ts';
 import { ManualClock, MemoryStore, service } from './memory-store.ts';
 
@@ -127,7 +128,7 @@ describe('the trust bundle is no resource', () => {
     await putBundle(store, bundleOf('a', 'b'));
     expect([...world.all()]).toEqual([service('a')]);
     expect([...world.after(new Map()).keys()]).toEqual(['Service/default/a']);
-    expect(world.unitsChangedBy(world.after(new Map()))).toEqual([]);
+    expect(finish(world.unitsChangedBy(world.after(new Map())))).toEqual([]);
     expect(world.revision).toBe(3);
   });
 

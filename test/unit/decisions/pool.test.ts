@@ -118,7 +118,9 @@ describe('failure and end', () => {
     const source = `
       import { Piscina } from 'piscina';
       const pool = new Piscina({ filename: ${JSON.stringify(worker.file.pathname)}, minThreads: 0, maxThreads: 1, idleTimeout: 20000 });
-      await pool.run([], { name: 'compile' });
+      const noUnits = new SharedArrayBuffer(2);
+      Buffer.from(noUnits).write('[]');
+      await pool.run(noUnits, { name: 'compile' });
       if (process.argv[1] === 'close') await pool.destroy();
       console.log('done');`;
     for (const how of ['close', 'leave']) {

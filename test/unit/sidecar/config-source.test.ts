@@ -29,6 +29,7 @@ function inForceOf(): InForce {
   const live = new SharedLiveState(() => 0);
   return new InForce({
     namespace: 'default',
+    prepare: () => Promise.resolve(),
     swap: () => Promise.resolve(),
     compile: async (units) => units.map(compileUnit),
     slots: new SlotTable({ live, random: () => 0, nowMs: () => 0 }),

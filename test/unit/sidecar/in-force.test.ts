@@ -6,6 +6,7 @@ import { SharedLiveState } from '../../../src/proxy/live-state.ts';
 import { SlotTable } from '../../../src/proxy/slot-table.ts';
 import { type CompileUnits, InForce } from '../../../src/sidecar/in-force.ts';
 import { LoopConfiguration } from '../../../src/sidecar/loop-configuration.ts';
+import { backendServices, routesOf, serviceOf } from '../../fixtures/large-mesh.ts';
 
 const service = (name: string, ...endpoints: string[]): Service => ({
   apiVersion: 'weft.mesh/v1',
@@ -22,6 +23,7 @@ function inForce(compile: CompileUnits) {
     namespace: 'default',
     compile,
     slots: new SlotTable({ live, random: () => 0, nowMs: () => 0 }),
+    prepare: (change) => loop.prepare(change),
     swap: async (change) => {
       loop.swap(change);
       swaps.push(change.revision);
@@ -108,5 +110,30 @@ describe('the configuration in force', () => {
       configuration.apply([service('cart', 'b:1')], 2),
     ]);
     expect(swaps).toEqual([1, 2]);
+  });
+
+  it('does not hold the loop while 10,000 rules and 5,000 endpoints come into force', async () => {
+    // Compiling is the pool's work: what is left to the loop is all the rest.
+    const { configuration, swaps } = inForce(async (units) => {
+      const compiled = units.map(compileUnit);
+      turns = 0;
+      return compiled;
+    });
+    let turns = 0;
+    let isOver = false;
+    const turn = () => {
+      turns++;
+      if (!isOver) setImmediate(turn);
+    };
+    const objects = [serviceOf('shop', 5_000), ...backendServices(), ...routesOf('mixed', 10_000)];
+    setImmediate(turn);
+    const applied = configuration.apply(objects, 1);
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    expect(swaps).toEqual([]);
+    await applied;
+    isOver = true;
+    // Behind the compilation there are still the slots, the endpoints and the hosts to be opened.
+    expect(turns).toBeGreaterThan(1);
+    expect(configuration.current?.findByHost('shop')?.endpoints).toHaveLength(5_000);
   });
 });

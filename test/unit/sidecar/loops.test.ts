@@ -41,6 +41,8 @@ class FakeLoop implements OwnLoop {
     return bindServer(server, host, port);
   }
 
+  async prepare(): Promise<void> {}
+
   swapNow({ revision }: LoopChange): void {
     if (this.swapFault !== null) throw this.swapFault;
     this.swaps.push(revision);
