@@ -2,7 +2,7 @@
 import { rangeLine, ratiosOf, short, spreadOf } from './statistics.mjs';
 
 /** Measures the rows about many routes, services and sidecars. */
-const scaleCommand = 'npm run bench:scale';
+const scaleCommand = 'npm run bench:config';
 const small = 'get-100';
 
 /** A row whose figure is a ratio of rounds; `max` is the most that holds. */
