@@ -44,6 +44,18 @@ describe('an answer of which nothing has left', () => {
     expect(large.client.events).toEqual(['head 200', 'retract', 'head 413', 'end']);
     expect(large.stream.events).toContain('destroy');
   });
+
+  it('says of a limit that was met how large it is and where it is set', () => {
+    const large = answered(false, { method: 'POST', bodyBytes: -1 });
+    large.receiver.onRequestBody(Buffer.alloc(11));
+    expect(JSON.parse(large.client.bodyText)).toMatchObject({
+      failure: 'body-too-large',
+      detail: 'The body is larger than 10 bytes (--limit inbound.body-bytes).',
+    });
+    const broken = answered(false);
+    broken.stream.fail(failures['upstream-garbage']);
+    expect(JSON.parse(broken.client.bodyText)).toMatchObject({ detail: 'a:1' });
+  });
 });
 
 it('an answer that has begun to leave is cut', () => {
