@@ -194,7 +194,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     exchange.tried.push(endpoint.slot);
     exchange.phase = 'attempting';
     exchange.backend = backend;
-    attempt.open(request);
+    attempt.open(request, exchange.attempts === limits.attemptsMax);
     exchange.replayInto(attempt);
   }
 
