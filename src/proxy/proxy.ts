@@ -388,6 +388,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   private failRetracted(exchange: Exchange, failure: Failure, detail: string): boolean {
     if (!exchange.downstream.retract()) return false;
     exchange.answerBytes = 0;
+    exchange.phase = 'attempting';
     this.failLocally(exchange, failure, detail);
     return true;
   }

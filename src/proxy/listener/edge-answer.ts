@@ -177,6 +177,13 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     this.receiver?.onClientGone();
   }
 
+  /** What Node would throw at. */
+  private refuseAnswer(): void {
+    this.retract();
+    this.receiver?.onAnswerRefused();
+    if (this.answer === null) this.cut();
+  }
+
   private onDrain(): void {
     if (!this.isWritableOwed || this.phase === 'done') return;
     this.isWritableOwed = false;
@@ -197,7 +204,7 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
   private writeHead(bodyBytes: number): boolean {
     const { status, reason, headers, hasBody } = this.answer!;
     if (!isFieldText(reason) || !areValid(headers)) {
-      this.cut();
+      this.refuseAnswer();
       return false;
     }
     if (this.turn.isDraining) this.res.shouldKeepAlive = false;

@@ -6,7 +6,7 @@ import type { HttpResponse } from 'uWebSockets.js';
 import { limits } from '../../model/limits.ts';
 import type { HeaderList } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
-import { answerBlock } from './answer-block.ts';
+import { answerBlock, isSendable } from './answer-block.ts';
 import type { PendingAnswer, PendingAnswers } from './pending-answers.ts';
 import { ChunkedBody, corkBytes, FixedLengthBody, type UwsBody } from './uws-body.ts';
 
@@ -127,6 +127,10 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     if (this.writer !== null) {
       if (!this.isBlocked) this.finish();
     } else if (this.request.bodyBytes === -1) {
+      if (!isSendable(answer)) {
+        this.refuseAnswer();
+        return;
+      }
       // The connection closes after this answer, more cleanly when the request has arrived: it may be in the bytes just read. And until
       // all of those are parsed uWS must not have the response back, or it would serve what stands behind a body that it may have misread.
       setImmediate(() => this.writeHeld());
@@ -431,8 +435,16 @@ export class UwsAnswer implements Downstream, PendingAnswer {
 
   private block(more: string, isWholeHead: boolean): Buffer | string | null {
     const block = answerBlock(this.answer!, more, isWholeHead);
-    if (block === null) this.cut();
+    if (block === null) this.refuseAnswer();
     return block;
+  }
+
+  /** Its head could be read as another's. */
+  private refuseAnswer(): void {
+    this.phase = 'held';
+    this.retract();
+    this.receiver?.onAnswerRefused();
+    if (this.answer === null) this.cut();
   }
 
   private takeHeld(chunk: Uint8Array): Uint8Array {

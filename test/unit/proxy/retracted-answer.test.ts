@@ -45,6 +45,30 @@ describe('an answer of which nothing has left', () => {
     expect(large.stream.events).toContain('destroy');
   });
 
+  it('ends as garbage when its listener cannot send its head', () => {
+    const { client, receiver, stream, failureCounts, recorded, live } = answered(false);
+    receiver.onAnswerRefused();
+    expect(client.events).toEqual(['head 200', 'retract', 'head 502', 'end']);
+    expect(client.header('weft-failure')).toBe('upstream-garbage');
+    expect([stream.events, failureCounts, live.at(-1)]).toEqual([['destroy'], ['upstream-garbage'], 'end 0 failed']);
+    expect(recorded).toMatchObject([{ status: 502, isFailure: true }]);
+    receiver.onAnswerRefused();
+    expect(client.events).toHaveLength(4);
+  });
+
+  it('ends as garbage also when that is found as it ends', () => {
+    const { client, receiver, stream, failureCounts, recorded } = answered(false);
+    const end = client.end.bind(client);
+    client.end = (...said) => {
+      client.end = end;
+      receiver.onAnswerRefused();
+      expect(said).toHaveLength(2);
+    };
+    stream.handler.onEnd([], null);
+    expect(client.events).toEqual(['head 200', 'retract', 'head 502', 'end']);
+    expect([failureCounts, recorded.map(({ status }) => status)]).toEqual([['upstream-garbage'], [502]]);
+  });
+
   it('says of a limit that was met how large it is and where it is set', () => {
     const large = answered(false, { method: 'POST', bodyBytes: -1 });
     large.receiver.onRequestBody(Buffer.alloc(11));
