@@ -55,6 +55,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   isStuck = false;
   isLingering = false;
   lingeredTicks = 0;
+  quietTicks = 0;
   unreadTicks = 0;
 
   private phase: Phase = 'held';
@@ -204,6 +205,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   private drop(bytes: number, isLast: boolean): void {
     if (this.phase === 'done') return;
     this.droppedBytes += bytes;
+    this.quietTicks = 0;
     if (this.droppedBytes > limits.lingerBytesMax) this.abort();
     else if (isLast && this.phase === 'lingering') this.closeSoon();
   }
@@ -249,7 +251,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     this.unreadTicks = 0;
     if (this.phase === 'lingering') {
       // The reader is slow, but reads.
-      this.lingeredTicks = 0;
+      this.quietTicks = 0;
       this.closeWhenSent();
       return;
     }
