@@ -11,8 +11,13 @@ export const limits = {
   connectionsPerListenerMax: 10_000,
   /** Body of an answer that a listener holds to send it with its head in one write (below uWS's cork buffer of 16 KiB). */
   heldAnswerBytesMax: 12 * 1024,
-  /** How long a listener goes on reading after an early or last answer, so that a reset does not take the answer away; and how much of its request. */
+  /**
+   * A listener goes on reading after an early or last answer, so that a reset does not take away what the kernel still holds of it: as long as
+   * bytes of the request come within the first, up to the second in all, and so many of them. nginx does the same with 5 s (`lingering_timeout`)
+   * and 30 s (`lingering_time`): how much of an answer its client has taken cannot be asked.
+   */
   lingerMs: 4_000,
+  lingerTotalMs: 30_000,
   lingerBytesMax: 256 * 1024 * 1024,
   /** The head of a request must be complete after this time. */
   headTimeoutMs: 10_000,

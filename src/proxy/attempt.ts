@@ -29,9 +29,10 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
     readonly openedAtMs: number,
   ) {}
 
-  open(request: UpstreamRequest): void {
+  /** `isLast`: no other follows, so it is not risked on a kept connection. */
+  open(request: UpstreamRequest, isLast: boolean): void {
     this.live.begin(this.endpoint.slot);
-    this.stream = this.endpoint.upstream!.open(request, this, this.openedAtMs);
+    this.stream = this.endpoint.upstream!.open(request, this, this.openedAtMs, isLast);
   }
 
   // --- Towards the endpoint ---------------------------------------------------------------------------------------------------------

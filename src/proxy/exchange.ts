@@ -9,7 +9,7 @@ import { newPartsMs } from '../telemetry/recorder.ts';
 import type { Trace } from '../telemetry/trace-context.ts';
 import { BodyPace } from './body-pace.ts';
 import type { Deadlined, Deadlines } from './deadlines.ts';
-import type { Failure } from './failure.ts';
+import { type Failure, failures } from './failure.ts';
 import type { HeaderList } from './headers.ts';
 import type { Mirror } from './mirror.ts';
 import type { Downstream, RequestHead, RequestReceiver } from './request.ts';
@@ -160,6 +160,13 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   onDownstreamWritable(): void {
     this.movedAtMs = this.steps.deadlines.coarseNowMs;
     if (this.phase === 'answering') this.attempt?.resumeReading();
+  }
+
+  onAnswerRefused(): void {
+    // An answer of our own that cannot be sent has no other to take its place.
+    if (this.phase !== 'answering') return;
+    this.attempt!.cancel('failed');
+    this.steps.attemptFailed(this, failures['upstream-garbage'], false);
   }
 
   // --- Between client and attempt --------------------------------------------------------------------------------------------------

@@ -194,7 +194,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     exchange.tried.push(endpoint.slot);
     exchange.phase = 'attempting';
     exchange.backend = backend;
-    attempt.open(request);
+    attempt.open(request, exchange.attempts === limits.attemptsMax);
     exchange.replayInto(attempt);
   }
 
@@ -318,7 +318,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
 
   attemptFailed(exchange: Exchange, failure: Failure, isReusedConnection: boolean): void {
     if (exchange.phase === 'answering') {
-      if (this.failRetracted(exchange, failure)) return;
+      if (this.failRetracted(exchange, failure, attemptDetail(failure, exchange.attempt!.endpoint.address))) return;
       exchange.downstream.abort();
       this.complete(exchange, this.parts.now(), failure.code === 'upstream-reset' ? failures['answer-cut'] : failure);
       return;
@@ -374,20 +374,22 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     const attempt = exchange.attempt;
     const isClients = failure.source === 'downstream' || exchange.isWaitingForClient || attempt?.isHeldBack === true;
     attempt?.cancel(isClients ? 'abandoned' : 'failed');
+    const said = detail ?? attempt?.endpoint.address ?? exchange.head.host;
     if (exchange.phase === 'answering') {
-      if (this.failRetracted(exchange, failure)) return;
+      if (this.failRetracted(exchange, failure, said)) return;
       exchange.downstream.abort();
       this.complete(exchange, this.parts.now(), failure);
     } else {
-      this.failLocally(exchange, failure, detail ?? attempt?.endpoint.address ?? exchange.head.host);
+      this.failLocally(exchange, failure, said);
     }
   }
 
   /** False when something of the answer has left: then it can only be cut. Nothing is tried again, for the endpoint has acted upon the request. */
-  private failRetracted(exchange: Exchange, failure: Failure): boolean {
+  private failRetracted(exchange: Exchange, failure: Failure, detail: string): boolean {
     if (!exchange.downstream.retract()) return false;
     exchange.answerBytes = 0;
-    this.failLocally(exchange, failure, exchange.attempt!.endpoint.address);
+    exchange.phase = 'attempting';
+    this.failLocally(exchange, failure, detail);
     return true;
   }
 

@@ -78,6 +78,8 @@ export interface RequestReceiver {
   /** The client closed or broke the framing of the body before the answer was complete. Nothing follows. */
   onClientGone(): void;
   onDownstreamWritable(): void;
+  /** The head that was given cannot be sent as it is, and nothing of it has left: another one may be given before this returns, else the client is cut. */
+  onAnswerRefused(): void;
 }
 
 /** What a listener needs of the proxy. */

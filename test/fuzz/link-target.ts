@@ -310,6 +310,8 @@ class FakeRequest implements RequestReceiver {
     this.trail.push('gone');
   }
 
+  onAnswerRefused(): void {}
+
   onDownstreamWritable(): void {
     this.trail.push('writable');
     if (!this.isGone) this.downstream.body(Buffer.alloc(1_000));

@@ -75,13 +75,14 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
 
   /** HEAD came; null: it cannot be read. */
   takeHead(head: HeadPayload | null): void {
-    if (head === null || this.isHeaded || hasFraming(head.headers) || !this.mayHaveBody(head)) {
+    if (head === null || this.isHeaded || hasHopField(head.headers) || !this.mayHaveBody(head)) {
       this.breakOff(failures['upstream-garbage']);
       return;
     }
     this.isHeaded = true;
     const { status, reason, headers, bodyBytes, hasBody, timing } = head;
-    this.bodyBytesLeft = hasBody ? bodyBytes : 0;
+    // Clients that know that a 205 has no content would take it for the next answer (RFC 9110 section 15.3.6).
+    this.bodyBytesLeft = hasBody && status !== 205 ? bodyBytes : 0;
     this.handler.onHead({ status, reason, headers, bodyBytes, hasBody, far: timing });
   }
 
@@ -112,15 +113,13 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
   }
 
   onReset(reason: ResetReason): void {
-    this.handler.onFailure(
-      reason === resetReason.refused ? failures['link-refused'] : failures['upstream-reset'],
-      true,
-    );
+    if (reason === resetReason.refused) this.refused();
+    else this.handler.onFailure(failures['upstream-reset'], true);
   }
 
-  /** The peer said that it did not look at it. */
+  /** The peer says that it did not look at it: not to be believed of one who has begun to answer. */
   refused(): void {
-    this.handler.onFailure(failures['link-refused'], true);
+    this.handler.onFailure(failures[this.isHeaded ? 'upstream-reset' : 'link-refused'], true);
   }
 
   onLost(hasLeft: boolean): void {
@@ -136,7 +135,8 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
   /** Whether a body follows must be the same for everybody who frames the answer anew (RFC 9110 section 6.4.1). */
   private mayHaveBody({ status, bodyBytes, hasBody }: HeadPayload): boolean {
     const isBodiless = this.isHeadRequest || status === 204 || status === 304;
-    return isBodiless ? !hasBody || bodyBytes === 0 : hasBody;
+    if (isBodiless) return !hasBody || bodyBytes === 0;
+    return hasBody && (status !== 205 || bodyBytes <= 0);
   }
 
   /** The peer speaks another HTTP than we do. */
@@ -146,12 +146,31 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
   }
 }
 
-/** How a message is framed is never among its fields on the link; taken for one of them it would frame the answer anew. */
-function hasFraming(headers: HeaderList): boolean {
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
-    if (isNamed(name, 'content-length') || isNamed(name, 'transfer-encoding') || isNamed(name, 'connection'))
-      return true;
-  }
+/**
+ * Framing and what is of one hop are never among the fields on the link: passed on they would frame the answer anew, or speak of another
+ * connection. Whether names and values can be sent at all is judged by the listener, which looks at each of their characters anyway.
+ */
+function hasHopField(headers: HeaderList): boolean {
+  for (let i = 0; i < headers.length; i += 2) if (isOfHop(headers[i]!)) return true;
   return false;
+}
+
+/** Its length tells most names apart without looking at them. */
+function isOfHop(name: string): boolean {
+  switch (name.length) {
+    case 2:
+      return isNamed(name, 'te');
+    case 7:
+      return isNamed(name, 'upgrade');
+    case 10:
+      return isNamed(name, 'connection') || isNamed(name, 'keep-alive');
+    case 14:
+      return isNamed(name, 'content-length') || isNamed(name, 'http2-settings');
+    case 16:
+      return isNamed(name, 'proxy-connection');
+    case 17:
+      return isNamed(name, 'transfer-encoding');
+    default:
+      return false;
+  }
 }

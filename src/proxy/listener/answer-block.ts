@@ -39,6 +39,13 @@ export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean
   return isAscii ? text : Buffer.from(text, 'latin1');
 }
 
+/** Whether `answerBlock` would make one of it, for an answer that is written when its proxy has done with it. */
+export function isSendable({ headers, reason }: AnswerHead): boolean {
+  if (!isFieldText(reason)) return false;
+  for (let i = 0; i < headers.length; i += 2) if (!isToken(headers[i]!) || !isFieldText(headers[i + 1]!)) return false;
+  return true;
+}
+
 /** Date (RFC 9110 section 6.6.1) behind its CRLF, for a head to which nobody else adds one. */
 export function dateField(): string {
   return `\r\nDate: ${new Date().toUTCString()}`;

@@ -7,7 +7,7 @@ import { type HeaderList, isNamed } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
 import { dropTrailerField, noTrailers, passableTrailers } from '../trailers.ts';
 import type { HeldAnswer, HeldAnswers } from './held-answers.ts';
-import { lingerAtEnd, writeLastAnswer } from './last-answer.ts';
+import { linger, lingerAtEnd, watchReader, writeLastAnswer } from './last-answer.ts';
 
 /** What all answers of one edge listener share. */
 export interface EdgeTurn {
@@ -177,6 +177,13 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     this.receiver?.onClientGone();
   }
 
+  /** What Node would throw at. */
+  private refuseAnswer(): void {
+    this.retract();
+    this.receiver?.onAnswerRefused();
+    if (this.answer === null) this.cut();
+  }
+
   private onDrain(): void {
     if (!this.isWritableOwed || this.phase === 'done') return;
     this.isWritableOwed = false;
@@ -197,7 +204,7 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
   private writeHead(bodyBytes: number): boolean {
     const { status, reason, headers, hasBody } = this.answer!;
     if (!isFieldText(reason) || !areValid(headers)) {
-      this.cut();
+      this.refuseAnswer();
       return false;
     }
     if (this.turn.isDraining) this.res.shouldKeepAlive = false;
@@ -221,16 +228,12 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     req.resume();
     lingerAtEnd(socket);
     // Whoever goes on sending would keep Node's own timeout (see `awaitReader`) from firing.
-    const unread = setTimeout(() => {
+    const unread = watchReader(socket, turn.clientIdleMs, () => {
       turn.onUnread();
       socket.destroy();
-    }, turn.clientIdleMs).unref();
-    res.once('close', () => clearTimeout(unread));
-    res.once('finish', () => {
-      setTimeout(() => {
-        if (!req.complete) socket.destroy();
-      }, limits.lingerMs).unref();
     });
+    res.once('close', () => clearInterval(unread));
+    res.once('finish', () => linger(socket, () => req.complete));
   }
 
   private drop({ byteLength }: Buffer): void {

@@ -27,6 +27,13 @@ export const otherVersion = new RefusedHead(
   'The request line says another version.',
 );
 
+/** Of a head and of trailers alike, what Node's parser takes: for a head the request line counts too. The exact limits are head-check's. */
+export const parsedBytesMax = limits.headBytesMax + limits.targetBytesMax;
+const trailersTooLarge = new RefusedHead(
+  failures['headers-too-large'],
+  `The trailers are larger than ${parsedBytesMax} bytes (fixed).`,
+);
+
 export class EdgeConnection {
   private active: EdgeAnswer | null = null;
   /** The one before, answered: its body may still be arriving. */
@@ -85,7 +92,9 @@ export class EdgeConnection {
       active.cut();
     } else {
       active.giveUp();
-      this.refuse(refused, active.isToHead);
+      // Behind the head only trailers can be too large.
+      const isTrailers = refused.failure === failures['headers-too-large'];
+      this.refuse(isTrailers ? trailersTooLarge : refused, active.isToHead);
     }
   }
 

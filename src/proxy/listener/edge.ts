@@ -5,7 +5,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { limits } from '../../model/limits.ts';
 import { defaultListenerLimits, type ListenerLimits } from '../../model/listener-limits.ts';
 import { failures } from '../failure.ts';
 import { RefusedHead } from '../head-check.ts';
@@ -13,7 +12,7 @@ import { ofListener } from '../limit-met.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
 import { bindServer } from './bind-server.ts';
 import type { EdgeTurn } from './edge-answer.ts';
-import { EdgeConnection, otherVersion } from './edge-connection.ts';
+import { EdgeConnection, otherVersion, parsedBytesMax } from './edge-connection.ts';
 import { HeldAnswers } from './held-answers.ts';
 
 /** How often Node looks for heads that do not arrive: at most this, and a fifth of the time that they have; unreferenced. */
@@ -56,8 +55,7 @@ class EdgeListener implements Listener {
     };
     this.server = createServer({
       insecureHTTPParser: false,
-      // Node's limit covers the request line too; the exact limits are head-check's.
-      maxHeaderSize: limits.headBytesMax + limits.targetBytesMax,
+      maxHeaderSize: parsedBytesMax,
       headersTimeout: headTimeoutMs,
       // The proxy has timeouts of its own for bodies.
       requestTimeout: 0,

@@ -12,6 +12,8 @@ export interface PendingAnswer extends HeldAnswer {
   isStuck: boolean;
   isLingering: boolean;
   lingeredTicks: number;
+  /** Since its client last sent or took something. */
+  quietTicks: number;
   /** True while only its reader is waited for: the proxy has done with it. */
   readonly isUnread: boolean;
   /** Since the reader last took something. */
@@ -23,6 +25,8 @@ export interface PendingAnswer extends HeldAnswer {
 
 /** How often each slow answer is looked at: well below the 10 s after which uWS cuts a connection on which nothing moves. */
 const slowTickMs = limits.lingerMs / 2;
+const quietTicksMax = limits.lingerMs / slowTickMs;
+const lingerTicksMax = limits.lingerTotalMs / slowTickMs;
 /** They are looked at in as many parts, one after the other: `keepAlive` of 750 at once takes the loop some 4 ms. */
 const slowParts = 40;
 /** In 5 ms a loopback connection takes about what its kernel buffer holds, so that a stuck answer still moves fast. */
@@ -89,7 +93,7 @@ export class PendingAnswers {
     this.stuck.delete(answer);
   }
 
-  /** `closeNow` after limits.lingerMs. */
+  /** `closeNow` when limits.lingerMs passes without a movement, and after limits.lingerTotalMs. */
   linger(answer: PendingAnswer): void {
     this.forget(answer);
     answer.isLingering = true;
@@ -129,7 +133,8 @@ export class PendingAnswers {
     }
     if (part > 0) return;
     // The first tick may come at once.
-    for (const answer of this.lingering) if (++answer.lingeredTicks > 2) answer.closeNow();
+    for (const answer of this.lingering)
+      if (++answer.quietTicks > quietTicksMax || ++answer.lingeredTicks > lingerTicksMax) answer.closeNow();
     if (this.lingering.size === 0 && this.slow.every(({ size }) => size === 0)) this.stopSlowTimer();
   }
 

@@ -6,7 +6,7 @@ import type { HttpResponse } from 'uWebSockets.js';
 import { limits } from '../../model/limits.ts';
 import type { HeaderList } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
-import { answerBlock } from './answer-block.ts';
+import { answerBlock, isSendable } from './answer-block.ts';
 import type { PendingAnswer, PendingAnswers } from './pending-answers.ts';
 import { ChunkedBody, corkBytes, FixedLengthBody, type UwsBody } from './uws-body.ts';
 
@@ -55,6 +55,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   isStuck = false;
   isLingering = false;
   lingeredTicks = 0;
+  quietTicks = 0;
   unreadTicks = 0;
 
   private phase: Phase = 'held';
@@ -104,7 +105,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     if (this.phase === 'held' && this.answerBytes <= limits.heldAnswerBytesMax) {
       // Copying this little costs less than a second system call.
       // Written before anything else is read, unless the whole answer has to wait (see `end`): then it is copied.
-      this.heldBody.push(this.request.bodyBytes === -1 ? Buffer.from(chunk) : chunk);
+      this.heldBody.push(this.waitsForRequest ? Buffer.from(chunk) : chunk);
       this.flushLater();
       return true;
     }
@@ -126,9 +127,13 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     this.beginFinish();
     if (this.writer !== null) {
       if (!this.isBlocked) this.finish();
-    } else if (this.request.bodyBytes === -1) {
-      // The connection closes after this answer, more cleanly when the request has arrived: it may be in the bytes just read. And until
-      // all of those are parsed uWS must not have the response back, or it would serve what stands behind a body that it may have misread.
+    } else if (this.waitsForRequest) {
+      if (!isSendable(answer)) {
+        this.refuseAnswer();
+        return;
+      }
+      // The rest of the request may be in the bytes just read: then the connection goes on, or closes more cleanly. And until all of those are
+      // parsed uWS must not have the response back, or it would serve what stands behind a chunked body that it may have misread.
       setImmediate(() => this.writeHeld());
     } else {
       this.writeHeld();
@@ -200,6 +205,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   private drop(bytes: number, isLast: boolean): void {
     if (this.phase === 'done') return;
     this.droppedBytes += bytes;
+    this.quietTicks = 0;
     if (this.droppedBytes > limits.lingerBytesMax) this.abort();
     else if (isLast && this.phase === 'lingering') this.closeSoon();
   }
@@ -245,7 +251,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     this.unreadTicks = 0;
     if (this.phase === 'lingering') {
       // The reader is slow, but reads.
-      this.lingeredTicks = 0;
+      this.quietTicks = 0;
       this.closeWhenSent();
       return;
     }
@@ -277,10 +283,19 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     this.resumeRequest();
   }
 
-  /** It is for us to close behind this answer, which then stays unfinished for uWS: it must not do so while the request is still arriving. */
+  /** A whole answer to it is not written in the turn in which it is given. */
+  private get waitsForRequest(): boolean {
+    return !this.isRequestComplete || this.request.bodyBytes === -1;
+  }
+
+  /**
+   * It is for us to close behind this answer, which then stays unfinished for uWS. Always so while the request is still arriving: uWS says nothing
+   * more of the request of an answer that it has back, so that nobody could bound it, and closes at once where the client asked for the end.
+   */
   private get isClosing(): boolean {
     const { bodyBytes, isLastOfConnection, coreCloses } = this.request;
-    if (coreCloses) return !this.isRequestComplete;
+    if (!this.isRequestComplete) return true;
+    if (coreCloses) return false;
     return this.pending.isDraining || bodyBytes === -1 || isLastOfConnection || this.answer?.endsConnection === true;
   }
 
@@ -289,7 +304,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     if (this.phase !== 'finishing' || this.writer !== null) return;
     const { res, isClosing } = this;
     const { hasBody, bodyBytes } = this.answer!;
-    const isEarly = isClosing && !this.isRequestComplete;
+    const isEarly = !this.isRequestComplete;
     if (!hasBody || (isEarly && this.answerBytes === 0)) {
       this.writeBodiless(hasBody ? 0 : bodyBytes);
       return;
@@ -400,8 +415,8 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   /** Everything is given to the writer and nothing is kept by it. */
   private finish(): void {
     const writer = this.writer!;
-    // The request may have come to its end meanwhile, and uWS may close by itself.
-    const isClosing = this.wasClosing && this.isClosing;
+    // The request may have come to its end meanwhile, and uWS close by itself.
+    const isClosing = this.wasClosing && !(this.request.coreCloses && this.isRequestComplete);
     this.res.cork(() => writer.end(isClosing));
     if (writer.isReturned) this.giveBack();
     else this.linger();
@@ -431,8 +446,16 @@ export class UwsAnswer implements Downstream, PendingAnswer {
 
   private block(more: string, isWholeHead: boolean): Buffer | string | null {
     const block = answerBlock(this.answer!, more, isWholeHead);
-    if (block === null) this.cut();
+    if (block === null) this.refuseAnswer();
     return block;
+  }
+
+  /** Its head could be read as another's. */
+  private refuseAnswer(): void {
+    this.phase = 'held';
+    this.retract();
+    this.receiver?.onAnswerRefused();
+    if (this.answer === null) this.cut();
   }
 
   private takeHeld(chunk: Uint8Array): Uint8Array {

@@ -71,9 +71,14 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
    * Sends one request. Fails (through the handler, at the end of the turn) with `internal-error` for a head that cannot be
    * written as one message, and with `pool-full`. How long a request may wait for a connection is its owner's to say, by `destroy`.
    */
-  open(request: UpstreamRequest, handler: UpstreamHandler, nowMs: number = this.now()): UpstreamStream {
+  open(
+    request: UpstreamRequest,
+    handler: UpstreamHandler,
+    nowMs: number = this.now(),
+    needsFresh = false,
+  ): UpstreamStream {
     const head = serializeRequest(request);
-    const stream = new Http1Stream(this, request, head ?? '', handler, nowMs);
+    const stream = new Http1Stream(this, request, head ?? '', handler, nowMs, needsFresh);
     if (head === null) {
       this.failSoon(stream, failures['internal-error']);
     } else if (!this.isPortValid) {
@@ -158,16 +163,28 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
   private assignConnections(): void {
     if (this.firstInQueue === null) return;
     const nowMs = this.now();
-    while (this.firstInQueue !== null && this.idle.length > 0) {
+    for (let stream = this.firstToServe(); stream !== null; stream = this.firstToServe()) {
       const connection = this.idle.pop()!;
       this.stats.idle--;
-      const stream: Http1Stream = this.firstInQueue;
       this.leaveQueue(stream);
       if (!connection.assign(stream, nowMs)) this.joinQueueFirst(stream);
     }
-    while (this.stats.pending > this.connecting.length && this.stats.connections < this.connectionsMax) {
+    while (this.stats.pending > this.connecting.length) {
+      // What is idle now is of no use to those that still wait, and may be in the way.
+      if (this.stats.connections >= this.connectionsMax) this.idle[0]?.dispose();
+      if (this.stats.connections >= this.connectionsMax) return;
       this.connect(nowMs);
     }
+  }
+
+  /** The first stream in the queue that may have the newest idle connection; null: there is none. */
+  private firstToServe(): Http1Stream | null {
+    const { idle } = this;
+    if (idle.length === 0) return null;
+    const { isKept } = idle[idle.length - 1]!;
+    let stream = this.firstInQueue;
+    while (isKept && stream?.needsFresh === true) stream = stream.nextInQueue;
+    return stream;
   }
 
   // --- Connections -----------------------------------------------------------------------------------------------------------------

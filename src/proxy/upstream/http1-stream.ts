@@ -24,6 +24,8 @@ export class Http1Stream implements UpstreamStream {
   readonly isHeadRequest: boolean;
   readonly hasBody: boolean;
   readonly openedAtMs: number;
+  /** A kept connection is not for it. */
+  readonly needsFresh: boolean;
   /** `failing`: over for its connection, and its handler hears of it at the end of the turn. */
   phase: 'queued' | 'active' | 'failing' | 'over' = 'queued';
   connection: Http1Connection | null = null;
@@ -50,11 +52,13 @@ export class Http1Stream implements UpstreamStream {
     head: string,
     handler: UpstreamHandler,
     openedAtMs: number,
+    needsFresh: boolean,
   ) {
     this.owner = owner;
     this.handler = handler;
     this.isHeadRequest = request.method === 'HEAD';
     this.openedAtMs = openedAtMs;
+    this.needsFresh = needsFresh;
     this.outbox = new Http1Outbox(head);
     this.hasBody = request.bodyBytes !== 0;
     this.isChunked = request.bodyBytes < 0;

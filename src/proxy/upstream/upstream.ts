@@ -64,8 +64,8 @@ export interface UpstreamStream {
 export interface Upstream {
   /** Another endpoint is better chosen, if there is one: this one drains, or could not be reached a moment ago. */
   readonly isAvoided: boolean;
-  /** `nowMs`: `performance.now()`. */
-  open(request: UpstreamRequest, handler: UpstreamHandler, nowMs: number): UpstreamStream;
+  /** `nowMs`: `performance.now()`. `needsFresh`: not on a kept connection of one request at a time, which the endpoint may have closed by now. */
+  open(request: UpstreamRequest, handler: UpstreamHandler, nowMs: number, needsFresh?: boolean): UpstreamStream;
   /** The endpoint left the configuration: idle connections close now, the others after their request. */
   retire(): void;
   /** Ends everything now; requests under way fail. */

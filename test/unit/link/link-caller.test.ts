@@ -111,6 +111,11 @@ describe('an answer that is no HTTP ends its stream alone', () => {
     ['more DATA than HEAD said', [frames.head(2, 200, 3), frames.data(2, 4)], 'upstream-garbage'],
     ['less DATA than HEAD said', [frames.head(2, 200, 3), frames.data(2, 2), frames.end(2)], 'answer-cut'],
     ['DATA for a 204', [frames.head(2, 204, 3)], 'upstream-garbage'],
+    ...['Keep-Alive', 'upgrade', 'TE', 'Proxy-Connection', 'HTTP2-Settings', 'Connection'].map(
+      (name) => [`${name} among the fields`, [frames.head(2, 200, 0, [name, 'x'])], 'upstream-garbage'] as const,
+    ),
+    ['a body of a 205', [frames.head(2, 205, 3)], 'upstream-garbage'],
+    ['DATA for a 205 that announced none', [frames.head(2, 205, -1), frames.data(2, 1)], 'upstream-garbage'],
     ['a 200 without a body that it announces', [frames.head(2, 200, 5, [], false)], 'upstream-garbage'],
   ])('%s', async (_what, sent, failure) => {
     const [bad, good] = [open(postCart(10)), open()];
@@ -159,6 +164,20 @@ describe('RESET from the callee', () => {
     peer.send(frames.ping());
     await peer.next(frameType.pong);
     expect(peer.heard.filter(({ stream }) => stream === 2).map(({ type }) => type)).toEqual([frameType.open]);
+  });
+
+  it.each<readonly [string, Buffer]>([
+    ['RESET refused', frames.reset(2, resetReason.refused)],
+    ['GOAWAY with a last stream below', frames.goaway(goawayReason.retire, 1)],
+  ])('%s behind a HEAD is not believed to have looked at nothing', async (_what, sent) => {
+    const begun = open(postCart(5));
+    await peer.next(frameType.open, 2);
+    peer.send(frames.head(2, 200, 3), frames.data(2, 1), sent);
+    await begun.ended;
+    expect([begun.failure, begun.events]).toEqual([
+      'upstream-reset',
+      ['assigned', 'head', 'body', 'failure upstream-reset'],
+    ]);
   });
 
   it('done behind an answer that waits for its reader takes nothing of it away', async () => {

@@ -170,6 +170,42 @@ describe.each(kinds)('answers through %s', (kind) => {
     expect(client.received).toBe('');
   });
 
+  it('lets another answer take the place of one whose head cannot be sent, and goes on', async () => {
+    const chunked = 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n';
+    const bad = { headers: ['X', 'a\r\nb'] };
+    const gives: ((call: Call) => void)[] = [
+      ({ downstream }) => downstream.head({ ...plain, ...bad, bodyBytes: 9 }, null),
+      (given) => given.answer(bad, 'small'),
+      (given) => given.answer({ ...bad, bodyBytes: -1 }, Buffer.alloc(100_000)),
+      (given) => given.answer(bad, Buffer.alloc(100_000)),
+      (given) => given.answer({ ...bad, status: 204, hasBody: false }),
+      ({ downstream }) => {
+        downstream.head({ ...plain, ...bad, bodyBytes: -1 }, null);
+        downstream.body(Buffer.from('one'));
+      },
+      (given) => given.answer({ reason: 'OK\r\nX: y' }, 'x'),
+      (given) => given.answer({ headers: ['', 'x'] }, 'x'),
+    ];
+    for (const [request, again] of [
+      [get, 1],
+      [chunked, kind === 'uws' ? 0 : 1],
+    ] as const) {
+      for (const give of gives) {
+        const next = await call(request);
+        next.onRefused = () => next.answer({ status: 502, reason: 'Bad Gateway' }, 'instead');
+        give(next);
+        await client.untilText('instead');
+        expect(parseAnswer(client.received)).toMatchObject({ status: 502, body: 'instead' });
+        expect([next.refusals, next.gone]).toEqual([1, 0]);
+        if (again === 0) {
+          await client.untilClosed();
+          client = await RawClient.open(bench);
+        }
+        client.received = '';
+      }
+    }
+  });
+
   it('cuts an answer whose body is shorter or longer than was said', async () => {
     const short = await call(get);
     short.answer({ bodyBytes: 10 }, 'short');

@@ -26,8 +26,10 @@ export class Call implements RequestReceiver {
   ends = 0;
   gone = 0;
   writable = 0;
+  refusals = 0;
   trailers: string[] = [];
   onChunk: (chunk: Uint8Array) => void = () => {};
+  onRefused: () => void = () => {};
   whenChanged: () => void = () => {};
 
   constructor(
@@ -52,6 +54,11 @@ export class Call implements RequestReceiver {
   }
   onDownstreamWritable(): void {
     this.writable++;
+    this.whenChanged();
+  }
+  onAnswerRefused(): void {
+    this.refusals++;
+    this.onRefused();
     this.whenChanged();
   }
 

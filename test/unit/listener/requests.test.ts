@@ -325,13 +325,20 @@ describe.each(kinds)('requests through %s', (kind) => {
     await client.untilClosed();
   });
 
-  it('answers before the request body has arrived, and goes on after it', async () => {
+  it(`answers before the request body has arrived, and ${kind === 'uws' ? 'closes' : 'goes on'} after it`, async () => {
     const accepted = await call(`${upload(10)}abc`);
     accepted.answer({ status: 413, reason: 'Content Too Large' }, 'no');
     await client.untilText('\r\n\r\nno');
+    const isLast = parseAnswer(client.received).headers.get('connection')?.[0] === 'close';
+    expect(isLast).toBe(kind === 'uws');
     client.received = '';
     const next = bench.proxy.nextCall();
     client.send('defghij');
+    if (isLast) {
+      await client.untilClosed();
+      expect([client.isReset, accepted.ends, accepted.gone]).toEqual([false, 0, 0]);
+      return;
+    }
     client.send('GET /next HTTP/1.1\r\nHost: a\r\n\r\n');
     (await next).answer({}, 'next');
     await client.untilText('\r\n\r\nnext');

@@ -22,6 +22,22 @@ describe.each(kinds)('trailers at %s', (kind) => {
     expect(accepted.trailers).toEqual(isPassing ? ['X-Sum', '1'] : []);
   });
 
+  if (kind === 'edge')
+    it('of a request that are more than the parser takes are refused in words of their own', async () => {
+      const chunked = 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n';
+      const accepted = await room.call(`${chunked}X-Sum: ${'a'.repeat(90_000)}\r\n\r\n`);
+      await room.client.untilClosed();
+      expect([accepted.ends, accepted.gone, room.bench.refused.map(({ code }) => code)]).toEqual([
+        0,
+        1,
+        ['headers-too-large'],
+      ]);
+      expect(JSON.parse(parseAnswer(room.client.received).body)).toMatchObject({
+        status: 431,
+        detail: 'The trailers are larger than 81920 bytes (fixed).',
+      });
+    });
+
   it('of an answer in chunks follow their announcement, or neither is sent', async () => {
     const { downstream } = await room.call('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
     downstream.head({ ...plain, bodyBytes: -1, headers: ['Trailer', 'X-Sum', 'X-A', '1'] }, null);

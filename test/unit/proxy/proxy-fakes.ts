@@ -76,6 +76,7 @@ export class FakeStream implements UpstreamStream {
     readonly request: UpstreamRequest,
     readonly handler: UpstreamHandler,
     readonly openedAtMs: number,
+    readonly needsFresh: boolean,
   ) {}
   write(chunk: Uint8Array): boolean {
     this.bodyText += Buffer.from(chunk).toString('latin1');
@@ -122,8 +123,8 @@ export class FakeEndpoint implements LoopEndpoint {
   ) {
     this.upstream = {
       isAvoided: false,
-      open: (request, handler, nowMs) => {
-        const stream = new FakeStream(request, handler, nowMs);
+      open: (request, handler, nowMs, needsFresh = false) => {
+        const stream = new FakeStream(request, handler, nowMs, needsFresh);
         this.streams.push(stream);
         return stream;
       },

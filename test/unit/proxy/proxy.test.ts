@@ -72,6 +72,13 @@ describe('a request that fails', () => {
     }
   });
 
+  it('does not risk the last attempt on a kept connection', () => {
+    const endpoint = new FakeEndpoint('a:1', 0);
+    fakeMesh([endpoint]).proxy.accept(fakeHead(), new FakeClient());
+    for (let i = 1; i < limits.attemptsMax; i++) endpoint.last.fail(failures['stale-connection'], true);
+    expect(endpoint.streams.map(({ needsFresh }) => needsFresh)).toEqual([false, false, true]);
+  });
+
   it('does not repeat a request after a reset on a fresh connection', () => {
     const endpoint = new FakeEndpoint('a:1', 0);
     const client = new FakeClient();

@@ -44,6 +44,42 @@ describe('an answer of which nothing has left', () => {
     expect(large.client.events).toEqual(['head 200', 'retract', 'head 413', 'end']);
     expect(large.stream.events).toContain('destroy');
   });
+
+  it('ends as garbage when its listener cannot send its head', () => {
+    const { client, receiver, stream, failureCounts, recorded, live } = answered(false);
+    receiver.onAnswerRefused();
+    expect(client.events).toEqual(['head 200', 'retract', 'head 502', 'end']);
+    expect(client.header('weft-failure')).toBe('upstream-garbage');
+    expect([stream.events, failureCounts, live.at(-1)]).toEqual([['destroy'], ['upstream-garbage'], 'end 0 failed']);
+    expect(recorded).toMatchObject([{ status: 502, isFailure: true }]);
+    receiver.onAnswerRefused();
+    expect(client.events).toHaveLength(4);
+  });
+
+  it('ends as garbage also when that is found as it ends', () => {
+    const { client, receiver, stream, failureCounts, recorded } = answered(false);
+    const end = client.end.bind(client);
+    client.end = (...said) => {
+      client.end = end;
+      receiver.onAnswerRefused();
+      expect(said).toHaveLength(2);
+    };
+    stream.handler.onEnd([], null);
+    expect(client.events).toEqual(['head 200', 'retract', 'head 502', 'end']);
+    expect([failureCounts, recorded.map(({ status }) => status)]).toEqual([['upstream-garbage'], [502]]);
+  });
+
+  it('says of a limit that was met how large it is and where it is set', () => {
+    const large = answered(false, { method: 'POST', bodyBytes: -1 });
+    large.receiver.onRequestBody(Buffer.alloc(11));
+    expect(JSON.parse(large.client.bodyText)).toMatchObject({
+      failure: 'body-too-large',
+      detail: 'The body is larger than 10 bytes (--limit inbound.body-bytes).',
+    });
+    const broken = answered(false);
+    broken.stream.fail(failures['upstream-garbage']);
+    expect(JSON.parse(broken.client.bodyText)).toMatchObject({ detail: 'a:1' });
+  });
 });
 
 it('an answer that has begun to leave is cut', () => {

@@ -448,6 +448,31 @@ describe('kept connections', () => {
     }
   });
 
+  it('are not for a request that needs a fresh one, wherever it stands in the queue', async () => {
+    const pool = await answering((_head, socket) => socket.write(okEmpty));
+    await fetchOnce(pool);
+    const [fresh, other] = [new Recording(), new Recording()];
+    pool.open(get, fresh, performance.now(), true).end();
+    pool.open(get, other).end();
+    await Promise.all([fresh.ended, other.ended]);
+    expect([fresh.isReused, other.isReused, origin!.accepted]).toEqual([false, true, 2]);
+  });
+
+  it('give way to a fresh one where there may be no more', async () => {
+    const pool = await answering((_head, socket) => socket.write(okEmpty), { connectionsMax: 1 });
+    await fetchOnce(pool);
+    const [fresh, other] = [new Recording(), new Recording()];
+    pool.open(get, fresh, performance.now(), true).end();
+    await fresh.ended;
+    // Busy when it is asked for, idle when it would be used.
+    pool.open(get, other).end();
+    const second = new Recording();
+    pool.open(get, second, performance.now(), true).end();
+    await Promise.all([other.ended, second.ended]);
+    expect([fresh.isReused, other.isReused, second.isReused, origin!.accepted]).toEqual([false, true, false, 3]);
+    expect(pool.stats).toMatchObject({ connections: 1, idle: 1, pending: 0 });
+  });
+
   it('one that dies after an octet of the answer is not stale', async () => {
     let requests = 0;
     const pool = await answering((_head, socket) => {
