@@ -210,10 +210,14 @@ function checkChannel(channel: LinkChannel): void {
   let held = 0;
   for (const stream of channel.streams.all()) {
     const { held: arrived, window } = stream as unknown as { held: { bytes: number }; window: number };
-    assert(arrived.bytes <= window, 'a paused stream holds no more than its window');
+    assert(
+      arrived.bytes <= window + joinedBytesMax,
+      'a paused stream holds no more than its window and what came with its head',
+    );
     held += arrived.bytes;
   }
-  assert(held <= channel.streams.size * streamCreditFirst + limits.linkWidenedBytesMax, 'so do all together');
+  const each = streamCreditFirst + joinedBytesMax;
+  assert(held <= channel.streams.size * each + limits.linkWidenedBytesMax, 'so do all together');
 }
 
 // --- Callee -----------------------------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ export abstract class LinkStream {
   private isPaused = false;
   /** In the channel's list of streams whose reader wants more. */
   private isResumeDue = false;
-  /** Arrived while paused: at most `window` bytes. */
+  /** Arrived while paused: at most `window` bytes, and what came with the head. */
   private readonly held = new HeldBytes();
   protected heldEnd: EndPayload | null = null;
 
@@ -196,8 +196,13 @@ export abstract class LinkStream {
   /** Bytes of the body that came with the head, and so without credit. */
   takeJoined(piece: Buffer): void {
     if (this.isOver) return;
-    if (this.isPaused) this.held.add(piece);
-    else this.onData(piece);
+    if (!this.isPaused) {
+      this.onData(piece);
+      return;
+    }
+    this.held.add(piece);
+    // They took no credit, and give none back when they are delivered.
+    this.takenBytes -= piece.length;
   }
 
   private deliver(piece: Buffer): void {
