@@ -90,6 +90,7 @@ export const Stats = Type.Object({
       route: Type.String(),
       requests: Type.Number(),
       failures: Type.Number(),
+      failed: Type.Number(),
       byStatus: Type.Record(Type.String(), Type.Number()),
       p50Ms: Type.Number(),
       p95Ms: Type.Number(),

@@ -327,7 +327,8 @@ describe('client commands', () => {
       route: 'default/cart/0',
       requests: 600,
       failures: 6,
-      byStatus: { '2xx': 594, '5xx': 6 },
+      failed: 60,
+      byStatus: { '2xx': 540, '4xx': 30, '5xx': 30 },
       p50Ms: 1.234,
       p95Ms: 23.45,
       p99Ms: 123.4,
@@ -336,7 +337,7 @@ describe('client commands', () => {
     const { url } = await fakeControlPlane(() => ({ status: 200, body: { windowMs: 60_000, series: [series] } }));
     const { out } = await weft(['stat', 'cart', '--server', url]);
     expect(out).toMatch(
-      /outbound +web\.default +cart\.default +default\/cart\/0 +99\.00% +10\.0 +1\.23ms +23\.4ms +123ms/,
+      /outbound +web\.default +cart\.default +default\/cart\/0 +90\.00% +10\.0 +1\.23ms +23\.4ms +123ms/,
     );
     expect(out).toMatch(/WAIT +OWN +TOTAL\n.* 1\.10 +0\.10 +1\.20/);
   });
@@ -352,14 +353,14 @@ describe('client commands', () => {
     expect((await weft(['stat', '--server', url])).out).toBe(`no requests ${none}`);
     expect((await weft(['stat', 'cart', '--server', url])).out).toBe(`no requests to or from cart ${none}`);
     expect(await weft(['stat', 'pay', '--server', url])).toEqual({
-      code: 0,
-      out: `no requests to or from pay ${none}; the mesh has no such service, but cart.default, web.default`,
-      err: '',
+      code: 1,
+      out: '',
+      err: `no requests to or from pay ${none}; the mesh has no such service, but cart.default, web.default`,
     });
     const empty = await answers([], []);
-    expect((await weft(['stat', 'pay', '--server', empty.url])).out).toMatch(/; the mesh has no services yet$/);
+    expect((await weft(['stat', 'pay', '--server', empty.url])).err).toMatch(/; the mesh has no services yet$/);
     const many = Array.from({ length: 25 }, (_, n) => ({ ...cart, metadata: { name: `s${n}` } }));
     const crowded = await answers(many, []);
-    expect((await weft(['stat', 'pay', '--server', crowded.url])).out).toMatch(/ and 5 more$/);
+    expect((await weft(['stat', 'pay', '--server', crowded.url])).err).toMatch(/ and 5 more$/);
   });
 });
