@@ -288,7 +288,10 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     const action = exchange.action!;
     if (action.responseHeaders !== null) changeHeaders(headers, action.responseHeaders);
     if (exchange.backend!.responseHeaders !== null) changeHeaders(headers, exchange.backend!.responseHeaders);
-    if (farFailure !== null && isSidecar) headers.push('Weft-Failure', farFailure);
+    if (farFailure !== null && isSidecar) {
+      exchange.farFailure = farFailure;
+      headers.push('Weft-Failure', farFailure);
+    }
     if (exchange.isTimingAsked) this.addServerTiming(exchange, headers, isSidecar, nowMs);
     exchange.downstream.head(head, this.timingOf(exchange, nowMs));
   }
@@ -320,7 +323,8 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     if (exchange.phase === 'answering') {
       if (this.failRetracted(exchange, failure)) return;
       exchange.downstream.abort();
-      this.complete(exchange, this.parts.now(), failure.code === 'upstream-reset' ? failures['answer-cut'] : failure);
+      const cut = failure.code === 'upstream-reset' ? failures['answer-cut'] : failure;
+      this.complete(exchange, this.parts.now(), cut, exchange.attempt!.endpoint.address);
       return;
     }
     if (this.tryAgain(exchange, failure, isReusedConnection)) return;
@@ -369,17 +373,18 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     this.expire(exchange, failure, detail);
   }
 
-  /** Ends it from here, for what its client, its endpoint or the clock did. `detail`: where it went, unless something else is said. */
-  private expire(exchange: Exchange, failure: Failure, detail: string | null = null): void {
+  /** Ends it from here, for what its client, its endpoint or the clock did. `said`: null says where it went. */
+  private expire(exchange: Exchange, failure: Failure, said: string | null = null): void {
     const attempt = exchange.attempt;
     const isClients = failure.source === 'downstream' || exchange.isWaitingForClient || attempt?.isHeldBack === true;
     attempt?.cancel(isClients ? 'abandoned' : 'failed');
+    const detail = said ?? attempt?.endpoint.address ?? exchange.head.host;
     if (exchange.phase === 'answering') {
       if (this.failRetracted(exchange, failure)) return;
       exchange.downstream.abort();
-      this.complete(exchange, this.parts.now(), failure);
+      this.complete(exchange, this.parts.now(), failure, detail);
     } else {
-      this.failLocally(exchange, failure, detail ?? attempt?.endpoint.address ?? exchange.head.host);
+      this.failLocally(exchange, failure, detail);
     }
   }
 
@@ -401,7 +406,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     const endsConnection =
       failure.source === 'downstream' && !exchange.isRequestComplete && exchange.head.bodyBytes !== 0;
     this.replyLocally(exchange, reply.status, reply.headers, reply.body, endsConnection);
-    this.complete(exchange, nowMs, failure);
+    this.complete(exchange, nowMs, failure, detail);
   }
 
   private replyLocally(
@@ -430,14 +435,14 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   // --- Complete ------------------------------------------------------------------------------------------------------------------
 
   /** The one exit: nothing of the request is touched after it. */
-  complete(exchange: Exchange, nowMs: number, failure: Failure | null = null): void {
+  complete(exchange: Exchange, nowMs: number, failure: Failure | null = null, detail = ''): void {
     if (exchange.phase === 'done') return;
     exchange.phase = 'done';
     this.active--;
     this.deadlines.remove(exchange);
     if (!exchange.isRequestComplete) for (const mirror of exchange.mirrors) mirror.drop();
     exchange.dropHeldBody();
-    recordOutcome(exchange, failure, nowMs, this.parts);
+    recordOutcome(exchange, failure, detail, nowMs, this.parts);
   }
 }
 
