@@ -22,7 +22,7 @@ import type { Discovery } from './discovery.ts';
 import { type CurrentAttempt, Exchange, type ExchangeSteps } from './exchange.ts';
 import { type Failure, type FailureCode, failures } from './failure.ts';
 import { type HeaderList, headerValue, isNamed } from './headers.ts';
-import { answerLimitMet, attemptDetail, bodyLimitMet, bodyRateMet, type LimitMet } from './limit-met.ts';
+import { answerLimitMet, attemptDetail, bodyLimitMet, type LimitMet } from './limit-met.ts';
 import { localReply, reasonOf } from './local-reply.ts';
 import { Mirror } from './mirror.ts';
 import { closeParts, type OutcomeSinks, recordOutcome } from './outcome.ts';
@@ -41,6 +41,7 @@ import type {
   LoopSnapshot,
   SlowDecisions,
 } from './tables.ts';
+import { timeoutMet } from './timeout-met.ts';
 import type { Upstream, UpstreamHead, UpstreamRequest } from './upstream/upstream.ts';
 
 /** Where a proxy finds the configuration in force: read once per request. */
@@ -352,33 +353,19 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
 
   /** Called by every sweep for every request in flight. */
   checkDeadlines(exchange: Exchange, nowMs: number): void {
-    if (exchange.requestDeadlineMs !== 0 && nowMs >= exchange.requestDeadlineMs)
-      this.expire(exchange, failures['request-timeout']);
-    else if (exchange.perTryDeadlineMs !== 0 && nowMs >= exchange.perTryDeadlineMs)
-      this.expire(exchange, failures['per-try-timeout']);
-    else if (exchange.idleMs !== 0 && nowMs - exchange.movedAtMs >= exchange.idleMs) {
-      this.expire(exchange, failures[idleCause(exchange)]);
-    } else if (exchange.bodyPace !== null && exchange.phase !== 'answering') {
-      // Once an answer has begun, whoever answers takes the body as it comes: the idle timeout is enough then.
-      if (exchange.bodyPace.isTooSlow(nowMs, exchange.requestBytes, exchange.isWaitingForClient))
-        this.limitMet(exchange, bodyRateMet(exchange.bodyLimits));
-    }
+    const met = timeoutMet(exchange, nowMs);
+    if (met !== null) this.limitMet(exchange, met);
   }
 
   bodyTooLarge(exchange: Exchange): void {
     this.limitMet(exchange, bodyLimitMet(exchange));
   }
 
+  /** Ends it from here, for what its client, its endpoint or the clock did. */
   private limitMet(exchange: Exchange, { failure, detail }: LimitMet): void {
-    this.expire(exchange, failure, detail);
-  }
-
-  /** Ends it from here, for what its client, its endpoint or the clock did. `said`: null says where it went. */
-  private expire(exchange: Exchange, failure: Failure, said: string | null = null): void {
     const attempt = exchange.attempt;
     const isClients = failure.source === 'downstream' || exchange.isWaitingForClient || attempt?.isHeldBack === true;
     attempt?.cancel(isClients ? 'abandoned' : 'failed');
-    const detail = said ?? attempt?.endpoint.address ?? exchange.head.host;
     if (exchange.phase === 'answering') {
       if (this.failRetracted(exchange, failure)) return;
       exchange.downstream.abort();
@@ -444,12 +431,6 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     exchange.dropHeldBody();
     recordOutcome(exchange, failure, detail, nowMs, this.parts);
   }
-}
-
-/** Who let the idle timeout pass: a client that does not send, one that does not read, or the endpoint. */
-function idleCause({ phase, isWaitingForClient, attempt }: Exchange): FailureCode {
-  if (phase !== 'answering') return isWaitingForClient ? 'request-body-timeout' : 'idle-timeout';
-  return attempt?.isHeldBack === true ? 'answer-unread' : 'idle-timeout';
 }
 
 /** The balancer's choice, unless that endpoint says of itself that another is better and there is one. */
