@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream';
 import { limits } from '../../model/limits.ts';
 import { defaultListenerLimits, type ListenerLimits } from '../../model/listener-limits.ts';
 import { failures } from '../failure.ts';
-import { RefusedHead } from '../head-check.ts';
+import { methodsThatPass, RefusedHead } from '../head-check.ts';
 import { ofListener } from '../limit-met.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
 import { bindServer } from './bind-server.ts';
@@ -19,7 +19,7 @@ import { HeldAnswers } from './held-answers.ts';
 /** How often Node looks for heads that do not arrive: at most this, and a fifth of the time that they have; unreferenced. */
 const headTimeoutCheckMsMax = 2_000;
 
-const noTunnel = new RefusedHead(failures['method-not-supported'], 'The method is not one of those that pass.');
+const noTunnel = new RefusedHead(failures['method-not-supported'], methodsThatPass, { method: 'CONNECT' });
 const unreadable = new RefusedHead(failures['bad-request'], 'The request cannot be parsed.');
 
 /** What Node says of a request that its parser could not read. */

@@ -135,6 +135,37 @@ describe('checkHead refuses', () => {
   });
 });
 
+describe('checkHead says of what it refuses, for the log,', () => {
+  const requestOf = (change: Partial<RawHead>) => {
+    const checked = checkHead(raw(change));
+    return checked instanceof RefusedHead ? checked.request : 'accepted';
+  };
+  const long = 'x'.repeat(limits.refusalDetailCharsMax);
+
+  it.each<[string, Partial<RawHead>, object]>([
+    [
+      'method, Host and path',
+      { target: '/a/../b?key=secret', method: 'TRACE' },
+      { method: 'TRACE', host: 'a', path: '/a/../b' },
+    ],
+    ['a Host that was read before', { headers: ['Host', 'a:b', 'y', '1'] }, { method: 'GET', host: 'a:b', path: '/' }],
+    ['a Host that comes later', { headers: ['y', 'a\nb', ...host] }, { method: 'GET', host: 'a', path: '/' }],
+    ['the path of an absolute form', { target: 'http://u:secret@a/b?c' }, { method: 'GET', host: 'a', path: '/b' }],
+    ['nothing of a target in no form', { target: 'u:secret@a' }, { method: 'GET', host: 'a' }],
+    ['no fragment', { target: '/a#secret' }, { method: 'GET', host: 'a', path: '/a' }],
+    ['no method that is no token', { method: 'G T' }, { host: 'a', path: '/' }],
+    ['no Host where there is none', { headers: [] }, { method: 'GET', path: '/' }],
+    ['the asterisk', { method: 'OPTIONS', target: '*' }, { method: 'OPTIONS', host: 'a', path: '*' }],
+    [
+      'so many characters and no more',
+      { method: long + long, target: `/${long}`, headers: ['Host', long + long] },
+      { method: long, host: long, path: `/${long.slice(1)}` },
+    ],
+  ])('%s', (_, change, request) => {
+    expect(requestOf(change)).toEqual(request);
+  });
+});
+
 describe('checkHead accepts', () => {
   it.each([
     ['a', 'a'],
