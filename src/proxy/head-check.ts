@@ -5,11 +5,11 @@
  */
 import { isIPv6 } from 'node:net';
 import { limits } from '../model/limits.ts';
-import { defaultListenerLimits, type HeadLimits, type ListenerName } from '../model/listener-limits.ts';
+import { defaultListenerLimits, type HeadLimits } from '../model/listener-limits.ts';
 import { isFieldText, isHexCode, isHostCode, isTargetText, isToken } from './char-classes.ts';
 import { type Failure, failures } from './failure.ts';
 import { type HeaderList, headerValue, isNamed } from './headers.ts';
-import { fieldsTooLarge, type LimitMet, ofListener, targetTooLong, tooManyFields } from './limit-met.ts';
+import { fieldsTooLarge, type LimitMet, ofListener, targetTooLong, tooManyFields, whose } from './limit-met.ts';
 import { normalisePath, type PathPolicy } from './path.ts';
 import type { RefusedRequest, RequestHead } from './request.ts';
 
@@ -86,9 +86,9 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
       : badRequest('The method is not a token.', raw, null);
   }
   if (target.length > bounds.targetBytesMax)
-    return tooMuch(targetTooLong(bounds.targetBytesMax, ofListener(bounds.listener, 'target-bytes')), raw, null);
+    return tooMuch(targetTooLong(bounds.targetBytesMax, ofListener(bounds, 'target-bytes')), raw, null);
   if (headers.length > 2 * bounds.headerFieldsMax)
-    return tooMuch(tooManyFields(bounds.headerFieldsMax, ofListener(bounds.listener, 'head-fields')), raw, null);
+    return tooMuch(tooManyFields(bounds.headerFieldsMax, ofListener(bounds, 'head-fields')), raw, null);
 
   let host: string | null = null;
   let contentLength: string | null = null;
@@ -102,7 +102,7 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
     const value = headers[i + 1]!;
     fieldBytes += name.length + value.length + 4;
     if (fieldBytes > bounds.headBytesMax)
-      return tooMuch(fieldsTooLarge(bounds.headBytesMax, ofListener(bounds.listener, 'head-bytes')), raw, host);
+      return tooMuch(fieldsTooLarge(bounds.headBytesMax, ofListener(bounds, 'head-bytes')), raw, host);
     if (!isToken(name)) return badRequest('A field name is not a token.', raw, host);
     if (!isFieldText(value)) return badRequest('A field value holds a control character.', raw, host);
     switch (specialField(name)) {
@@ -159,7 +159,7 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
     nominated = applied;
     isLastOfConnection = hasToken(connection, 'close');
   }
-  return checkTarget(raw, bounds.listener, host, bodyBytes, isLastOfConnection, nominated);
+  return checkTarget(raw, bounds, host, bodyBytes, isLastOfConnection, nominated);
 }
 
 function tooMuch({ failure, detail }: LimitMet, raw: RawHead, host: string | null): RefusedHead {
@@ -167,10 +167,10 @@ function tooMuch({ failure, detail }: LimitMet, raw: RawHead, host: string | nul
 }
 
 /** A closed sentence: it says what it can be, since the path is the client's. */
-function pathNotNormal(listener: ListenerName, raw: RawHead, host: string | null): RefusedHead {
+function pathNotNormal(bounds: HeadLimits, raw: RawHead, host: string | null): RefusedHead {
   return new RefusedHead(
     failures['path-not-normal'],
-    `The path holds a dot segment, repeated slashes, an escape that need not be one, or one in small letters (--paths ${listener}=refuse).`,
+    `The path holds a dot segment, repeated slashes, an escape that need not be one, or one in small letters (--paths ${bounds.listener}=refuse${whose(bounds)}).`,
     refusedRequest(raw, host),
   );
 }
@@ -281,7 +281,7 @@ function hasToken(list: string, token: string): boolean {
 
 function checkTarget(
   raw: RawHead,
-  listener: ListenerName,
+  bounds: HeadLimits,
   hostField: string | null,
   bodyBytes: number,
   isLastOfConnection: boolean,
@@ -327,7 +327,7 @@ function checkTarget(
       raw,
       hostField,
     );
-  if (raw.paths === 'refuse' && path !== received) return pathNotNormal(listener, raw, hostField);
+  if (raw.paths === 'refuse' && path !== received) return pathNotNormal(bounds, raw, hostField);
   return {
     method: raw.method,
     path,

@@ -129,10 +129,7 @@ class EdgeListener implements Listener {
 }
 
 /** Null: the connection is broken, and nobody reads an answer. */
-function refusalOf(
-  { code, reason }: ParserError,
-  { listener, headBytesMax, headTimeoutMs }: ListenerLimits,
-): RefusedHead | null {
+function refusalOf({ code, reason }: ParserError, bounds: ListenerLimits): RefusedHead | null {
   switch (code) {
     case 'ECONNRESET':
     case 'EPIPE':
@@ -146,12 +143,12 @@ function refusalOf(
       // The request line counts too here.
       return new RefusedHead(
         failures['headers-too-large'],
-        `The head is larger than ${headBytesMax} bytes (${ofListener(listener, 'head-bytes')}).`,
+        `The head is larger than ${bounds.headBytesMax} bytes (${ofListener(bounds, 'head-bytes')}).`,
       );
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return new RefusedHead(
         failures['request-head-timeout'],
-        `The head was not complete within ${headTimeoutMs} ms (${ofListener(listener, 'head-time')}).`,
+        `The head was not complete within ${bounds.headTimeoutMs} ms (${ofListener(bounds, 'head-time')}).`,
       );
     default:
       return unreadable;

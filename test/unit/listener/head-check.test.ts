@@ -245,7 +245,13 @@ describe('checkHead accepts', () => {
 });
 
 describe('checkHead keeps the limits of its listener, to the byte', () => {
-  const bounds = { listener: 'link', headBytesMax: 300, headerFieldsMax: 5, targetBytesMax: 20 } as const;
+  const bounds = {
+    listener: 'link',
+    sidecarOf: 'a.b',
+    headBytesMax: 300,
+    headerFieldsMax: 5,
+    targetBytesMax: 20,
+  } as const;
   const judge = (change: Partial<RawHead>): string => {
     const checked = checkHead(raw(change), bounds);
     return checked instanceof RefusedHead ? `${checked.failure.code}: ${checked.detail}` : 'accepted';
@@ -259,15 +265,19 @@ describe('checkHead keeps the limits of its listener, to the byte', () => {
     [
       'a target of 21 bytes',
       { target: `/${'a'.repeat(20)}` },
-      'target-too-long: The target is longer than 20 bytes (--limit link.target-bytes).',
+      'target-too-long: The target is longer than 20 bytes (--limit link.target-bytes of the sidecar of a.b).',
     ],
     ['5 fields', { headers: fields(5) }, 'accepted'],
-    ['6 fields', { headers: fields(6) }, 'headers-too-large: There are more than 5 fields (--limit link.head-fields).'],
+    [
+      '6 fields',
+      { headers: fields(6) },
+      'headers-too-large: There are more than 5 fields (--limit link.head-fields of the sidecar of a.b).',
+    ],
     ['300 bytes of fields', { headers: ofBytes(300) }, 'accepted'],
     [
       '301 bytes of fields',
       { headers: ofBytes(301) },
-      'headers-too-large: The fields are larger than 300 bytes (--limit link.head-bytes).',
+      'headers-too-large: The fields are larger than 300 bytes (--limit link.head-bytes of the sidecar of a.b).',
     ],
   ])('%s: %s', (_, change, outcome) => {
     expect(judge(change)).toBe(outcome);
