@@ -22,8 +22,9 @@ Examples:
   weft status -o json
 
 States: synced (has all that concerns it), pending (a change is on its way), refused (it kept the last good
-version; the reason is shown), lost (not connected, its lease still runs). Link: where it accepts links from other
+version), lost (not connected, its lease still runs). Link: where it accepts links from other
 sidecars (+N: further ones, one for each of its loops), or insecure: links without TLS, for benchmarks only.
+Reason: what a change was refused for, or why nobody is sent to an app: shown where there is one.
 Core: shown where a listener runs on the uWebSockets.js core for Node 20, whose gaps are in docs/uws.md;
 --outbound-http node (or --inbound-http node) has none of them, and Node 24 with the official build of uWebSockets.js,
 which needs glibc 2.38 or newer, has fewer.`,

@@ -92,6 +92,7 @@ export class Publisher implements ScopeSource {
       softwareVersion: '',
       hasOlderUwsCore: false,
       hasFounded: false,
+      trouble: '',
       scope,
       held: this.#scopes.heldBy(scope, new Map()),
       asked: null,

@@ -320,11 +320,13 @@ class Sidecar {
     const facts = { inbound: inbound?.address ?? null, link: link === null ? [] : [link.address] };
     const register = () => this.source!.register({ ...facts, advertise, zone, labels });
     const address = formatAddress(app.host, app.port);
-    const onLate = () =>
+    const onLate = () => {
+      this.source!.setTrouble(`app ${address} accepts no connections`);
       this.logger.warn(
         { app: address },
         'the app accepts no connections yet, so nobody is sent to it; is this its port?',
       );
+    };
     this.stops.push(whenAppAccepts(app, register, onLate));
   }
 

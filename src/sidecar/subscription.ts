@@ -95,6 +95,7 @@ export class Subscription implements Discovery {
   #resolveFirst: () => void = () => {};
   #sidecar: string = randomUUID();
   #registration: Registration | null = null;
+  #trouble = '';
   #session: Session | null = null;
   #running: Promise<void> = Promise.resolve();
   #cancelSave: (() => void) | null = null;
@@ -174,7 +175,18 @@ export class Subscription implements Discovery {
   /** Registers the endpoint of the app, or takes it back (null). Said again on every connection. */
   setRegistration(registration: Registration | null): void {
     this.#registration = registration;
+    this.#trouble = '';
     this.#send({ tag: 'register', registration });
+  }
+
+  /** Why nothing is registered, in words for people. Said now and at each renewal, until something is. */
+  setTrouble(trouble: string): void {
+    this.#trouble = trouble;
+    this.#renew();
+  }
+
+  #renew(): void {
+    this.#send({ tag: 'renew', trouble: this.#trouble });
   }
 
   /**
@@ -300,7 +312,7 @@ export class Subscription implements Discovery {
         session.link.close();
         return;
       }
-      self.#send({ tag: 'renew' });
+      self.#renew();
       self.#hosts.expire();
       cancelTimer = clock.after(limits.leaseRenewMs, renew);
     }

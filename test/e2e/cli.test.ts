@@ -132,6 +132,18 @@ describe('weft', () => {
     expect(await status()).not.toContain('crat');
   });
 
+  it('says why nobody is sent to an app that is not there', async () => {
+    const control = await controlPlane();
+    await bench.weft([
+      ...['sidecar', '--service', 'cart', '--app', '127.0.0.1:1', '--inbound', '127.0.0.1:0'],
+      ...['--outbound', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--control-plane', `http://${control.ready.api}`],
+    ]);
+    const row = /^cart\.default .* synced .* app 127\.0\.0\.1:1 accepts no connections$/m;
+    await until('the status says so', async () =>
+      row.test((await bench.run(['status', '--server', control.ready.api])).stdout),
+    );
+  });
+
   it.each(['SIGTERM', 'SIGINT'] as const)('stops a control plane and a sidecar on %s, with code 0', async (signal) => {
     const control = await controlPlane();
     const sidecar = await bench.weft([

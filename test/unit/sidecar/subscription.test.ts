@@ -407,6 +407,26 @@ describe('discovery', () => {
 });
 
 describe('leases', () => {
+  it('say at once and at each renewal why nothing is registered, until something is', async () => {
+    const plane = await controlPlane();
+    const clock = new ManualClock();
+    const { subscription } = subscribe(plane.url, { clock });
+    subscription.setTrouble('app down');
+    subscription.start();
+    await greeted(plane);
+    plane.last.push();
+    await until(() => plane.last.acknowledged === 1);
+    const said = () => plane.last.of('renew').map(({ trouble }) => trouble);
+    clock.advance(limits.leaseRenewMs);
+    await until(() => said().length === 1);
+    subscription.setTrouble('app down still');
+    await until(() => said().length === 2);
+    subscription.setRegistration({ address: '10.0.0.9:15006', zone: '', labels: {}, weight: 1, link: [] });
+    clock.advance(limits.leaseRenewMs);
+    await until(() => said().length === 3);
+    expect(said()).toEqual(['app down', 'app down still', '']);
+  });
+
   it('are renewed every 5 s', async () => {
     const plane = await controlPlane();
     const clock = new ManualClock();

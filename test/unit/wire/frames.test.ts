@@ -65,7 +65,8 @@ const sidecarFrames: SidecarFrame[] = [
   { tag: 'register', registration },
   { tag: 'register', registration: null },
   { tag: 'withdraw' },
-  { tag: 'renew' },
+  { tag: 'renew', trouble: '' },
+  { tag: 'renew', trouble: 'app 127.0.0.1:1 accepts no connections' },
   { tag: 'report', series: [series] },
 ];
 
