@@ -1,6 +1,7 @@
 /** The errors of a JSON schema as a person wants to read them: what was found, what was expected, one line for each mistake. */
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { type Kind, kinds } from './resources.ts';
+import { nearest } from './similar-names.ts';
 
 /** A mistake, with the way to its place in the value. `isKey`: the key is what is wrong, not what stands behind it. */
 export interface SchemaProblem {
@@ -134,30 +135,4 @@ export function show(value: unknown): string {
   if (value !== null && typeof value === 'object') return 'an object';
   const text = JSON.stringify(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
-}
-
-/** The known name at most two edits away (Levenshtein), or null. */
-function nearest(name: string, known: readonly string[]): string | null {
-  let best: string | null = null;
-  let bestDistance = 3;
-  for (const candidate of known) {
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
-    if (distance < bestDistance) {
-      best = candidate;
-      bestDistance = distance;
-    }
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  if (Math.abs(a.length - b.length) > 2) return 3;
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    row = next;
-  }
-  return row[b.length]!;
 }

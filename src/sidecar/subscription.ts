@@ -332,15 +332,17 @@ export class Subscription implements Discovery {
     // On another base than ours its changes would lead somewhere else: a new Hello says what is held.
     else if (frame.base !== session.acknowledged) session.link.close();
     else {
-      if (frame.foundedService === true) this.#founded();
+      if (frame.foundedService === true) this.#founded(frame.similarService);
       void this.#take(session, frame.sequence, frame.changeSet);
     }
   }
 
-  /** A mistyped name makes a Service too, and nothing else would show it. */
-  #founded(): void {
+  /** A mistyped name makes a Service too; every other one is created so as well, at its first start. */
+  #founded(similar: string | undefined): void {
     const { service, namespace, logger } = this.#options;
-    logger.info({ service: `${service}.${namespace}` }, 'created this Service (it did not exist): is its name right?');
+    const fields = { service: `${service}.${namespace}` };
+    if (similar === undefined) logger.info(fields, 'created this Service (it did not exist)');
+    else logger.warn(fields, `created this Service (it did not exist): did you mean ${similar}?`);
   }
 
   #refused(session: Session, code: string, message: string): void {

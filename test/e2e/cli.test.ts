@@ -124,7 +124,7 @@ describe('weft', () => {
       /"service":"crat\.default".*created this Service \(it did not exist\)/.test(sidecar.logs()),
     );
     const status = async () => (await bench.run(['status', '--server', control.ready.api])).stdout;
-    expect(await status()).toMatch(/^note: created Service crat\.default \d+s ago \(it did not exist\)$/m);
+    expect(await status()).not.toContain('note: created');
     sidecar.process.kill('SIGTERM');
     await sidecar.exited;
     expect(await status()).toMatch(/crat\.default .*no sidecar is registered.*`weft delete service crat` removes it$/m);

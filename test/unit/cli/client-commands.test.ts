@@ -294,9 +294,15 @@ describe('client commands', () => {
     expect(await from(items.slice(1))).not.toMatch(/CORE|uWebSockets/);
   });
 
-  it('status says which Services a registration has created, while they are new or nobody is there under them', async () => {
-    const founded = (name: string, time: string, sidecars: number, namespace = 'default') => ({
-      ...{ name, namespace, at: `2025-01-01T${time}:00Z`, sidecars },
+  it('status says which Services a registration has created, where nobody is under them or the name may be a slip', async () => {
+    const founded = (
+      name: string,
+      time: string,
+      sidecars: number,
+      namespace = 'default',
+      similar: string | null = null,
+    ) => ({
+      ...{ name, namespace, at: `2025-01-01T${time}:00Z`, sidecars, similar },
     });
     const { url } = await fakeControlPlane(({ url: path }) => ({
       status: 200,
@@ -308,14 +314,15 @@ describe('client commands', () => {
                 founded('cart', '23:30', 1),
                 founded('web', '21:00', 1),
                 founded('crat', '21:00', 0, 'shop'),
+                founded('wbe', '23:30', 1, 'shop', 'web'),
               ],
             }
           : { items: [webSidecar] },
     }));
     const { out } = await weft(['status', '--server', url]);
     expect(out.split('\n').filter((line) => line.startsWith('note:'))).toEqual([
-      'note: created Service cart.default 30m ago (it did not exist)',
       'note: created Service crat.shop 3h ago (it did not exist); no sidecar is registered under it: if its name is a mistake, `weft delete service crat -n shop` removes it',
+      'note: created Service wbe.shop 30m ago (it did not exist); did you mean web?',
     ]);
   });
 

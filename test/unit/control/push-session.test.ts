@@ -19,7 +19,9 @@ describe('a Service that did not exist', () => {
     first.ack();
     const second = await plane.sidecar('s2', register).hello();
     expect(second.received.map(({ founded }) => founded)).toEqual([false]);
-    expect(foundedServices(plane.store)).toEqual([{ name: 'app', namespace: 'default', at: expect.any(String) }]);
+    expect(foundedServices(plane.store)).toEqual([
+      { name: 'app', namespace: 'default', at: expect.any(String), similar: null },
+    ]);
     // On its next connection it exists.
     first.drop();
     const again = await plane.sidecar('s1', register).hello();
@@ -37,6 +39,19 @@ describe('a Service that did not exist', () => {
     plane.clock.advance(limits.debounceMs);
     expect(sidecar.received.map(({ founded }) => founded).filter(Boolean)).toEqual([true]);
     expect(sidecar.last.keys).toContain('EndpointSet/default/app');
+  });
+
+  it('is said to be a slip where an older one has nearly its name', async () => {
+    const plane = new Plane();
+    await plane.store.put(service('cart'));
+    await plane.sidecar('s1', { ...register, service: 'crat' }).hello();
+    await plane.sidecar('s2', { ...register, service: 'web' }).hello();
+    await plane.sidecar('s3', { ...register, service: 'crats' }).hello();
+    expect(foundedServices(plane.store).map(({ name, similar }) => [name, similar])).toEqual([
+      ['crats', 'crat'],
+      ['web', null],
+      ['crat', 'cart'],
+    ]);
   });
 
   it('is not mentioned once something was written to it, or where it was there before', async () => {

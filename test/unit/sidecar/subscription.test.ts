@@ -82,6 +82,7 @@ describe('a Service that did not exist', () => {
     const logger = {
       ...silentLogger,
       info: (fields: object, message: string) => void lines.push({ ...fields, message }),
+      warn: (fields: object, message: string) => void lines.push({ ...fields, message, isWarning: true }),
     };
     const { subscription } = subscribe(plane.url, { service: 'crat', logger });
     subscription.start();
@@ -92,8 +93,12 @@ describe('a Service that did not exist', () => {
     expect(said()).toEqual([]);
     plane.last.push({ revision: 2, foundedService: true });
     await until(() => plane.last.acknowledged === 2);
+    plane.last.push({ revision: 3, foundedService: true, similarService: 'cart' });
+    await until(() => plane.last.acknowledged === 3);
+    const message = 'created this Service (it did not exist)';
     expect(said()).toEqual([
-      { service: 'crat.default', message: 'created this Service (it did not exist): is its name right?' },
+      { service: 'crat.default', message },
+      { service: 'crat.default', message: `${message}: did you mean cart?`, isWarning: true },
     ]);
   });
 });

@@ -122,6 +122,7 @@ describe('frames of a control plane', () => {
     const frames: ControlFrame[] = [
       { tag: 'push', sequence: 2, base: 1, changeSet },
       { tag: 'push', sequence: 2, base: 1, changeSet, foundedService: true },
+      { tag: 'push', sequence: 3, base: 2, changeSet, foundedService: true, similarService: 'cart' },
       { tag: 'refusal', code: 'too-many-sidecars', message: 'full' },
     ];
     for (const frame of frames) {
