@@ -210,7 +210,8 @@ export class Changes {
     if (changes.length === 0) return null;
     const { world, compile } = this.#options;
     const resources = world.after(new Map(changes.map(({ key, resource }) => [key, resource])));
-    const problems = checkReferences(resources.values());
+    const deleted = changes.filter(({ action }) => action === 'deleted').map(({ object }) => describe(object));
+    const problems = checkReferences(resources.values(), new Set(deleted));
     if (problems.length > 0) {
       const before = new Set(checkReferences(world.all()).map(formatProblem));
       const fresh = problems.filter((problem) => !before.has(formatProblem(problem)));
