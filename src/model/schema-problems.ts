@@ -40,6 +40,14 @@ export function formatPath(keys: readonly (string | number)[]): string {
   return keys.map((key, i) => (typeof key === 'number' ? `[${key}]` : i === 0 ? key : `.${key}`)).join('');
 }
 
+/** What `formatPath` was given, as long as no name in it has a dot or a bracket. */
+export function parsePath(path: string): (string | number)[] {
+  return path
+    .split(/[.[\]]+/)
+    .filter((step) => step !== '')
+    .map((step) => (/^\d+$/.test(step) ? Number(step) : step));
+}
+
 function toProblem(error: ErrorObject): SchemaProblem | null {
   const keys = keysOf(error.instancePath);
   const { data } = error;
@@ -71,7 +79,7 @@ function toProblem(error: ErrorObject): SchemaProblem | null {
     case 'const':
       return at(`must be ${show(error.params.allowedValue)}, not ${show(data)}`);
     case 'type':
-      return at(`must be ${article(String(error.params.type))}, not ${show(data)}`);
+      return at(`must be ${schema.description ?? article(String(error.params.type))}, not ${show(data)}`);
     case 'pattern':
       return at(`must be ${schema.description ?? `of the form ${error.params.pattern}`}, not ${show(data)}`);
     default:

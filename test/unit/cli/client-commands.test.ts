@@ -74,6 +74,12 @@ describe('client commands, when things go wrong', () => {
     expect(err).toMatch(/not as a Weft control plane does: is --server right\?/);
   });
 
+  it('says of an empty standard input what it is', async () => {
+    const { url } = await fakeControlPlane(() => ({ status: 200, body: {} }));
+    const { code, err } = await weft(['apply', '-f', '-', '--server', url], '# nothing\n');
+    expect({ code, err }).toEqual({ code: 1, err: 'There is no resource in standard input.' });
+  });
+
   it('shows every problem of a refused write', async () => {
     const { url } = await fakeControlPlane(() => ({
       status: 422,
@@ -86,7 +92,9 @@ describe('client commands, when things go wrong', () => {
     }));
     const { code, err } = await weft(['apply', '-f', '-', '--server', url], cartYaml);
     expect(code).toBe(1);
-    expect(err).toBe('The resources are not valid together.\nstandard input: Service default/cart: spec: cannot be so');
+    expect(err).toBe(
+      'The resources are not valid together.\nstandard input:4:7: Service default/cart: spec: cannot be so',
+    );
   });
 
   it('names the sidecars on which a change is not in force', async () => {
