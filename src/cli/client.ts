@@ -58,6 +58,8 @@ export interface FoundedServiceStatus {
   readonly namespace: string;
   /** RFC 3339. */
   readonly at: string;
+  /** An older Service whose name may have been meant; absent: an older control plane. */
+  readonly similar?: string | null;
   /** Registered under it now. */
   readonly sidecars: number;
 }

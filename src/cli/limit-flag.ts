@@ -14,6 +14,12 @@ import type { HttpCore, SidecarOptions } from '../sidecar/options.ts';
 import { type OpenedListeners, requireListener } from './opened-listeners.ts';
 import { usageError } from './terminal.ts';
 
+/** Beside whose app the sidecar runs. */
+interface ServiceName {
+  readonly name: string;
+  readonly namespace: string;
+}
+
 /** One use of the flag. */
 export interface GivenLimit {
   readonly listener: ListenerName;
@@ -72,9 +78,15 @@ function expected({ unit, min, max }: LimitName): string {
  */
 export function listenerLimitsOf(
   given: readonly GivenLimit[],
-  options: OpenedListeners & Pick<SidecarOptions, 'inboundHttp' | 'outboundHttp'>,
+  options: OpenedListeners & Pick<SidecarOptions, 'inboundHttp' | 'outboundHttp'> & { readonly service: ServiceName },
 ): SidecarOptions['limits'] {
-  const limits: Record<ListenerName, ListenerLimits> = { ...defaultListenerLimits };
+  const sidecarOf = `${options.service.name}.${options.service.namespace}`;
+  const { outbound, inbound, link } = defaultListenerLimits;
+  const limits: Record<ListenerName, ListenerLimits> = {
+    outbound,
+    inbound: { ...inbound, sidecarOf },
+    link: { ...link, sidecarOf },
+  };
   for (const { listener, name, value } of given) {
     requireListener(`--limit ${listener}.${name}`, listener, options);
     if (listener !== 'link') checkCore(listener, name, options[`${listener}Http`]);

@@ -13,6 +13,8 @@ import { CliError, type Terminal } from './terminal.ts';
 export interface ManifestEntry {
   readonly resource: Resource;
   readonly file: string;
+  /** See Manifest. */
+  readonly locate: (problem: Problem) => Problem;
 }
 
 const chunkBytes = 64 * 1024;
@@ -34,36 +36,38 @@ export async function readManifestFiles(
   for (const path of new Set(paths.flatMap(filesOf))) {
     const text = path === '-' ? await terminal.readStdin(bytesLeft) : readText(path, bytesLeft);
     bytesLeft -= Buffer.byteLength(text);
-    const file = path === '-' ? 'standard input' : path;
+    const file = nameOf(path);
     const manifest = readManifest(text, file);
     problems.push(...manifest.problems);
     for (const resource of manifest.resources) {
       const key = keyOf(resource);
       const earlier = entries.get(key);
-      if (earlier === undefined) entries.set(key, { resource, file });
-      else problems.push(twice({ resource, file }, earlier));
+      if (earlier === undefined) entries.set(key, { resource, file, locate: manifest.locate });
+      else problems.push(manifest.locate(twice(resource, earlier)));
     }
   }
   if (problems.length > 0) {
     const lines = problems.map(formatProblem).join('\n');
     throw new CliError(`${lines}\n${countOf(problems.length, 'problem')}; nothing was changed.`);
   }
-  if (entries.size === 0) throw new CliError(`There is no resource in ${paths.join(', ')}.`);
+  if (entries.size === 0) throw new CliError(`There is no resource in ${paths.map(nameOf).join(', ')}.`);
   return [...entries.values()];
 }
 
-/** The control plane names objects; the person who wrote them looks for files. */
+const nameOf = (path: string): string => (path === '-' ? 'standard input' : path);
+
+/** The control plane names objects; the person who wrote them looks for files and lines. */
 export function locateProblems(problems: readonly Problem[], entries: readonly ManifestEntry[]): readonly Problem[] {
   return problems.map((problem) => {
     const entry = entries.find(({ resource }) => describeObject(resource) === problem.object);
-    return entry === undefined ? problem : { ...problem, file: entry.file };
+    return entry === undefined ? problem : entry.locate(problem);
   });
 }
 
-function twice({ file, resource }: ManifestEntry, earlier: ManifestEntry): Problem {
+function twice(resource: Resource, earlier: ManifestEntry): Problem {
   const object = describeObject(resource);
   const message = `is also in ${earlier.file}`;
-  return { file, path: 'metadata.name', message, ...(object === null ? {} : { object }) };
+  return { path: 'metadata.name', message, ...(object === null ? {} : { object }) };
 }
 
 function filesOf(path: string): readonly string[] {

@@ -40,6 +40,8 @@ other addresses; with --state-dir a restart takes the same ports again. WEFT_JOI
 Examples:
   weft run --service cart --app-port 8080 -- python3 -m http.server 8080
   weft run --service web --app-port 3000 --inbound 0.0.0.0:15006 -- npm start
+  weft run --service web --app-port 3000 --limit inbound.body-bytes=10MiB --x-forwarded inbound=replace -- npm start
+  weft run --service web --app-port 3000 --paths inbound=refuse --via outbound=on -- npm start
   weft run --service pay --app-port 3000 --join-token-file pay.token -- npm start`,
     )
     .action(async (program: string, args: readonly string[], flags: RunFlags) => {

@@ -27,6 +27,8 @@ Examples:
   weft sidecar --service cart --app 127.0.0.1:8080 --link 0.0.0.0:15008 --advertise 10.0.0.7 --join-token-file cart.token
   weft sidecar --service cart --app 127.0.0.1:8080 --link 127.0.0.1:15008 --config mesh.yaml --identity-dir /run/cart
   weft sidecar --service web --outbound 127.0.0.1:0 --admin 127.0.0.1:0 --config mesh.yaml
+  weft sidecar --service cart --app 127.0.0.1:8080 --inbound 0.0.0.0:15006 --limit inbound.body-bytes=10MiB --x-forwarded inbound=replace
+  weft sidecar --service cart --app 127.0.0.1:8080 --inbound 0.0.0.0:15006 --paths inbound=refuse --via outbound=on
   weft sidecar --service web --upstream cart=127.0.0.1:9101 --state-dir /var/lib/weft`,
     )
     .action(async (flags: SidecarFlags & { readonly app?: HostPort }) => {

@@ -7,7 +7,7 @@ import { namespaceOf } from '../model/resources.ts';
 import { type Part, parts } from '../telemetry/recorder.ts';
 import { addClientFlags, type ClientFlags, ControlPlaneClient } from './client.ts';
 import { type Cell, formatTable } from './table.ts';
-import type { Terminal } from './terminal.ts';
+import { CliError, type Terminal } from './terminal.ts';
 
 const namesShownMax = 20;
 
@@ -30,6 +30,7 @@ Examples:
 
 An outbound hop is a call as the caller's sidecar sees it; the inbound hop below it is the same call at the other side. Over a link
 its FROM is who the caller proved to be; what comes in plain HTTP, or over --insecure-link, is unknown.
+SUCCESS is the share of requests that were neither answered with 5xx, by whomever, nor a failure of Weft (docs/failures.md).
 Parts are means in milliseconds and sum to the hop's own total; those that took no time anywhere are left out:
   loop     waiting for the event loop        wait      until the first byte of the answer
   decide   routing, patterns, discovery      transfer  first to last byte of the answer
@@ -50,7 +51,7 @@ Parts are means in milliseconds and sum to the hop's own total; those that took 
 
 const seconds = ({ windowMs }: WindowStats): number => Math.round(windowMs / 1000);
 
-/** A name that nobody has may be a slip of the keyboard: then the ones there are help. */
+/** @throws CliError for a name that nobody has: it may be a slip of the keyboard, then the ones there are help. */
 async function describeNone(
   service: string | undefined,
   windowSeconds: number,
@@ -66,9 +67,9 @@ async function describeNone(
   ]);
   const names = [...known].sort();
   if (names.some((name) => isNamed(name, service))) return none;
-  if (names.length === 0) return `${none}; the mesh has no services yet`;
+  if (names.length === 0) throw new CliError(`${none}; the mesh has no services yet`);
   const more = names.length > namesShownMax ? ` and ${names.length - namesShownMax} more` : '';
-  return `${none}; the mesh has no such service, but ${names.slice(0, namesShownMax).join(', ')}${more}`;
+  throw new CliError(`${none}; the mesh has no such service, but ${names.slice(0, namesShownMax).join(', ')}${more}`);
 }
 
 function concerns({ source, destination }: SeriesStats, service: string | undefined): boolean {
@@ -124,11 +125,7 @@ function partCells({ parts: meanMs }: SeriesStats, seen: readonly Part[]): Cell[
 /** Three significant digits are what a histogram can say. */
 const formatMs = (ms: number): string => (ms >= 100 ? ms.toFixed(0) : ms >= 10 ? ms.toFixed(1) : ms.toFixed(2));
 
-/**
- * A request failed when its answer was 5xx or was cut. Local replies are counted in both `failures` and their status, so the
- * larger of the two is the number of failed requests as closely as the window knows it.
- */
-function successPercent({ requests, failures, byStatus }: SeriesStats): number {
-  const failed = Math.max(failures, byStatus['5xx'] ?? 0);
+/** The sidecar counts failures by status class, so that a 5xx that is a failure too counts once. */
+function successPercent({ requests, failed }: SeriesStats): number {
   return requests === 0 ? 100 : (100 * (requests - Math.min(requests, failed))) / requests;
 }

@@ -6,8 +6,7 @@ import { addClientFlags, type ClientFlags, ControlPlaneClient, type FoundedServi
 import { countOf, formatAge, formatTable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
-/** A Service that a registration has created is mentioned for so long; so many of them at most. */
-const foundedShownMs = 3600_000;
+/** Of the Services that a registration has created, so many are mentioned. */
 const foundedShownMax = 5;
 
 export function statusCommand(terminal: Terminal): Command {
@@ -22,8 +21,9 @@ Examples:
   weft status -o json
 
 States: synced (has all that concerns it), pending (a change is on its way), refused (it kept the last good
-version; the reason is shown), lost (not connected, its lease still runs). Link: where it accepts links from other
+version), lost (not connected, its lease still runs). Link: where it accepts links from other
 sidecars (+N: further ones, one for each of its loops), or insecure: links without TLS, for benchmarks only.
+Reason: what a change was refused for, or why nobody is sent to an app: shown where there is one.
 Core: shown where a listener runs on the uWebSockets.js core for Node 20, whose gaps are in docs/uws.md;
 --outbound-http node (or --inbound-http node) has none of them, and Node 24 with the official build of uWebSockets.js,
 which needs glibc 2.38 or newer, has fewer.`,
@@ -51,11 +51,12 @@ which needs glibc 2.38 or newer, has fewer.`,
   return addClientFlags(command);
 }
 
-/** Those that are new, or that nobody is registered under: a mistyped --service is both. */
+/** Those that nobody is registered under, or whose name is close to another: a mistyped --service is one of them sooner or later. */
 function foundedLines(founded: readonly FoundedServiceStatus[], nowMs: number): string[] {
-  const shown = founded.filter(({ at, sidecars }) => sidecars === 0 || nowMs - Date.parse(at) < foundedShownMs);
-  const lines = shown.slice(0, foundedShownMax).map(({ name, namespace, at, sidecars }) => {
-    const said = `note: created Service ${name}.${namespace} ${formatAge(nowMs - Date.parse(at))} ago (it did not exist)`;
+  const shown = founded.filter(({ sidecars, similar }) => sidecars === 0 || (similar ?? null) !== null);
+  const lines = shown.slice(0, foundedShownMax).map(({ name, namespace, at, similar, sidecars }) => {
+    const meant = similar ? `; did you mean ${similar}?` : '';
+    const said = `note: created Service ${name}.${namespace} ${formatAge(nowMs - Date.parse(at))} ago (it did not exist)${meant}`;
     if (sidecars > 0) return said;
     const flag = namespace === defaultNamespace ? '' : ` -n ${namespace}`;
     return `${said}; no sidecar is registered under it: if its name is a mistake, \`weft delete service ${name}${flag}\` removes it`;

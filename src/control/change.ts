@@ -211,7 +211,8 @@ export class Changes {
     if (changes.length === 0) return null;
     const { world, compile } = this.#options;
     const resources = world.after(new Map(changes.map(({ key, resource }) => [key, resource])));
-    const problems = await inSlices(referenceSteps(resources.values()));
+    const deleted = changes.filter(({ action }) => action === 'deleted').map(({ object }) => describe(object));
+    const problems = await inSlices(referenceSteps(resources.values(), new Set(deleted)));
     if (problems.length > 0) {
       const before = new Set((await inSlices(referenceSteps(world.all()))).map(formatProblem));
       const fresh = problems.filter((problem) => !before.has(formatProblem(problem)));

@@ -28,6 +28,8 @@ export interface Member {
   connection: PushConnection | null;
   softwareVersion: string;
   hasOlderUwsCore: boolean;
+  /** Why it registers nothing though it has an app, as its connection says; empty: it does not say. */
+  trouble: string;
   /** Its registration has created its Service, and it was not told yet. */
   hasFounded: boolean;
   scope: Scope<Member>;

@@ -11,6 +11,7 @@ export interface SidecarStatus {
   readonly state: 'synced' | 'pending' | 'refused' | 'lost';
   /** Newest revision whose changes, as far as they concern it, it has acknowledged. */
   readonly revision: number;
+  /** Of the last nack while it stands, else why it registers nothing though it has an app; null: neither. */
   readonly reason: string | null;
   readonly subscriptions: readonly string[];
   readonly registration: Registration | null;

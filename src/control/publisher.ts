@@ -20,6 +20,7 @@ import {
   type Touched,
   withoutAnswers,
 } from './scope.ts';
+import { similarService } from './service-founder.ts';
 import type { Revision, Store, StoreClock } from './store/store.ts';
 
 const noDelivery = { tag: 'none' } as const;
@@ -37,6 +38,7 @@ export class Publisher implements ScopeSource {
   readonly #endpoints = new RegisteredEndpoints();
   readonly #scopes = new Scopes<Member>(this);
   readonly #debounce: Debounce;
+  readonly #store: Store;
   readonly #log: LimitedLog;
   readonly #onProgress: (member: Member) => void;
   /** Scopes that a change touched and whose members have not been told yet. */
@@ -46,6 +48,7 @@ export class Publisher implements ScopeSource {
   /** Starts with what the store holds. */
   constructor({ store, clock, log, onProgress }: PublisherOptions) {
     this.#debounce = new Debounce(clock, () => this.#publish());
+    this.#store = store;
     this.#log = log;
     this.#onProgress = onProgress;
     this.#revision = store.revision;
@@ -92,6 +95,7 @@ export class Publisher implements ScopeSource {
       softwareVersion: '',
       hasOlderUwsCore: false,
       hasFounded: false,
+      trouble: '',
       scope,
       held: this.#scopes.heldBy(scope, new Map()),
       asked: null,
@@ -237,9 +241,14 @@ export class Publisher implements ScopeSource {
     member.sequence++;
     const { sequence, heldSequence } = member;
     member.delivery = { tag: 'sent', sequence, view, scope };
-    const founded = member.hasFounded ? ({ foundedService: true } as const) : {};
+    const founded = member.hasFounded ? this.#foundedNote(member) : {};
     member.hasFounded = false;
     connection.send(encodeControlFrame({ tag: 'push', sequence, base: heldSequence, changeSet, ...founded }));
+  }
+
+  #foundedNote({ lease: { service, namespace } }: Member): { foundedService: true; similarService?: string } {
+    const similar = similarService(this.#store, service, namespace);
+    return { foundedService: true, ...(similar === null ? {} : { similarService: similar }) };
   }
 }
 

@@ -92,6 +92,7 @@ export class PushSession {
         this.#register(this.#lease, frame.registration);
         return;
       case 'renew':
+        if (state.tag === 'member') state.member.trouble = frame.trouble.slice(0, limits.nackReasonCharsMax);
         void this.#saveLease(false);
         return;
       case 'withdraw':

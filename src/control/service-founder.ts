@@ -4,12 +4,15 @@
  */
 import { randomUUID } from 'node:crypto';
 import { isObjectKey, keyOf, type ObjectKey, type Service } from '../model/resources.ts';
+import { slipOf } from '../model/similar-names.ts';
 import type { Store, StoreClock } from './store/store.ts';
 
 /** Who has made a revision in which a Service was founded. */
 const who = 'registration';
 /** So many revisions are looked through for them. */
 const revisionsLookedAt = 1_000;
+/** So many of the newest are compared with the other names: it is work for each pair. */
+const comparedMax = 20;
 
 /** A Service that a registration has created, and to which nobody has written anything since. */
 export interface FoundedService {
@@ -17,11 +20,23 @@ export interface FoundedService {
   readonly namespace: string;
   /** ISO 8601. */
   readonly at: string;
+  /** An older Service of the namespace whose name may have been meant; null: none is that close. */
+  readonly similar: string | null;
+}
+
+/** Of the Service that a registration has just created: see `FoundedService`. */
+export function similarService(store: Store, name: string, namespace: string): string | null {
+  return slipOf(name, namesIn(store, namespace));
+}
+
+function* namesIn(store: Store, namespace: string): Generator<string> {
+  const prefix = `Service/${namespace}/`;
+  for (const { key } of store.list()) if (key.startsWith(prefix)) yield key.slice(prefix.length);
 }
 
 /** Those that still are in the store, out of its newest revisions; the newest first. */
 export function foundedServices(store: Store): readonly FoundedService[] {
-  return store
+  const founded = store
     .history(revisionsLookedAt)
     .filter((revision) => revision.who === who)
     .flatMap(({ atMs, changes }) =>
@@ -32,6 +47,21 @@ export function foundedServices(store: Store): readonly FoundedService[] {
           return { name, namespace, at: new Date(atMs).toISOString() };
         }),
     );
+  return founded.map((service, index) => ({
+    ...service,
+    similar: index < comparedMax ? olderSimilar(store, service, founded.slice(0, index)) : null,
+  }));
+}
+
+/** Of two names alike the first one is right until somebody says otherwise. */
+function olderSimilar(
+  store: Store,
+  { name, namespace }: Pick<FoundedService, 'name' | 'namespace'>,
+  younger: readonly Pick<FoundedService, 'name' | 'namespace'>[],
+): string | null {
+  const names = new Set(namesIn(store, namespace));
+  for (const other of younger) if (other.namespace === namespace) names.delete(other.name);
+  return slipOf(name, names);
 }
 
 export class ServiceFounder {

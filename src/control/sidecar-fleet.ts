@@ -78,7 +78,7 @@ export class SidecarFleet implements Fleet {
       connected: member.connection !== null,
       state: stateOf(member),
       revision: revisionOf(member, this.#publisher.revision),
-      reason: member.delivery.tag === 'refused' ? member.delivery.reason : null,
+      reason: reasonOf(member),
       subscriptions: member.lease.subscriptions,
       registration: member.lease.registration,
       isLinkInsecure: member.lease.isLinkInsecure,
@@ -106,6 +106,7 @@ export class SidecarFleet implements Fleet {
     member.softwareVersion = softwareVersion;
     member.hasOlderUwsCore = hasOlderUwsCore;
     member.hasFounded = hasFounded;
+    member.trouble = '';
     this.#publisher.rescope(member, lease);
     this.#publisher.greet(member, connection, held);
     this.#waits.update(member);
@@ -196,6 +197,12 @@ export class SidecarFleet implements Fleet {
       return null;
     }
   }
+}
+
+/** What it refused a change for, or why nobody is sent to its app. What a connection said that is gone may have passed. */
+function reasonOf({ delivery, connection, trouble }: Member): string | null {
+  if (delivery.tag === 'refused') return delivery.reason;
+  return connection === null || trouble === '' ? null : trouble;
 }
 
 /** A lease that was written before there was a link says nothing of it. It must do until its sidecar has found this control plane. */

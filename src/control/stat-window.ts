@@ -4,7 +4,7 @@
  */
 
 import { limits } from '../model/limits.ts';
-import type { SeriesDelta, SeriesStats, WindowStats } from '../model/report.ts';
+import { failedOf, type SeriesDelta, type SeriesStats, type WindowStats } from '../model/report.ts';
 import { bucketCount, percentileMs } from '../telemetry/histogram.ts';
 import { parts } from '../telemetry/recorder.ts';
 import { otherLabel } from '../telemetry/series.ts';
@@ -19,6 +19,7 @@ interface Sums {
   readonly name: SeriesName;
   requests: number;
   failures: number;
+  failed: number;
   readonly byStatus: Map<string, number>;
   /** Count by bucket. */
   readonly buckets: Map<number, number>;
@@ -104,12 +105,13 @@ const nameOf = ({ direction, source, destination, route }: SeriesName): SeriesNa
 });
 
 function emptySums(name: SeriesName): Sums {
-  return { name, requests: 0, failures: 0, byStatus: new Map(), buckets: new Map(), partSeconds: new Map() };
+  return { name, requests: 0, failures: 0, failed: 0, byStatus: new Map(), buckets: new Map(), partSeconds: new Map() };
 }
 
 function addDelta(sums: Sums, delta: SeriesDelta): void {
   sums.requests += delta.requests;
   sums.failures += delta.failures;
+  sums.failed += failedOf(delta);
   addCount(sums.byStatus, delta.statusClass, delta.requests);
   const { durationBuckets } = delta;
   for (let at = 0; at + 1 < durationBuckets.length; at += 2) {
@@ -123,6 +125,7 @@ function addDelta(sums: Sums, delta: SeriesDelta): void {
 function addSums(into: Sums, from: Sums): void {
   into.requests += from.requests;
   into.failures += from.failures;
+  into.failed += from.failed;
   for (const [status, count] of from.byStatus) addCount(into.byStatus, status, count);
   for (const [bucket, count] of from.buckets) addCount(into.buckets, bucket, count);
   for (const [part, seconds] of from.partSeconds) addCount(into.partSeconds, part, seconds);
@@ -132,7 +135,7 @@ function addCount<K>(counts: Map<K, number>, key: K, count: number): void {
   counts.set(key, (counts.get(key) ?? 0) + count);
 }
 
-function statSeriesOf({ name, requests, failures, byStatus, buckets, partSeconds }: Sums): SeriesStats {
+function statSeriesOf({ name, requests, failures, failed, byStatus, buckets, partSeconds }: Sums): SeriesStats {
   const counts = new Float64Array(bucketCount);
   for (const [bucket, count] of buckets) counts[bucket] = count;
   const meansMs = Array.from(partSeconds, ([part, seconds]) => [part, (seconds * 1000) / Math.max(requests, 1)]);
@@ -140,6 +143,7 @@ function statSeriesOf({ name, requests, failures, byStatus, buckets, partSeconds
     ...name,
     requests,
     failures,
+    failed,
     byStatus: Object.fromEntries(byStatus),
     p50Ms: percentileMs(counts, 0.5),
     p95Ms: percentileMs(counts, 0.95),

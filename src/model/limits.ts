@@ -206,6 +206,8 @@ export const limits = {
   /** Lines of the access log for refused heads, of each listener: nothing else bounds what a stranger can have written. */
   refusalLinesPerSecondMax: 10,
   refusalDetailCharsMax: 256,
+  /** Of the code that a far sidecar gave: those there are have half of it at most. */
+  farFailureCharsMax: 64,
   adminConnectionsMax: 64,
   adminRequestMs: 10_000,
 

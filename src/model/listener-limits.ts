@@ -8,9 +8,11 @@ import { limits } from './limits.ts';
 export const listenerNames = ['outbound', 'inbound', 'link'] as const;
 export type ListenerName = (typeof listenerNames)[number];
 
-interface LimitsOfListener {
+export interface LimitsOfListener {
   /** Whose they are, for what a reply says of one that was met. */
   readonly listener: ListenerName;
+  /** The Service beside which the sidecar runs, `cart.default`, where clients may be of another: of inbound and link. Absent: not known. */
+  readonly sidecarOf?: string;
 }
 
 /** Bounds of a request head: `limits` has the largest values that there are. */
@@ -76,7 +78,7 @@ export function withAddedFields(own: ListenerLimits): ListenerLimits {
 
 /** One limit as users know it. */
 export interface LimitName {
-  readonly field: Exclude<keyof ListenerLimits, 'listener'>;
+  readonly field: Exclude<keyof ListenerLimits, keyof LimitsOfListener>;
   readonly unit: 'count' | 'bytes' | 'duration' | 'bytes a second';
   /** In the unit of the field, ms for durations. */
   readonly min: number;

@@ -18,12 +18,14 @@ import {
 import { limits } from './limits.ts';
 import type { Problem } from './problem.ts';
 import { keyOf, type Resource } from './resources.ts';
-import { formatPath } from './schema-problems.ts';
+import { formatPath, parsePath } from './schema-problems.ts';
 import { describeObject, judgeResource } from './validate.ts';
 
 export interface Manifest {
   readonly resources: readonly Resource[];
   readonly problems: readonly Problem[];
+  /** A problem that was found later, with its place in this text; as it is when it is of none of the resources. */
+  readonly locate: (problem: Problem) => Problem;
 }
 
 /** YAML aliases may not blow up a file: this many nodes at most come out of them. */
@@ -36,6 +38,7 @@ export function readManifest(text: string, file: string): Manifest {
     return {
       resources: [],
       problems: [{ file, path: '', message: `is larger than ${limits.manifestBytesMax} bytes` }],
+      locate: (problem) => problem,
     };
   const lines = new LineCounter();
   const reader = new ManifestReader(file, lines);
@@ -43,7 +46,7 @@ export function readManifest(text: string, file: string): Manifest {
   const tokens = boundedTokens(text, lines, (offset) => reader.reportTooDeep(offset));
   for (const document of composer.compose(tokens)) reader.read(document);
   reader.reportOmitted();
-  return { resources: reader.resources, problems: reader.problems };
+  return { resources: reader.resources, problems: reader.problems, locate: (problem) => reader.locate(problem) };
 }
 
 /**
@@ -68,6 +71,8 @@ class ManifestReader {
   readonly resources: Resource[] = [];
   readonly problems: Problem[] = [];
   private readonly lineOfKey = new Map<string, number>();
+  /** By `describeObject`: the document, and the way from its root. */
+  private readonly written = new Map<string, { readonly root: unknown; readonly keys: Keys }>();
   private omitted = 0;
 
   constructor(
@@ -159,7 +164,16 @@ class ManifestReader {
       return;
     }
     this.lineOfKey.set(key, line);
+    this.written.set(describeObject(resource) ?? key, { root, keys });
     this.resources.push(resource);
+  }
+
+  locate(problem: Problem): Problem {
+    const written = this.written.get(problem.object ?? '');
+    if (written === undefined) return problem;
+    const offset = offsetOf(written.root, [...written.keys, ...parsePath(problem.path)], false);
+    const { line, col } = this.lines.linePos(offset);
+    return { ...problem, file: this.file, line, column: col };
   }
 
   private report(offset: number, path: string, message: string, object: string | null): void {

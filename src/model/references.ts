@@ -11,11 +11,21 @@ import { finish, type Steps } from './steps.ts';
 const serviceGroups: ReadonlySet<string> = new Set(['', 'weft.mesh']);
 const nameOf = (resource: Resource) => `${resource.kind} ${namespaceOf(resource)}/${resource.metadata.name}`;
 
-/** Every problem at once; empty when all fit. References into other namespaces are allowed: a mesh has no ReferenceGrant yet. */
-export const checkReferences = (objects: Iterable<Resource>): Problem[] => finish(referenceSteps(objects));
+/** `Service default/cart`. */
+type FullName = string;
 
-/** The same a step at a time, of the objects as they are now. */
-export function* referenceSteps(objects: Iterable<Resource>): Steps<Problem[]> {
+/** Every problem at once; empty when all fit. References into other namespaces are allowed: a mesh has no ReferenceGrant yet. */
+export const checkReferences = (objects: Iterable<Resource>, deleted?: ReadonlySet<FullName>): Problem[] =>
+  finish(referenceSteps(objects, deleted));
+
+/**
+ * The same a step at a time, of the objects as they are now. `deleted`: what was there until now, so that whoever deletes it hears what to do
+ * about those that refer to it.
+ */
+export function* referenceSteps(
+  objects: Iterable<Resource>,
+  deleted: ReadonlySet<FullName> = new Set(),
+): Steps<Problem[]> {
   const all = [...objects];
   const services = new Map<string, Service>();
   const owners: NameOwners = new Map();
@@ -34,10 +44,10 @@ export function* referenceSteps(objects: Iterable<Resource>): Steps<Problem[]> {
   const policed = new Map<string, TrafficPolicy>();
   for (const object of all) {
     if (object.kind === 'HTTPRoute') {
-      checkRoute(object, services, problems);
+      checkRoute(object, services, deleted, problems);
       checkHostnames(object, owners, claims, problems);
     }
-    if (object.kind === 'TrafficPolicy') checkPolicy(object, services, routes, policed, problems);
+    if (object.kind === 'TrafficPolicy') checkPolicy(object, services, routes, deleted, policed, problems);
     yield;
   }
   return problems;
@@ -51,9 +61,14 @@ interface ServiceRef {
   readonly port?: number;
 }
 
-function checkRoute(route: HTTPRoute, services: ReadonlyMap<string, Service>, problems: Problem[]): void {
+function checkRoute(
+  route: HTTPRoute,
+  services: ReadonlyMap<string, Service>,
+  deleted: ReadonlySet<FullName>,
+  problems: Problem[],
+): void {
   const check = (ref: ServiceRef, path: string, defaultGroup: string, defaultKind: string) =>
-    checkServiceRef(route, ref, path, defaultGroup, defaultKind, services, problems);
+    checkServiceRef(route, ref, path, defaultGroup, defaultKind, services, deleted, problems);
   for (const [i, ref] of route.spec.parentRefs.entries())
     check(ref, `spec.parentRefs[${i}]`, 'gateway.networking.k8s.io', 'Gateway');
   route.spec.rules?.forEach((rule, r) => {
@@ -73,6 +88,7 @@ function checkServiceRef(
   defaultGroup: string,
   defaultKind: string,
   services: ReadonlyMap<string, Service>,
+  deleted: ReadonlySet<FullName>,
   problems: Problem[],
 ): void {
   const object = nameOf(from);
@@ -91,13 +107,19 @@ function checkServiceRef(
     problems.push({
       object,
       path,
-      message: `refers to Service ${key}, which does not exist; write it in the same file or transaction, or before`,
+      message: `refers to ${missing(`Service ${key}`, object, deleted)}`,
     });
     return;
   }
   const port = service.spec.port ?? 80;
   if (ref.port !== undefined && ref.port !== port)
     problems.push({ object, path: `${path}.port`, message: `is ${ref.port}, but Service ${key} has port ${port}` });
+}
+
+function missing(target: FullName, by: FullName, deleted: ReadonlySet<FullName>): string {
+  return deleted.has(target)
+    ? `${target}, which is to be deleted; delete ${by} too, or change it before`
+    : `${target}, which does not exist; write it in the same file or transaction, or before`;
 }
 
 /** The Services that are called by a name without any route: a short name may be one of several namespaces. `NAMESPACE/NAME` of each. */
@@ -147,6 +169,7 @@ function checkPolicy(
   policy: TrafficPolicy,
   services: ReadonlyMap<string, Service>,
   routes: ReadonlySet<string>,
+  deleted: ReadonlySet<FullName>,
   policed: Map<string, TrafficPolicy>,
   problems: Problem[],
 ): void {
@@ -155,7 +178,7 @@ function checkPolicy(
     const path = `spec.targetRefs[${i}]`;
     const key = `${namespaceOf(policy)}/${name}`;
     const exists = kind === 'Service' ? services.has(key) : routes.has(key);
-    if (!exists) problems.push({ object, path, message: `targets ${kind} ${key}, which does not exist` });
+    if (!exists) problems.push({ object, path, message: `targets ${missing(`${kind} ${key}`, object, deleted)}` });
     for (const field of Object.keys(policy.spec.timeouts ?? {})) {
       const target = `${kind} ${key} timeouts.${field}`;
       const other = policed.get(target);

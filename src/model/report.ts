@@ -19,6 +19,15 @@ export interface SeriesDelta {
   readonly parts: readonly PartDelta[];
 }
 
+/** How many requests of one status class did not succeed: of 5xx all, else the failures. */
+export function failedOf({
+  statusClass,
+  requests,
+  failures,
+}: Pick<SeriesDelta, 'statusClass' | 'requests' | 'failures'>): number {
+  return statusClass === '5xx' ? requests : failures;
+}
+
 export interface PartDelta {
   /** A name out of telemetry/recorder.ts `parts`. */
   readonly part: string;
@@ -35,6 +44,8 @@ export interface SeriesStats {
   readonly route: string;
   readonly requests: number;
   readonly failures: number;
+  /** Requests that were answered with 5xx, by whomever, or that were a failure: each of them once. */
+  readonly failed: number;
   /** By status class, `2xx` and so on; classes without requests are absent. */
   readonly byStatus: Readonly<Record<string, number>>;
   readonly p50Ms: number;

@@ -1,6 +1,7 @@
 /** The errors of a JSON schema as a person wants to read them: what was found, what was expected, one line for each mistake. */
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { type Kind, kinds } from './resources.ts';
+import { nearest } from './similar-names.ts';
 
 /** A mistake, with the way to its place in the value. `isKey`: the key is what is wrong, not what stands behind it. */
 export interface SchemaProblem {
@@ -39,6 +40,14 @@ export function formatPath(keys: readonly (string | number)[]): string {
   return keys.map((key, i) => (typeof key === 'number' ? `[${key}]` : i === 0 ? key : `.${key}`)).join('');
 }
 
+/** What `formatPath` was given, as long as no name in it has a dot or a bracket. */
+export function parsePath(path: string): (string | number)[] {
+  return path
+    .split(/[.[\]]+/)
+    .filter((step) => step !== '')
+    .map((step) => (/^\d+$/.test(step) ? Number(step) : step));
+}
+
 function toProblem(error: ErrorObject): SchemaProblem | null {
   const keys = keysOf(error.instancePath);
   const { data } = error;
@@ -70,7 +79,7 @@ function toProblem(error: ErrorObject): SchemaProblem | null {
     case 'const':
       return at(`must be ${show(error.params.allowedValue)}, not ${show(data)}`);
     case 'type':
-      return at(`must be ${article(String(error.params.type))}, not ${show(data)}`);
+      return at(`must be ${schema.description ?? article(String(error.params.type))}, not ${show(data)}`);
     case 'pattern':
       return at(`must be ${schema.description ?? `of the form ${error.params.pattern}`}, not ${show(data)}`);
     default:
@@ -134,30 +143,4 @@ export function show(value: unknown): string {
   if (value !== null && typeof value === 'object') return 'an object';
   const text = JSON.stringify(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
-}
-
-/** The known name at most two edits away (Levenshtein), or null. */
-function nearest(name: string, known: readonly string[]): string | null {
-  let best: string | null = null;
-  let bestDistance = 3;
-  for (const candidate of known) {
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
-    if (distance < bestDistance) {
-      best = candidate;
-      bestDistance = distance;
-    }
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  if (Math.abs(a.length - b.length) > 2) return 3;
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    row = next;
-  }
-  return row[b.length]!;
 }

@@ -33,9 +33,9 @@ export function judgeResource(value: unknown): Validated {
     return {
       problems: [
         {
-          keys: kind === undefined ? [] : ['kind'],
+          keys: ['kind'],
           isKey: false,
-          message: `kind must be one of ${Object.keys(kinds).join(', ')}, not ${show(kind)}`,
+          message: wanted(`must be one of ${Object.keys(kinds).join(', ')}`, kind),
         },
       ],
     };
@@ -45,9 +45,9 @@ export function judgeResource(value: unknown): Validated {
     return {
       problems: [
         {
-          keys: apiVersion === undefined ? [] : ['apiVersion'],
+          keys: ['apiVersion'],
           isKey: false,
-          message: `apiVersion of a ${kind} must be ${expected}, not ${show(apiVersion)}`,
+          message: wanted(`must be ${expected} for a ${kind}`, apiVersion),
         },
       ],
     };
@@ -74,6 +74,9 @@ export function judgeResource(value: unknown): Validated {
   }
   return found.length > 0 ? { problems: found } : { resource };
 }
+
+const wanted = (rule: string, value: unknown): string =>
+  value === undefined ? `is missing: ${rule}` : `${rule}, not ${show(value)}`;
 
 /** For values without lines: the REST API. */
 export function validateResource(value: unknown): { readonly resource: Resource } | { readonly problems: Problem[] } {

@@ -90,6 +90,8 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   totalMs = 0;
   /** What the far sidecar said of its own hop. */
   far: FarTiming | null = null;
+  /** The failure that it gave as its answer; empty: none. */
+  farFailure = '';
   requestDeadlineMs = 0;
   perTryDeadlineMs = 0;
   idleMs: number = limits.idleTimeoutMs;

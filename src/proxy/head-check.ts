@@ -4,13 +4,14 @@
  * nothing that fails here ever reaches an upstream.
  */
 import { isIPv6 } from 'node:net';
-import { defaultListenerLimits, type HeadLimits, type ListenerName } from '../model/listener-limits.ts';
+import { limits } from '../model/limits.ts';
+import { defaultListenerLimits, type HeadLimits } from '../model/listener-limits.ts';
 import { isFieldText, isHexCode, isHostCode, isTargetText, isToken } from './char-classes.ts';
 import { type Failure, failures } from './failure.ts';
-import { type HeaderList, isNamed } from './headers.ts';
-import { fieldsTooLarge, type LimitMet, ofListener, targetTooLong, tooManyFields } from './limit-met.ts';
+import { type HeaderList, headerValue, isNamed } from './headers.ts';
+import { fieldsTooLarge, type LimitMet, ofListener, targetTooLong, tooManyFields, whose } from './limit-met.ts';
 import { normalisePath, type PathPolicy } from './path.ts';
-import type { RequestHead } from './request.ts';
+import type { RefusedRequest, RequestHead } from './request.ts';
 
 /** What a listener's parser read. */
 export interface RawHead {
@@ -42,19 +43,24 @@ export class RefusedHead {
   readonly failure: Failure;
   /** What exactly was wrong. Holds nothing that the client sent. */
   readonly detail: string;
+  /** For the log. Null: what came could not be told apart. */
+  readonly request: RefusedRequest | null;
 
-  constructor(failure: Failure, detail: string) {
+  constructor(failure: Failure, detail: string, request: RefusedRequest | null = null) {
     this.failure = failure;
     this.detail = detail;
+    this.request = request;
   }
 }
 
 /** RFC 9110 without CONNECT (no tunnels through a listener) and TRACE (it shows credentials to whoever sends it), PATCH (RFC 5789), WebDAV (RFC 4918, 3253, 5323, 4791). */
-const methods: ReadonlySet<string> = new Set(
-  'GET HEAD POST PUT DELETE PATCH OPTIONS PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT SEARCH MKCALENDAR'.split(
-    ' ',
-  ),
-);
+const methodNames =
+  'GET HEAD POST PUT DELETE PATCH OPTIONS PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT SEARCH MKCALENDAR';
+const methods: ReadonlySet<string> = new Set(methodNames.split(' '));
+export const methodsThatPass = `The method is not one of those that pass: ${methodNames}.`;
+
+/** Of each text in a `RefusedRequest`. */
+const charsMax = limits.refusalDetailCharsMax;
 
 /** Fields that are never forwarded as they are, Connection-nominated ones aside (RFC 9110 section 7.6.1, RFC 7540 section 3.2.1). */
 type Special =
@@ -76,13 +82,13 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
   // Most are told by a comparison; a look-up would hash the text first.
   if (method !== 'GET' && method !== 'POST' && !methods.has(method)) {
     return isToken(method)
-      ? new RefusedHead(failures['method-not-supported'], 'The method is not one of those that pass.')
-      : badRequest('The method is not a token.');
+      ? new RefusedHead(failures['method-not-supported'], methodsThatPass, refusedRequest(raw, null))
+      : badRequest('The method is not a token.', raw, null);
   }
   if (target.length > bounds.targetBytesMax)
-    return tooMuch(targetTooLong(bounds.targetBytesMax, ofListener(bounds.listener, 'target-bytes')));
+    return tooMuch(targetTooLong(bounds.targetBytesMax, ofListener(bounds, 'target-bytes')), raw, null);
   if (headers.length > 2 * bounds.headerFieldsMax)
-    return tooMuch(tooManyFields(bounds.headerFieldsMax, ofListener(bounds.listener, 'head-fields')));
+    return tooMuch(tooManyFields(bounds.headerFieldsMax, ofListener(bounds, 'head-fields')), raw, null);
 
   let host: string | null = null;
   let contentLength: string | null = null;
@@ -96,9 +102,9 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
     const value = headers[i + 1]!;
     fieldBytes += name.length + value.length + 4;
     if (fieldBytes > bounds.headBytesMax)
-      return tooMuch(fieldsTooLarge(bounds.headBytesMax, ofListener(bounds.listener, 'head-bytes')));
-    if (!isToken(name)) return badRequest('A field name is not a token.');
-    if (!isFieldText(value)) return badRequest('A field value holds a control character.');
+      return tooMuch(fieldsTooLarge(bounds.headBytesMax, ofListener(bounds, 'head-bytes')), raw, host);
+    if (!isToken(name)) return badRequest('A field name is not a token.', raw, host);
+    if (!isFieldText(value)) return badRequest('A field value holds a control character.', raw, host);
     switch (specialField(name)) {
       case null:
         headers[kept] = name;
@@ -106,15 +112,15 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
         kept += 2;
         break;
       case 'host':
-        if (host !== null) return badRequest('There is more than one Host.');
+        if (host !== null) return badRequest('There is more than one Host.', raw, host);
         host = value;
         break;
       case 'content-length':
-        if (contentLength !== null) return badRequest('There is more than one Content-Length.');
+        if (contentLength !== null) return badRequest('There is more than one Content-Length.', raw, host);
         contentLength = value;
         break;
       case 'transfer-encoding':
-        if (transferEncoding !== null) return badRequest('There is more than one Transfer-Encoding.');
+        if (transferEncoding !== null) return badRequest('There is more than one Transfer-Encoding.', raw, host);
         transferEncoding = value;
         break;
       case 'connection':
@@ -126,7 +132,11 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
       case 'expect':
         // RFC 9110 section 10.1.1: from an HTTP/1.0 client it means nothing.
         if (!isHttp10 && value.toLowerCase() !== '100-continue')
-          return new RefusedHead(failures['expectation-failed'], 'Expect says something else.');
+          return new RefusedHead(
+            failures['expectation-failed'],
+            'Expect says something else.',
+            refusedRequest(raw, host),
+          );
         break;
       default:
         break;
@@ -137,35 +147,59 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
 
   const bodyBytes = raw.bodyBytes ?? bodyLength(contentLength, transferEncoding, isHttp10);
   if (raw.bodyBytes !== undefined && (contentLength !== null || transferEncoding !== null))
-    return badRequest('The length of the body is said twice.');
-  if (typeof bodyBytes === 'string') return badRequest(bodyBytes);
+    return badRequest('The length of the body is said twice.', raw, host);
+  if (typeof bodyBytes === 'string') return badRequest(bodyBytes, raw, host);
   // RFC 9110 section 6.6.2: only chunks carry what it announces.
   if (trailer !== null && bodyBytes === -1) headers.push('Trailer', trailer);
   let isLastOfConnection = false;
   let nominated: ReadonlySet<string> | null = null;
   if (connection !== null) {
     const applied = applyConnection(headers, connection);
-    if (typeof applied === 'string') return badRequest(applied);
+    if (typeof applied === 'string') return badRequest(applied, raw, host);
     nominated = applied;
     isLastOfConnection = hasToken(connection, 'close');
   }
-  return checkTarget(raw, bounds.listener, host, bodyBytes, isLastOfConnection, nominated);
+  return checkTarget(raw, bounds, host, bodyBytes, isLastOfConnection, nominated);
 }
 
-function tooMuch({ failure, detail }: LimitMet): RefusedHead {
-  return new RefusedHead(failure, detail);
+function tooMuch({ failure, detail }: LimitMet, raw: RawHead, host: string | null): RefusedHead {
+  return new RefusedHead(failure, detail, refusedRequest(raw, host));
 }
 
 /** A closed sentence: it says what it can be, since the path is the client's. */
-function pathNotNormal(listener: ListenerName): RefusedHead {
+function pathNotNormal(bounds: HeadLimits, raw: RawHead, host: string | null): RefusedHead {
   return new RefusedHead(
     failures['path-not-normal'],
-    `The path holds a dot segment, repeated slashes, an escape that need not be one, or one in small letters (--paths ${listener}=refuse).`,
+    `The path holds a dot segment, repeated slashes, an escape that need not be one, or one in small letters (--paths ${bounds.listener}=refuse${whose(bounds)}).`,
+    refusedRequest(raw, host),
   );
 }
 
-function badRequest(detail: string): RefusedHead {
-  return new RefusedHead(failures['bad-request'], detail);
+function badRequest(detail: string, raw: RawHead, host: string | null): RefusedHead {
+  return new RefusedHead(failures['bad-request'], detail, refusedRequest(raw, host));
+}
+
+/** What can be told of a request that is refused. `host`: the Host field, where it was taken out of `headers` already. */
+export function refusedRequest(
+  { method, target, headers }: Pick<RawHead, 'method' | 'target' | 'headers'>,
+  host: string | null,
+): RefusedRequest {
+  const said = host ?? headerValue(headers, 'host');
+  const path = pathAsItCame(target);
+  return {
+    ...(isToken(method) ? { method: method.slice(0, charsMax) } : {}),
+    ...(said === undefined ? {} : { host: said.slice(0, charsMax) }),
+    ...(path === '' ? {} : { path: path.slice(0, charsMax) }),
+  };
+}
+
+/** Empty for a target of another form than origin, absolute or asterisk: there is no telling what it holds. */
+function pathAsItCame(target: string): string {
+  if (target === '*') return target;
+  const authorityAt = schemeLength(target);
+  if (authorityAt === 0 && target.charCodeAt(0) !== 0x2f) return '';
+  const pathAt = authorityAt === 0 ? 0 : authorityEnd(target, authorityAt);
+  return target.slice(pathAt).split(/[?#]/, 1)[0]!;
 }
 
 /** The field's name when it is one that the listener deals with itself. Most names are ruled out by their length. */
@@ -247,7 +281,7 @@ function hasToken(list: string, token: string): boolean {
 
 function checkTarget(
   raw: RawHead,
-  listener: ListenerName,
+  bounds: HeadLimits,
   hostField: string | null,
   bodyBytes: number,
   isLastOfConnection: boolean,
@@ -257,20 +291,30 @@ function checkTarget(
   let authority = hostField;
   let pathAt = 0;
   if (!isTargetText(target))
-    return badRequest('The target holds a space, a control character, a fragment or a byte outside ASCII.');
+    return badRequest(
+      'The target holds a space, a control character, a fragment or a byte outside ASCII.',
+      raw,
+      hostField,
+    );
   // HTTP/1.0 knows no Host; such a request has no host and goes where a listener sends those.
-  if (authority === null && !raw.isHttp10) return badRequest('There is no Host.');
+  if (authority === null && !raw.isHttp10) return badRequest('There is no Host.', raw, hostField);
   if (authority !== null && parseHost(authority) === null)
-    return badRequest('Host is not a host with an optional port.');
+    return badRequest('Host is not a host with an optional port.', raw, hostField);
   if (target.charCodeAt(0) !== 0x2f) {
-    if (target === '*') return new RefusedHead(failures['method-not-supported'], 'The target * names no resource.');
+    if (target === '*')
+      return new RefusedHead(
+        failures['method-not-supported'],
+        'The target * names no resource.',
+        refusedRequest(raw, hostField),
+      );
     const authorityAt = schemeLength(target);
-    if (authorityAt === 0) return badRequest('The target is neither in origin form nor an http URI.');
+    if (authorityAt === 0) return badRequest('The target is neither in origin form nor an http URI.', raw, hostField);
     pathAt = authorityEnd(target, authorityAt);
     authority = target.slice(authorityAt, pathAt);
   }
   const host = authority === null ? '' : parseHost(authority);
-  if (host === null) return badRequest('The authority of the target is not a host with an optional port.');
+  if (host === null)
+    return badRequest('The authority of the target is not a host with an optional port.', raw, hostField);
 
   const queryAt = target.indexOf('?', pathAt);
   const pathEnd = queryAt === -1 ? target.length : queryAt;
@@ -278,8 +322,12 @@ function checkTarget(
   const received = pathAt === pathEnd ? '/' : pathAt === 0 && queryAt === -1 ? target : target.slice(pathAt, pathEnd);
   const path = normalisePath(received);
   if (path === null)
-    return badRequest('The path holds a broken escape, %00, a backslash or a dot segment with a parameter.');
-  if (raw.paths === 'refuse' && path !== received) return pathNotNormal(listener);
+    return badRequest(
+      'The path holds a broken escape, %00, a backslash or a dot segment with a parameter.',
+      raw,
+      hostField,
+    );
+  if (raw.paths === 'refuse' && path !== received) return pathNotNormal(bounds, raw, hostField);
   return {
     method: raw.method,
     path,

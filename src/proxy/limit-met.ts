@@ -3,7 +3,7 @@
  * a limit is met.
  */
 import { limits } from '../model/limits.ts';
-import type { BodyLimits, LimitFlag, ListenerName } from '../model/listener-limits.ts';
+import type { BodyLimits, LimitFlag, LimitsOfListener } from '../model/listener-limits.ts';
 import type { UnitLimits, UnitName } from '../model/snapshot.ts';
 import type { Exchange } from './exchange.ts';
 import { type Failure, failures } from './failure.ts';
@@ -14,7 +14,12 @@ export interface LimitMet {
 }
 
 /** Where the limit of a listener is set. */
-export const ofListener = (listener: ListenerName, name: LimitFlag): string => `--limit ${listener}.${name}`;
+export const ofListener = (limits: LimitsOfListener, name: LimitFlag): string =>
+  `--limit ${limits.listener}.${name}${whose(limits)}`;
+
+/** A client beside another sidecar could take a flag for one of its own. */
+export const whose = ({ sidecarOf }: LimitsOfListener): string =>
+  sidecarOf === undefined ? '' : ` of the sidecar of ${sidecarOf}`;
 
 /** Where the limit of a Service is set. */
 export const ofService = (service: UnitName, field: keyof UnitLimits): string =>
@@ -56,15 +61,13 @@ export function bodyLimitMet({
   destination,
 }: Pick<Exchange, 'bodyBytesMax' | 'bodyLimits' | 'destination'>): LimitMet {
   const isListeners = destination === null || bodyBytesMax === bodyLimits.bodyBytesMax;
-  const place = isListeners
-    ? ofListener(bodyLimits.listener, 'body-bytes')
-    : ofService(destination.name, 'requestBodyBytes');
+  const place = isListeners ? ofListener(bodyLimits, 'body-bytes') : ofService(destination.name, 'requestBodyBytes');
   return bodyTooLarge(bodyBytesMax, place);
 }
 
-export const bodyRateMet = ({ listener, bodyRateMin }: BodyLimits): LimitMet => ({
+export const bodyRateMet = (body: BodyLimits): LimitMet => ({
   failure: failures['request-body-too-slow'],
-  detail: `The body brought less than ${bodyRateMin} bytes a second (${ofListener(listener, 'body-rate')}).`,
+  detail: `The body brought less than ${body.bodyRateMin} bytes a second (${ofListener(body, 'body-rate')}).`,
 });
 
 export const answerLimitMet = (bytesMax: number, service: UnitName): LimitMet => ({

@@ -35,7 +35,14 @@ export function closeParts(exchange: Exchange, nowMs: number): number {
   return totalMs;
 }
 
-export function recordOutcome(exchange: Exchange, failure: Failure | null, nowMs: number, sinks: OutcomeSinks): void {
+/** `detail`: what was said of the failure, empty where nobody was told anything. */
+export function recordOutcome(
+  exchange: Exchange,
+  failure: Failure | null,
+  detail: string,
+  nowMs: number,
+  sinks: OutcomeSinks,
+): void {
   const totalMs = closeParts(exchange, nowMs);
   const destination = exchange.destination ?? exchange.service;
   sinks.recorder
@@ -69,6 +76,8 @@ export function recordOutcome(exchange: Exchange, failure: Failure | null, nowMs
     attempts: exchange.attempts,
     status: exchange.status,
     failure: failure === null ? '' : failure.code,
+    detail,
+    farFailure: exchange.farFailure,
     answerBytes: exchange.answerBytes,
     traceId: exchange.trace === null ? '' : exchange.trace.traceId,
     totalMs,

@@ -22,7 +22,7 @@ import type { Discovery } from './discovery.ts';
 import { type CurrentAttempt, Exchange, type ExchangeSteps } from './exchange.ts';
 import { type Failure, type FailureCode, failures } from './failure.ts';
 import { type HeaderList, headerValue, isNamed } from './headers.ts';
-import { answerLimitMet, attemptDetail, bodyLimitMet, bodyRateMet, type LimitMet } from './limit-met.ts';
+import { answerLimitMet, attemptDetail, bodyLimitMet, type LimitMet } from './limit-met.ts';
 import { localReply, reasonOf } from './local-reply.ts';
 import { Mirror } from './mirror.ts';
 import { closeParts, type OutcomeSinks, recordOutcome } from './outcome.ts';
@@ -41,6 +41,7 @@ import type {
   LoopSnapshot,
   SlowDecisions,
 } from './tables.ts';
+import { timeoutMet } from './timeout-met.ts';
 import type { Upstream, UpstreamHead, UpstreamRequest } from './upstream/upstream.ts';
 
 /** Where a proxy finds the configuration in force: read once per request. */
@@ -288,7 +289,10 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     const action = exchange.action!;
     if (action.responseHeaders !== null) changeHeaders(headers, action.responseHeaders);
     if (exchange.backend!.responseHeaders !== null) changeHeaders(headers, exchange.backend!.responseHeaders);
-    if (farFailure !== null && isSidecar) headers.push('Weft-Failure', farFailure);
+    if (farFailure !== null && isSidecar) {
+      exchange.farFailure = farFailure;
+      headers.push('Weft-Failure', farFailure);
+    }
     if (exchange.isTimingAsked) this.addServerTiming(exchange, headers, isSidecar, nowMs);
     exchange.downstream.head(head, this.timingOf(exchange, nowMs));
   }
@@ -320,7 +324,8 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     if (exchange.phase === 'answering') {
       if (this.failRetracted(exchange, failure, attemptDetail(failure, exchange.attempt!.endpoint.address))) return;
       exchange.downstream.abort();
-      this.complete(exchange, this.parts.now(), failure.code === 'upstream-reset' ? failures['answer-cut'] : failure);
+      const cut = failure.code === 'upstream-reset' ? failures['answer-cut'] : failure;
+      this.complete(exchange, this.parts.now(), cut, exchange.attempt!.endpoint.address);
       return;
     }
     if (this.tryAgain(exchange, failure, isReusedConnection)) return;
@@ -348,39 +353,25 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
 
   /** Called by every sweep for every request in flight. */
   checkDeadlines(exchange: Exchange, nowMs: number): void {
-    if (exchange.requestDeadlineMs !== 0 && nowMs >= exchange.requestDeadlineMs)
-      this.expire(exchange, failures['request-timeout']);
-    else if (exchange.perTryDeadlineMs !== 0 && nowMs >= exchange.perTryDeadlineMs)
-      this.expire(exchange, failures['per-try-timeout']);
-    else if (exchange.idleMs !== 0 && nowMs - exchange.movedAtMs >= exchange.idleMs) {
-      this.expire(exchange, failures[idleCause(exchange)]);
-    } else if (exchange.bodyPace !== null && exchange.phase !== 'answering') {
-      // Once an answer has begun, whoever answers takes the body as it comes: the idle timeout is enough then.
-      if (exchange.bodyPace.isTooSlow(nowMs, exchange.requestBytes, exchange.isWaitingForClient))
-        this.limitMet(exchange, bodyRateMet(exchange.bodyLimits));
-    }
+    const met = timeoutMet(exchange, nowMs);
+    if (met !== null) this.limitMet(exchange, met);
   }
 
   bodyTooLarge(exchange: Exchange): void {
     this.limitMet(exchange, bodyLimitMet(exchange));
   }
 
+  /** Ends it from here, for what its client, its endpoint or the clock did. */
   private limitMet(exchange: Exchange, { failure, detail }: LimitMet): void {
-    this.expire(exchange, failure, detail);
-  }
-
-  /** Ends it from here, for what its client, its endpoint or the clock did. `detail`: where it went, unless something else is said. */
-  private expire(exchange: Exchange, failure: Failure, detail: string | null = null): void {
     const attempt = exchange.attempt;
     const isClients = failure.source === 'downstream' || exchange.isWaitingForClient || attempt?.isHeldBack === true;
     attempt?.cancel(isClients ? 'abandoned' : 'failed');
-    const said = detail ?? attempt?.endpoint.address ?? exchange.head.host;
     if (exchange.phase === 'answering') {
-      if (this.failRetracted(exchange, failure, said)) return;
+      if (this.failRetracted(exchange, failure, detail)) return;
       exchange.downstream.abort();
-      this.complete(exchange, this.parts.now(), failure);
+      this.complete(exchange, this.parts.now(), failure, detail);
     } else {
-      this.failLocally(exchange, failure, said);
+      this.failLocally(exchange, failure, detail);
     }
   }
 
@@ -403,7 +394,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     const endsConnection =
       failure.source === 'downstream' && !exchange.isRequestComplete && exchange.head.bodyBytes !== 0;
     this.replyLocally(exchange, reply.status, reply.headers, reply.body, endsConnection);
-    this.complete(exchange, nowMs, failure);
+    this.complete(exchange, nowMs, failure, detail);
   }
 
   private replyLocally(
@@ -432,21 +423,15 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   // --- Complete ------------------------------------------------------------------------------------------------------------------
 
   /** The one exit: nothing of the request is touched after it. */
-  complete(exchange: Exchange, nowMs: number, failure: Failure | null = null): void {
+  complete(exchange: Exchange, nowMs: number, failure: Failure | null = null, detail = ''): void {
     if (exchange.phase === 'done') return;
     exchange.phase = 'done';
     this.active--;
     this.deadlines.remove(exchange);
     if (!exchange.isRequestComplete) for (const mirror of exchange.mirrors) mirror.drop();
     exchange.dropHeldBody();
-    recordOutcome(exchange, failure, nowMs, this.parts);
+    recordOutcome(exchange, failure, detail, nowMs, this.parts);
   }
-}
-
-/** Who let the idle timeout pass: a client that does not send, one that does not read, or the endpoint. */
-function idleCause({ phase, isWaitingForClient, attempt }: Exchange): FailureCode {
-  if (phase !== 'answering') return isWaitingForClient ? 'request-body-timeout' : 'idle-timeout';
-  return attempt?.isHeldBack === true ? 'answer-unread' : 'idle-timeout';
 }
 
 /** The balancer's choice, unless that endpoint says of itself that another is better and there is one. */

@@ -90,9 +90,24 @@ export interface RequestAcceptor {
 /** `connection-used-up`: it has had its last request, and that is no failure. `answer-unread`: its client takes nothing of an answer that the proxy has done with. */
 export type ConnectionEnd = 'connection-used-up' | 'answer-unread';
 
+/**
+ * The request that was not to be, as far as its head could be told apart, each bounded by `limits.refusalDetailCharsMax`. It is what the
+ * client sent and nobody has judged: for the log only, where it is a JSON string.
+ */
+export interface RefusedRequest {
+  /** Absent: it is no token. */
+  readonly method?: string;
+  /** The Host field as it came. */
+  readonly host?: string;
+  /** As it came, without query. */
+  readonly path?: string;
+}
+
 /** What is known of a head that was refused. */
 export interface RefusedHeadFacts {
   readonly detail: string;
+  /** Null, absent: nothing is known of it. */
+  readonly request?: RefusedRequest | null;
   /** As in the answer; empty: there is none. */
   readonly requestId: string;
   /** See RequestHead. */

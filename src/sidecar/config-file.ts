@@ -24,8 +24,8 @@ export async function readConfigFile(path: string): Promise<readonly Resource[]>
       : `The file ${path} cannot be read: ${(cause as Error).message}`;
     throw new ConfigFileError(message, { cause });
   }
-  const { resources, problems } = readManifest(text, path);
-  const all: readonly Problem[] = problems.length > 0 ? problems : checkReferences(resources);
+  const { resources, problems, locate } = readManifest(text, path);
+  const all: readonly Problem[] = problems.length > 0 ? problems : checkReferences(resources).map(locate);
   if (all.length > 0)
     throw new ConfigFileError(
       `The file ${path} is not valid:\n${all.map((problem) => `  ${formatProblem(problem)}`).join('\n')}`,

@@ -42,6 +42,8 @@ export interface ConfigSource {
   /** Begins to connect or to watch. */
   start(): void;
   register(facts: RegistrationFacts): void;
+  /** Why nothing is registered yet, for people who ask the control plane; until something is. */
+  setTrouble(trouble: string): void;
   /** The host was called lately: its subscription stays. */
   markUsed(host: string): void;
   /** The mesh stops sending here; resolves when the control plane knows, or when it did not answer in time. */
@@ -113,6 +115,7 @@ async function openFileSource(
     first: Promise.resolve(),
     start: () => {},
     register: () => {},
+    setTrouble: () => {},
     markUsed: () => {},
     withdraw: () => Promise.resolve(),
     report: () => false,
@@ -182,6 +185,7 @@ async function openControlPlaneSource(
       facts = registration;
       register(subscription.status().localAddress);
     },
+    setTrouble: (trouble) => subscription.setTrouble(trouble),
     markUsed: (host) => subscription.markUsed(host),
     withdraw: () => subscription.withdraw(),
     report: (deltas) => subscription.report(deltas),

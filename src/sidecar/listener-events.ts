@@ -18,7 +18,7 @@ export class ListenerEvents {
   /** Functions of their own, so that they can be handed over. */
   readonly onRefused = ({ code, status }: Failure, head?: RefusedHeadFacts): void => {
     this.recorder.countFailure(this.direction, code);
-    if (head !== undefined) this.refusalLog?.log({ source: '', ...head, status, failure: code });
+    if (head !== undefined) this.refusalLog?.log({ source: '', request: null, ...head, status, failure: code });
   };
 
   readonly onConnectionEnded = (end: ConnectionEnd): void => {

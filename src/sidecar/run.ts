@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import { isProgramThere, noProgramLine } from './app-program.ts';
 
 /** What the runner needs of a sidecar. */
 export interface AppSidecar {
@@ -56,6 +57,9 @@ export const signalsHandled: readonly NodeJS.Signals[] = [...stopSignals, ...app
 const withdrawMs = 2_000;
 const notReadyNoteMs = 5_000;
 
+/** What a shell answers where there is no such program. */
+const noProgramCode = 127;
+
 /** What a shell answers for a process that a signal ended. */
 export const exitCodeOf = (code: number | null, signal: NodeJS.Signals | null): number =>
   code ?? (signal === null ? 1 : 128 + constants.signals[signal]);
@@ -69,6 +73,11 @@ export async function runBesideApp(
   options: RunOptions,
   host: RunHost,
 ): Promise<number> {
+  // Before it is opened for: a sidecar that waits for its configuration would keep a slip of the keyboard to itself.
+  if (!isProgramThere(options.command, options.env.PATH)) {
+    host.say(noProgramLine(options.command));
+    return noProgramCode;
+  }
   const signals = new SignalQueue();
   const unlisten = host.onSignal((signal) => signals.push(signal));
   let sidecar: AppSidecar | null = null;
@@ -187,8 +196,9 @@ class AppRun {
   #couldNotStart(error: NodeJS.ErrnoException): number {
     const { command } = this.#options;
     if (error.code === 'ENOENT') {
-      this.#host.say(`There is no program "${command}" to run${command.includes('/') ? '' : ' (looked for in PATH)'}.`);
-      return 127;
+      // The file may be there, and the interpreter that its first line names is not.
+      this.#host.say(noProgramLine(command));
+      return noProgramCode;
     }
     this.#host.say(`"${command}" cannot be run: ${error.message}.`);
     return 126;

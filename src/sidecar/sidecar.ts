@@ -212,11 +212,13 @@ class Sidecar {
     if (app === null || this.draining !== null || (inbound === null && link.length === 0)) return;
     const register = () => this.source!.register({ inbound, link, advertise, zone, labels });
     const address = formatAddress(app.host, app.port);
-    const onLate = () =>
+    const onLate = () => {
+      this.source!.setTrouble(`app ${address} accepts no connections`);
       this.logger.warn(
         { app: address },
         'the app accepts no connections yet, so nobody is sent to it; is this its port?',
       );
+    };
     this.stops.push(whenAppAccepts(app, register, onLate));
   }
 

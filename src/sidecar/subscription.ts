@@ -95,6 +95,7 @@ export class Subscription implements Discovery {
   #resolveFirst: () => void = () => {};
   #sidecar: string = randomUUID();
   #registration: Registration | null = null;
+  #trouble = '';
   #session: Session | null = null;
   #running: Promise<void> = Promise.resolve();
   #cancelSave: (() => void) | null = null;
@@ -174,7 +175,18 @@ export class Subscription implements Discovery {
   /** Registers the endpoint of the app, or takes it back (null). Said again on every connection. */
   setRegistration(registration: Registration | null): void {
     this.#registration = registration;
+    this.#trouble = '';
     this.#send({ tag: 'register', registration });
+  }
+
+  /** Why nothing is registered, in words for people. Said now and at each renewal, until something is. */
+  setTrouble(trouble: string): void {
+    this.#trouble = trouble;
+    this.#renew();
+  }
+
+  #renew(): void {
+    this.#send({ tag: 'renew', trouble: this.#trouble });
   }
 
   /**
@@ -300,7 +312,7 @@ export class Subscription implements Discovery {
         session.link.close();
         return;
       }
-      self.#send({ tag: 'renew' });
+      self.#renew();
       self.#hosts.expire();
       cancelTimer = clock.after(limits.leaseRenewMs, renew);
     }
@@ -320,15 +332,17 @@ export class Subscription implements Discovery {
     // On another base than ours its changes would lead somewhere else: a new Hello says what is held.
     else if (frame.base !== session.acknowledged) session.link.close();
     else {
-      if (frame.foundedService === true) this.#founded();
+      if (frame.foundedService === true) this.#founded(frame.similarService);
       void this.#take(session, frame.sequence, frame.changeSet);
     }
   }
 
-  /** A mistyped name makes a Service too, and nothing else would show it. */
-  #founded(): void {
+  /** A mistyped name makes a Service too; every other one is created so as well, at its first start. */
+  #founded(similar: string | undefined): void {
     const { service, namespace, logger } = this.#options;
-    logger.info({ service: `${service}.${namespace}` }, 'created this Service (it did not exist): is its name right?');
+    const fields = { service: `${service}.${namespace}` };
+    if (similar === undefined) logger.info(fields, 'created this Service (it did not exist)');
+    else logger.warn(fields, `created this Service (it did not exist): did you mean ${similar}?`);
   }
 
   #refused(session: Session, code: string, message: string): void {

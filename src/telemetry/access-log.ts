@@ -27,6 +27,10 @@ export interface AccessEntry {
   readonly status: number;
   /** Failure code, empty when it went well. */
   readonly failure: string;
+  /** What of this request it was, as its client was told; empty: nothing more is to be said. */
+  readonly detail: string;
+  /** The failure that the far sidecar gave as its answer; empty where it gave none. */
+  readonly farFailure: string;
   readonly answerBytes: number;
   readonly traceId: string;
   readonly totalMs: number;
@@ -149,12 +153,14 @@ function writeRest(fd: number, bytes: Buffer, from: number, done: (error: Error 
 }
 
 function formatEntry(entry: AccessEntry): string {
-  const { atMs, totalMs, partsMs, failure, far, ...said } = entry;
+  const { atMs, totalMs, partsMs, failure, detail, farFailure, far, ...said } = entry;
   return `${JSON.stringify({
     time: new Date(atMs).toISOString(),
     ...said,
     // Absent rather than empty, so that `select(.failure)` finds the failed ones.
     failure: failure === '' ? undefined : failure,
+    detail: detail === '' ? undefined : detail,
+    farFailure: farFailure === '' ? undefined : farFailure.slice(0, limits.farFailureCharsMax),
     totalMs: roundMs(totalMs),
     partsMs: namedParts(partsMs),
     far: far === null ? undefined : { totalMs: roundMs(far.totalMs), partsMs: namedParts(far.partsMs) },

@@ -18,6 +18,8 @@ export interface RefusalFacts {
   readonly sourceAddress: string;
   /** The calling Service; empty where it is not proved. */
   readonly source: string;
+  /** Null: nothing is known of it. Its texts are as the client sent them, and bounded already. */
+  readonly request: { readonly method?: string; readonly host?: string; readonly path?: string } | null;
 }
 
 export interface RefusalLogOptions {
@@ -43,7 +45,7 @@ export class RefusalLog {
     this.options = options;
   }
 
-  log({ status, failure, detail, requestId, sourceAddress, source }: RefusalFacts): void {
+  log({ status, failure, detail, requestId, sourceAddress, source, request }: RefusalFacts): void {
     const { accessLog, direction, listener, nowMs, wallMs } = this.options;
     const atMs = nowMs();
     if (atMs >= this.windowEndsAtMs) {
@@ -62,6 +64,9 @@ export class RefusalLog {
       time: new Date(wallMs()).toISOString(),
       direction,
       listener,
+      method: request?.method,
+      host: request?.host,
+      path: request?.path,
       source: source || undefined,
       sourceAddress: sourceAddress || undefined,
       status,

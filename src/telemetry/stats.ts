@@ -3,7 +3,7 @@
  * control plane answers the same shape for the whole mesh from the sidecars' reports.
  */
 import { limits } from '../model/limits.ts';
-import type { SeriesStats, WindowStats } from '../model/report.ts';
+import { failedOf, type SeriesStats, type WindowStats } from '../model/report.ts';
 import { bucketCount, percentileMs } from './histogram.ts';
 import { parts } from './recorder.ts';
 import { rowLayout, rowOf, type SeriesLabels, type SeriesTable } from './series.ts';
@@ -58,6 +58,7 @@ interface Total {
   readonly labels: SeriesLabels;
   readonly cells: Float64Array;
   readonly byStatus: Record<string, number>;
+  failed: number;
 }
 
 function addRow(
@@ -71,15 +72,17 @@ function addRow(
   const key = JSON.stringify([labels.direction, labels.source, labels.destination, labels.route]);
   let total = byLabels.get(key);
   if (total === undefined) {
-    total = { labels, cells: new Float64Array(rowLayout.cells), byStatus: {} };
+    total = { labels, cells: new Float64Array(rowLayout.cells), byStatus: {}, failed: 0 };
     byLabels.set(key, total);
   }
   const { cells, byStatus } = total;
   for (let cell = 0; cell < rowLayout.cells; cell++) cells[cell]! += row[cell]! - (before?.[cell] ?? 0);
+  const failures = row[rowLayout.failures]! - (before?.[rowLayout.failures] ?? 0);
+  total.failed += failedOf({ statusClass: labels.statusClass, requests, failures });
   byStatus[labels.statusClass] = (byStatus[labels.statusClass] ?? 0) + requests;
 }
 
-function summarize({ labels, cells, byStatus }: Total): SeriesStats {
+function summarize({ labels, cells, byStatus, failed }: Total): SeriesStats {
   const { direction, source, destination, route } = labels;
   const requests = cells[rowLayout.requests]!;
   const duration = cells.subarray(rowLayout.duration, rowLayout.duration + bucketCount);
@@ -95,6 +98,7 @@ function summarize({ labels, cells, byStatus }: Total): SeriesStats {
     route,
     requests,
     failures: cells[rowLayout.failures]!,
+    failed,
     byStatus,
     p50Ms: percentileMs(duration, 0.5),
     p95Ms: percentileMs(duration, 0.95),

@@ -18,6 +18,8 @@ export type ControlFrame =
       readonly changeSet: Uint8Array;
       /** The sidecar's registration has created its Service. Absent: no, or it was said before. */
       readonly foundedService?: true;
+      /** With it: an older Service whose name may have been meant. Absent: none is that close. */
+      readonly similarService?: string;
     }
   | { readonly tag: 'refusal'; readonly code: string; readonly message: string };
 
@@ -33,8 +35,8 @@ export interface EncodedChangeSet {
 export function encodeControlFrame(frame: ControlFrame): Uint8Array {
   switch (frame.tag) {
     case 'push': {
-      const { sequence, base, changeSet, foundedService = false } = frame;
-      return v1.ControlFrame.encode({ push: { sequence, base, changeSet, foundedService } }).finish();
+      const { sequence, base, changeSet, foundedService = false, similarService = '' } = frame;
+      return v1.ControlFrame.encode({ push: { sequence, base, changeSet, foundedService, similarService } }).finish();
     }
     case 'refusal':
       return v1.ControlFrame.encode({ refusal: { code: frame.code, message: frame.message } }).finish();
@@ -53,6 +55,7 @@ export function decodeControlFrame(bytes: Uint8Array): ControlFrame {
       base: Number(push.base ?? 0),
       changeSet: push.changeSet ?? new Uint8Array(0),
       ...(push.foundedService === true ? { foundedService: true } : {}),
+      ...(push.similarService ? { similarService: push.similarService } : {}),
     };
   }
   if (refusal) return { tag: 'refusal', code: refusal.code ?? '', message: refusal.message ?? '' };

@@ -33,7 +33,10 @@ export type SidecarFrame =
   | { readonly tag: 'nack'; readonly sequence: number; readonly reason: string }
   | { readonly tag: 'register'; readonly registration: Registration | null }
   | { readonly tag: 'withdraw' }
-  | { readonly tag: 'renew' }
+  | {
+      readonly tag: 'renew' /** Why it registers nothing though it has an app; empty: nothing is in the way. */;
+      readonly trouble: string;
+    }
   | { readonly tag: 'report'; readonly series: readonly SeriesDelta[] };
 
 export function encodeSidecarFrame(frame: SidecarFrame): Uint8Array {
@@ -50,7 +53,7 @@ export function decodeSidecarFrame(bytes: Uint8Array): SidecarFrame {
   if (frame.nack) return { tag: 'nack', sequence: Number(frame.nack.sequence ?? 0), reason: frame.nack.reason ?? '' };
   if (frame.register) return { tag: 'register', registration: optionalRegistration(frame.register.registration) };
   if (frame.withdraw) return { tag: 'withdraw' };
-  if (frame.renew) return { tag: 'renew' };
+  if (frame.renew) return { tag: 'renew', trouble: frame.renew.trouble ?? '' };
   if (frame.report) return { tag: 'report', series: (frame.report.series ?? []).map(seriesFrom) };
   throw new WireError('the frame is none that a sidecar sends');
 }
@@ -83,7 +86,7 @@ function messageOf(frame: SidecarFrame): weft.v1.SidecarFrame.$Properties {
     case 'withdraw':
       return { withdraw: {} };
     case 'renew':
-      return { renew: {} };
+      return { renew: { trouble: frame.trouble } };
     case 'report':
       return { report: { series: frame.series.map(seriesMessage) } };
     default:

@@ -103,7 +103,7 @@ describe('paths', () => {
     const { cart, web, send, seen } = await mesh(['--paths', 'inbound=refuse', '--paths', 'link=refuse']);
     const refused = await send(cart, `GET ${odd} HTTP/1.1`);
     expect([refused.status, refused.answer]).toEqual([400, expect.stringMatching(/weft-failure: path-not-normal/i)]);
-    expect(refused.answer).toContain('(--paths inbound=refuse)');
+    expect(refused.answer).toContain('(--paths inbound=refuse of the sidecar of ');
     expect(refused.answer).not.toContain('not valid HTTP');
     expect(seen).toEqual([]);
     // What comes over the link was made normal by the caller's sidecar.

@@ -37,6 +37,9 @@ describe('heads that a sidecar refuses', () => {
         time: expect.stringMatching(/^\d{4}-.*Z$/),
         direction: listener,
         listener,
+        method: 'GET',
+        host: 'a/b',
+        path: '/',
         sourceAddress: '127.0.0.1',
         status: 400,
         failure: 'bad-request',
@@ -63,6 +66,8 @@ describe('heads that a sidecar refuses', () => {
     const cart = await start();
     const { status, body } = await call(cart.ready.inbound, 'cart', '/', { method: 'POST', body: Buffer.alloc(11) });
     expect(status).toBe(413);
-    expect(JSON.parse(body).detail).toBe('The body is larger than 10 bytes (--limit inbound.body-bytes).');
+    expect(JSON.parse(body).detail).toBe(
+      'The body is larger than 10 bytes (--limit inbound.body-bytes of the sidecar of cart.default).',
+    );
   });
 });

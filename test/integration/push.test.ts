@@ -181,7 +181,7 @@ describe('the push port', () => {
     text.socket.send('hello');
     await text.closed;
     const silent = await dial(plane);
-    silent.socket.send(encodeSidecarFrame({ tag: 'renew' }));
+    silent.socket.send(encodeSidecarFrame({ tag: 'renew', trouble: '' }));
     await silent.closed;
     expect(silent.refusals).toEqual(['out-of-order']);
     expect(good.subscription.status().isConnected).toBe(true);
@@ -279,7 +279,7 @@ describe('a connection', () => {
       () => push.fleet.list()[0]?.connected !== true,
       () => {
         clock.advance(1_000);
-        socket.send(encodeSidecarFrame({ tag: 'renew' }));
+        socket.send(encodeSidecarFrame({ tag: 'renew', trouble: '' }));
       },
     );
     expect(clock.nowMs() - stuckMs).toBeGreaterThan(limits.slowReaderMs);

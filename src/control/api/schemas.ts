@@ -90,6 +90,7 @@ export const Stats = Type.Object({
       route: Type.String(),
       requests: Type.Number(),
       failures: Type.Number(),
+      failed: Type.Number(),
       byStatus: Type.Record(Type.String(), Type.Number()),
       p50Ms: Type.Number(),
       p95Ms: Type.Number(),
@@ -112,8 +113,17 @@ export const Status = Type.Object({
   startedAt: Type.String(),
   sidecars: Type.Integer(),
   foundedServices: Type.Array(
-    Type.Object({ name: Type.String(), namespace: Type.String(), at: Type.String(), sidecars: Type.Integer() }),
-    { description: 'made by a registration under a name that did not exist; `sidecars`: how many are registered now' },
+    Type.Object({
+      name: Type.String(),
+      namespace: Type.String(),
+      at: Type.String(),
+      similar: Type.Union([Type.String(), Type.Null()]),
+      sidecars: Type.Integer(),
+    }),
+    {
+      description:
+        'made by a registration under a name that did not exist; `similar`: an older Service whose name may have been meant; `sidecars`: how many are registered now',
+    },
   ),
 });
 export const Revisions = Type.Object({

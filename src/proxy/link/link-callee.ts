@@ -137,9 +137,9 @@ export class LinkCallee implements ChannelOwner {
       answer.accepted(acceptor.accept(head, answer));
       return;
     }
-    const { failure, detail } = head;
+    const { failure, detail, request } = head;
     const requestId = newRequestId === undefined ? randomBytes(16).toString('hex') : newRequestId();
-    onRefused(failure, { detail, requestId, sourceAddress: this.sourceAddress, source: this.source });
+    onRefused(failure, { detail, requestId, sourceAddress: this.sourceAddress, source: this.source, request });
     const reply = localReply(failure, detail, requestId);
     const hasBody = method !== 'HEAD';
     answer.head({ ...reply, bodyBytes: reply.body.byteLength, hasBody }, null);

@@ -163,12 +163,12 @@ export class EdgeConnection {
   }
 
   /** The framing of what follows cannot be trusted: the connection closes, after the client has had time to read why. */
-  private refuse({ failure, detail }: RefusedHead, isToHead: boolean): void {
+  private refuse({ failure, detail, request }: RefusedHead, isToHead: boolean): void {
     const { options } = this;
     if (this.isRefused) return;
     this.isRefused = true;
     const requestId = options.newRequestId === undefined ? randomBytes(16).toString('hex') : options.newRequestId();
-    options.onRefused(failure, { detail, requestId, sourceAddress: peerAddress(this.socket) });
+    options.onRefused(failure, { detail, requestId, sourceAddress: peerAddress(this.socket), request });
     writeLastAnswer(this.socket, localReply(failure, detail, requestId), isToHead);
   }
 }

@@ -7,7 +7,7 @@ import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { defaultListenerLimits, type ListenerLimits } from '../../model/listener-limits.ts';
 import { failures } from '../failure.ts';
-import { RefusedHead } from '../head-check.ts';
+import { methodsThatPass, RefusedHead } from '../head-check.ts';
 import { ofListener } from '../limit-met.ts';
 import type { Listener, ListenerOptions } from '../request.ts';
 import { bindServer } from './bind-server.ts';
@@ -18,7 +18,7 @@ import { HeldAnswers } from './held-answers.ts';
 /** How often Node looks for heads that do not arrive: at most this, and a fifth of the time that they have; unreferenced. */
 const headTimeoutCheckMsMax = 2_000;
 
-const noTunnel = new RefusedHead(failures['method-not-supported'], 'The method is not one of those that pass.');
+const noTunnel = new RefusedHead(failures['method-not-supported'], methodsThatPass, { method: 'CONNECT' });
 const unreadable = new RefusedHead(failures['bad-request'], 'The request cannot be parsed.');
 
 /** What Node says of a request that its parser could not read. */
@@ -127,10 +127,7 @@ class EdgeListener implements Listener {
 }
 
 /** Null: the connection is broken, and nobody reads an answer. */
-function refusalOf(
-  { code, reason }: ParserError,
-  { listener, headBytesMax, headTimeoutMs }: ListenerLimits,
-): RefusedHead | null {
+function refusalOf({ code, reason }: ParserError, bounds: ListenerLimits): RefusedHead | null {
   switch (code) {
     case 'ECONNRESET':
     case 'EPIPE':
@@ -144,12 +141,12 @@ function refusalOf(
       // The request line counts too here.
       return new RefusedHead(
         failures['headers-too-large'],
-        `The head is larger than ${headBytesMax} bytes (${ofListener(listener, 'head-bytes')}).`,
+        `The head is larger than ${bounds.headBytesMax} bytes (${ofListener(bounds, 'head-bytes')}).`,
       );
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return new RefusedHead(
         failures['request-head-timeout'],
-        `The head was not complete within ${headTimeoutMs} ms (${ofListener(listener, 'head-time')}).`,
+        `The head was not complete within ${bounds.headTimeoutMs} ms (${ofListener(bounds, 'head-time')}).`,
       );
     default:
       return unreadable;

@@ -9,10 +9,10 @@ import { randomBytes } from 'node:crypto';
 import { defaultListenerLimits, type ListenerLimits } from '../../model/listener-limits.ts';
 import { isToken } from '../char-classes.ts';
 import { failures } from '../failure.ts';
-import { type CheckedHead, checkHead, RefusedHead } from '../head-check.ts';
+import { type CheckedHead, checkHead, RefusedHead, refusedRequest } from '../head-check.ts';
 import type { HeaderList } from '../headers.ts';
 import { type LocalReply, localReply } from '../local-reply.ts';
-import type { Listener, ListenerOptions } from '../request.ts';
+import type { Listener, ListenerOptions, RefusedRequest } from '../request.ts';
 import { dropTrailerField } from '../trailers.ts';
 import { answerBlock, dateField } from './answer-block.ts';
 import { findFreePort, probePort } from './free-port.ts';
@@ -129,7 +129,8 @@ class UwsListener implements Listener {
     const { headers, coreCloses, changedName } = reading;
     const method = req.getCaseSensitiveMethod();
     if (changedName !== null) {
-      this.refuse(res, changedField(changedName), method === 'HEAD');
+      const request = refusedRequest({ method, target: req.getUrl(), headers }, null);
+      this.refuse(res, changedField(changedName, request), method === 'HEAD');
       return;
     }
     const query: string | undefined = req.getQuery();
@@ -172,10 +173,10 @@ class UwsListener implements Listener {
   }
 
   /** The framing of what follows cannot be trusted: the connection closes, and nothing more of it is read as a request. */
-  private refuse(res: HttpResponse, { failure, detail }: RefusedHead, isHead: boolean): void {
+  private refuse(res: HttpResponse, { failure, detail, request }: RefusedHead, isHead: boolean): void {
     const { onRefused, newRequestId } = this.options;
     const requestId = newRequestId === undefined ? randomBytes(16).toString('hex') : newRequestId();
-    onRefused(failure, { detail, requestId, sourceAddress: this.sourceAddress(res) });
+    onRefused(failure, { detail, requestId, sourceAddress: this.sourceAddress(res), request });
     const reply = closingReply(localReply(failure, detail, requestId), isHead);
     if (!isHead) {
       res.writeStatus(reply);
@@ -238,11 +239,12 @@ function restoreBytes(value: string): string | null {
   return value;
 }
 
-function changedField(name: string): RefusedHead {
+function changedField(name: string, request: RefusedRequest): RefusedHead {
   const field = isToken(name) ? `The field ${name}` : 'A field';
   return new RefusedHead(
     failures['bad-request'],
     `${field} holds bytes that are not UTF-8, which uWebSockets.js cannot pass on; --outbound-http node does.`,
+    request,
   );
 }
 

@@ -74,6 +74,12 @@ describe('client commands, when things go wrong', () => {
     expect(err).toMatch(/not as a Weft control plane does: is --server right\?/);
   });
 
+  it('says of an empty standard input what it is', async () => {
+    const { url } = await fakeControlPlane(() => ({ status: 200, body: {} }));
+    const { code, err } = await weft(['apply', '-f', '-', '--server', url], '# nothing\n');
+    expect({ code, err }).toEqual({ code: 1, err: 'There is no resource in standard input.' });
+  });
+
   it('shows every problem of a refused write', async () => {
     const { url } = await fakeControlPlane(() => ({
       status: 422,
@@ -86,7 +92,9 @@ describe('client commands, when things go wrong', () => {
     }));
     const { code, err } = await weft(['apply', '-f', '-', '--server', url], cartYaml);
     expect(code).toBe(1);
-    expect(err).toBe('The resources are not valid together.\nstandard input: Service default/cart: spec: cannot be so');
+    expect(err).toBe(
+      'The resources are not valid together.\nstandard input:4:7: Service default/cart: spec: cannot be so',
+    );
   });
 
   it('names the sidecars on which a change is not in force', async () => {
@@ -294,9 +302,15 @@ describe('client commands', () => {
     expect(await from(items.slice(1))).not.toMatch(/CORE|uWebSockets/);
   });
 
-  it('status says which Services a registration has created, while they are new or nobody is there under them', async () => {
-    const founded = (name: string, time: string, sidecars: number, namespace = 'default') => ({
-      ...{ name, namespace, at: `2025-01-01T${time}:00Z`, sidecars },
+  it('status says which Services a registration has created, where nobody is under them or the name may be a slip', async () => {
+    const founded = (
+      name: string,
+      time: string,
+      sidecars: number,
+      namespace = 'default',
+      similar: string | null = null,
+    ) => ({
+      ...{ name, namespace, at: `2025-01-01T${time}:00Z`, sidecars, similar },
     });
     const { url } = await fakeControlPlane(({ url: path }) => ({
       status: 200,
@@ -308,14 +322,15 @@ describe('client commands', () => {
                 founded('cart', '23:30', 1),
                 founded('web', '21:00', 1),
                 founded('crat', '21:00', 0, 'shop'),
+                founded('wbe', '23:30', 1, 'shop', 'web'),
               ],
             }
           : { items: [webSidecar] },
     }));
     const { out } = await weft(['status', '--server', url]);
     expect(out.split('\n').filter((line) => line.startsWith('note:'))).toEqual([
-      'note: created Service cart.default 30m ago (it did not exist)',
       'note: created Service crat.shop 3h ago (it did not exist); no sidecar is registered under it: if its name is a mistake, `weft delete service crat -n shop` removes it',
+      'note: created Service wbe.shop 30m ago (it did not exist); did you mean web?',
     ]);
   });
 
@@ -327,7 +342,8 @@ describe('client commands', () => {
       route: 'default/cart/0',
       requests: 600,
       failures: 6,
-      byStatus: { '2xx': 594, '5xx': 6 },
+      failed: 60,
+      byStatus: { '2xx': 540, '4xx': 30, '5xx': 30 },
       p50Ms: 1.234,
       p95Ms: 23.45,
       p99Ms: 123.4,
@@ -336,7 +352,7 @@ describe('client commands', () => {
     const { url } = await fakeControlPlane(() => ({ status: 200, body: { windowMs: 60_000, series: [series] } }));
     const { out } = await weft(['stat', 'cart', '--server', url]);
     expect(out).toMatch(
-      /outbound +web\.default +cart\.default +default\/cart\/0 +99\.00% +10\.0 +1\.23ms +23\.4ms +123ms/,
+      /outbound +web\.default +cart\.default +default\/cart\/0 +90\.00% +10\.0 +1\.23ms +23\.4ms +123ms/,
     );
     expect(out).toMatch(/WAIT +OWN +TOTAL\n.* 1\.10 +0\.10 +1\.20/);
   });
@@ -352,14 +368,14 @@ describe('client commands', () => {
     expect((await weft(['stat', '--server', url])).out).toBe(`no requests ${none}`);
     expect((await weft(['stat', 'cart', '--server', url])).out).toBe(`no requests to or from cart ${none}`);
     expect(await weft(['stat', 'pay', '--server', url])).toEqual({
-      code: 0,
-      out: `no requests to or from pay ${none}; the mesh has no such service, but cart.default, web.default`,
-      err: '',
+      code: 1,
+      out: '',
+      err: `no requests to or from pay ${none}; the mesh has no such service, but cart.default, web.default`,
     });
     const empty = await answers([], []);
-    expect((await weft(['stat', 'pay', '--server', empty.url])).out).toMatch(/; the mesh has no services yet$/);
+    expect((await weft(['stat', 'pay', '--server', empty.url])).err).toMatch(/; the mesh has no services yet$/);
     const many = Array.from({ length: 25 }, (_, n) => ({ ...cart, metadata: { name: `s${n}` } }));
     const crowded = await answers(many, []);
-    expect((await weft(['stat', 'pay', '--server', crowded.url])).out).toMatch(/ and 5 more$/);
+    expect((await weft(['stat', 'pay', '--server', crowded.url])).err).toMatch(/ and 5 more$/);
   });
 });

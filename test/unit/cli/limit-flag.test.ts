@@ -3,7 +3,13 @@ import { collectLimit, limitFlagHelp, listenerLimitsOf } from '../../../src/cli/
 import { defaultListenerLimits, limitNames } from '../../../src/model/listener-limits.ts';
 
 const here = { host: '127.0.0.1', port: 1 };
-const cores = { inbound: here, link: here, inboundHttp: 'node', outboundHttp: 'node' } as const;
+const cores = {
+  service: { name: 'notes', namespace: 'shop' },
+  inbound: here,
+  link: here,
+  inboundHttp: 'node',
+  outboundHttp: 'node',
+} as const;
 const valueIn = (text: string): number => collectLimit(text)[0]!.value;
 
 describe('--limit', () => {
@@ -72,8 +78,8 @@ describe('the limits of a sidecar', () => {
     const given = collectLimit('link.connections=3', collectLimit('inbound.requests-per-connection=2'));
     expect(listenerLimitsOf(given, cores)).toEqual({
       outbound: defaultListenerLimits.outbound,
-      inbound: { ...defaultListenerLimits.inbound, requestsPerConnectionMax: 2 },
-      link: { ...defaultListenerLimits.link, connectionsMax: 3 },
+      inbound: { ...defaultListenerLimits.inbound, sidecarOf: 'notes.shop', requestsPerConnectionMax: 2 },
+      link: { ...defaultListenerLimits.link, sidecarOf: 'notes.shop', connectionsMax: 3 },
     });
   });
 

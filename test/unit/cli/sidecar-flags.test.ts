@@ -23,6 +23,12 @@ function optionsWith(joinToken: string | null, ...args: string[]): SidecarOption
   return sidecarOptionsOf(flags, flags.app ?? null, joinToken);
 }
 
+const limitsBeside = (sidecarOf: string) => ({
+  outbound: defaultListenerLimits.outbound,
+  inbound: { ...defaultListenerLimits.inbound, sidecarOf },
+  link: { ...defaultListenerLimits.link, sidecarOf },
+});
+
 describe('flags of a sidecar that cannot be meant', () => {
   it.each([
     ...[
@@ -201,7 +207,7 @@ describe('the flags of a sidecar', () => {
       upstreams: [],
       zone: '',
       labels: {},
-      limits: defaultListenerLimits,
+      limits: limitsBeside('cart.default'),
       loops: 1,
       accessLog: false,
       drainMs: 30_000,
@@ -239,9 +245,9 @@ describe('the flags of a sidecar', () => {
       zone: 'b',
       labels: { version: 'v2', tier: '' },
       limits: {
-        ...defaultListenerLimits,
+        ...limitsBeside('cart.shop'),
         outbound: { ...defaultListenerLimits.outbound, bodyBytesMax: 10 * 1024 * 1024, headTimeoutMs: 2_500 },
-        link: { ...defaultListenerLimits.link, connectionsMax: 7 },
+        link: { ...limitsBeside('cart.shop').link, connectionsMax: 7 },
       },
       accessLog: true,
       loops: 3,

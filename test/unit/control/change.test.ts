@@ -67,8 +67,12 @@ describe('a change that is refused', () => {
   it('may not take away what others refer to', async () => {
     const mesh = new Mesh();
     await mesh.apply(service('cart'), service('next'), route('r', 'cart', ['next']), policy('p', 'HTTPRoute', 'r'));
-    expect(messagesOf(await mesh.make([remove('Service', 'next')]))).toContain('next, which does not exist');
-    expect(messagesOf(await mesh.make([remove('HTTPRoute', 'r')]))).toContain('targets HTTPRoute default/r');
+    expect(messagesOf(await mesh.make([remove('Service', 'next')]))).toBe(
+      'refers to Service default/next, which is to be deleted; delete HTTPRoute default/r too, or change it before',
+    );
+    expect(messagesOf(await mesh.make([remove('HTTPRoute', 'r')]))).toBe(
+      'targets HTTPRoute default/r, which is to be deleted; delete TrafficPolicy default/p too, or change it before',
+    );
     const ported = service('next');
     const route80 = route('r', 'cart', ['next']);
     if (route80.kind === 'HTTPRoute') route80.spec.rules![0]!.backendRefs = [{ name: 'next', port: 80 }];

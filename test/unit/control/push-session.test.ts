@@ -19,7 +19,9 @@ describe('a Service that did not exist', () => {
     first.ack();
     const second = await plane.sidecar('s2', register).hello();
     expect(second.received.map(({ founded }) => founded)).toEqual([false]);
-    expect(foundedServices(plane.store)).toEqual([{ name: 'app', namespace: 'default', at: expect.any(String) }]);
+    expect(foundedServices(plane.store)).toEqual([
+      { name: 'app', namespace: 'default', at: expect.any(String), similar: null },
+    ]);
     // On its next connection it exists.
     first.drop();
     const again = await plane.sidecar('s1', register).hello();
@@ -37,6 +39,19 @@ describe('a Service that did not exist', () => {
     plane.clock.advance(limits.debounceMs);
     expect(sidecar.received.map(({ founded }) => founded).filter(Boolean)).toEqual([true]);
     expect(sidecar.last.keys).toContain('EndpointSet/default/app');
+  });
+
+  it('is said to be a slip where an older one has nearly its name', async () => {
+    const plane = new Plane();
+    await plane.store.put(service('cart'));
+    await plane.sidecar('s1', { ...register, service: 'crat' }).hello();
+    await plane.sidecar('s2', { ...register, service: 'web' }).hello();
+    await plane.sidecar('s3', { ...register, service: 'crats' }).hello();
+    expect(foundedServices(plane.store).map(({ name, similar }) => [name, similar])).toEqual([
+      ['crats', 'crat'],
+      ['web', null],
+      ['crat', 'cart'],
+    ]);
   });
 
   it('is not mentioned once something was written to it, or where it was there before', async () => {
@@ -130,7 +145,7 @@ describe('what is refused', () => {
 
   it('anything before a Hello, a second Hello, answers to what was not sent', async () => {
     const early = plane.sidecar('s1');
-    early.say({ tag: 'renew' });
+    early.say({ tag: 'renew', trouble: '' });
     expect(early.refusal).toBe('out-of-order');
     const twice = await plane.sidecar('s2').hello();
     await twice.hello();
@@ -412,7 +427,7 @@ describe('registrations', () => {
       spec: {},
     });
     await plane.store.put('Service/default/cart');
-    sidecars[0]?.say({ tag: 'renew' });
+    sidecars[0]?.say({ tag: 'renew', trouble: '' });
     await settle();
     expect(plane.store.get('Service/default/cart')).toBeNull();
   });
@@ -450,7 +465,7 @@ describe('registrations', () => {
     const before = caller.received.length;
     callee.drop();
     plane.clock.advance(14_000);
-    caller.say({ tag: 'renew' });
+    caller.say({ tag: 'renew', trouble: '' });
     await settle();
     expect(caller.received).toHaveLength(before);
     expect(plane.fleet.list().find(({ sidecar }) => sidecar === 'callee')).toMatchObject({ state: 'lost' });
@@ -469,13 +484,28 @@ describe('registrations', () => {
     ]);
   });
 
+  it('say why nobody is sent to their app, until it passes', async () => {
+    const plane = new Plane();
+    const waiting = await plane.sidecar('waiting', { service: 'cart' }).hello();
+    waiting.ack();
+    const reason = () => plane.fleet.list()[0]?.reason;
+    const trouble = 'app 127.0.0.1:9 accepts no connections';
+    expect(reason()).toBeNull();
+    waiting.say({ tag: 'renew', trouble });
+    expect(reason()).toBe(trouble);
+    waiting.say({ tag: 'renew', trouble: 'x'.repeat(100_000) });
+    expect(reason()).toHaveLength(limits.nackReasonCharsMax);
+    waiting.say({ tag: 'renew', trouble: '' });
+    expect(reason()).toBeNull();
+  });
+
   it('come back when a lease that ended is renewed on the same connection', async () => {
     const plane = new Plane();
     const callee = await plane.sidecar('callee', { service: 'cart', registration: at('127.0.0.1:9') }).hello();
     callee.ack();
     plane.clock.advance(15_000);
     expect([...plane.store.leases()]).toEqual([]);
-    callee.say({ tag: 'renew' });
+    callee.say({ tag: 'renew', trouble: '' });
     await settle();
     plane.clock.advance(500);
     expect([...plane.store.leases()]).toHaveLength(1);
@@ -491,9 +521,9 @@ describe('registrations', () => {
     caller.ack();
     caller.ack();
     plane.clock.advance(1_000);
-    callee.say({ tag: 'renew' });
+    callee.say({ tag: 'renew', trouble: '' });
     callee.say({ tag: 'withdraw' });
-    callee.say({ tag: 'renew' });
+    callee.say({ tag: 'renew', trouble: '' });
     await settle();
     expect(caller.last.keys).toEqual([`-${key}`]);
     expect(callee.isOpen).toBe(false);

@@ -49,6 +49,17 @@ describe('the window', () => {
     expect(series?.parts.wait).toBeCloseTo(0.9);
   });
 
+  it('counts a request that was a 5xx and a failure once, and one that was either of them', () => {
+    const { window } = open();
+    window.add([
+      delta({ requests: 1 }),
+      delta({ requests: 4, statusClass: '4xx', failures: 3 }),
+      delta({ requests: 5, statusClass: '5xx', failures: 2 }),
+    ]);
+    window.add([delta({ requests: 2, failures: 1 })]);
+    expect(window.stats().series[0]).toMatchObject({ requests: 12, failures: 6, failed: 9 });
+  });
+
   it('forgets what is older than it', () => {
     const { clock, window } = open();
     window.add([delta({ requests: 5 })]);

@@ -18,7 +18,7 @@ function waitOn(plane: Plane, revision: number, timeoutMs = 30_000) {
 
 async function keepAlive(plane: Plane, sidecar: FakeSidecar, ms: number): Promise<void> {
   for (let leftMs = ms; leftMs > 0; leftMs -= 5_000) {
-    sidecar.say({ tag: 'renew' });
+    sidecar.say({ tag: 'renew', trouble: '' });
     await settle();
     plane.clock.advance(Math.min(leftMs, 5_000));
   }

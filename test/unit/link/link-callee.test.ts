@@ -158,7 +158,7 @@ describe('an OPEN that is no request is answered as by any listener, and its nei
     expect(peer.dataOf(1)).toBe(head.bodyBytes);
     expect(room.refusedHeads.map(({ code }) => code)).toEqual([failure]);
     // What the log gets is what the caller is told.
-    expect(room.refusedFacts).toEqual([
+    expect(room.refusedFacts).toMatchObject([
       { detail: expect.stringMatching(/^[A-Z].*\.$/), requestId: 'id-of-test', sourceAddress: '127.0.0.1', source: '' },
     ]);
     await until(() => proxy.calls.length === 1);

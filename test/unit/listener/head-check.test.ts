@@ -135,6 +135,37 @@ describe('checkHead refuses', () => {
   });
 });
 
+describe('checkHead says of what it refuses, for the log,', () => {
+  const requestOf = (change: Partial<RawHead>) => {
+    const checked = checkHead(raw(change));
+    return checked instanceof RefusedHead ? checked.request : 'accepted';
+  };
+  const long = 'x'.repeat(limits.refusalDetailCharsMax);
+
+  it.each<[string, Partial<RawHead>, object]>([
+    [
+      'method, Host and path',
+      { target: '/a/../b?key=secret', method: 'TRACE' },
+      { method: 'TRACE', host: 'a', path: '/a/../b' },
+    ],
+    ['a Host that was read before', { headers: ['Host', 'a:b', 'y', '1'] }, { method: 'GET', host: 'a:b', path: '/' }],
+    ['a Host that comes later', { headers: ['y', 'a\nb', ...host] }, { method: 'GET', host: 'a', path: '/' }],
+    ['the path of an absolute form', { target: 'http://u:secret@a/b?c' }, { method: 'GET', host: 'a', path: '/b' }],
+    ['nothing of a target in no form', { target: 'u:secret@a' }, { method: 'GET', host: 'a' }],
+    ['no fragment', { target: '/a#secret' }, { method: 'GET', host: 'a', path: '/a' }],
+    ['no method that is no token', { method: 'G T' }, { host: 'a', path: '/' }],
+    ['no Host where there is none', { headers: [] }, { method: 'GET', path: '/' }],
+    ['the asterisk', { method: 'OPTIONS', target: '*' }, { method: 'OPTIONS', host: 'a', path: '*' }],
+    [
+      'so many characters and no more',
+      { method: long + long, target: `/${long}`, headers: ['Host', long + long] },
+      { method: long, host: long, path: `/${long.slice(1)}` },
+    ],
+  ])('%s', (_, change, request) => {
+    expect(requestOf(change)).toEqual(request);
+  });
+});
+
 describe('checkHead accepts', () => {
   it.each([
     ['a', 'a'],
@@ -214,7 +245,13 @@ describe('checkHead accepts', () => {
 });
 
 describe('checkHead keeps the limits of its listener, to the byte', () => {
-  const bounds = { listener: 'link', headBytesMax: 300, headerFieldsMax: 5, targetBytesMax: 20 } as const;
+  const bounds = {
+    listener: 'link',
+    sidecarOf: 'a.b',
+    headBytesMax: 300,
+    headerFieldsMax: 5,
+    targetBytesMax: 20,
+  } as const;
   const judge = (change: Partial<RawHead>): string => {
     const checked = checkHead(raw(change), bounds);
     return checked instanceof RefusedHead ? `${checked.failure.code}: ${checked.detail}` : 'accepted';
@@ -228,15 +265,19 @@ describe('checkHead keeps the limits of its listener, to the byte', () => {
     [
       'a target of 21 bytes',
       { target: `/${'a'.repeat(20)}` },
-      'target-too-long: The target is longer than 20 bytes (--limit link.target-bytes).',
+      'target-too-long: The target is longer than 20 bytes (--limit link.target-bytes of the sidecar of a.b).',
     ],
     ['5 fields', { headers: fields(5) }, 'accepted'],
-    ['6 fields', { headers: fields(6) }, 'headers-too-large: There are more than 5 fields (--limit link.head-fields).'],
+    [
+      '6 fields',
+      { headers: fields(6) },
+      'headers-too-large: There are more than 5 fields (--limit link.head-fields of the sidecar of a.b).',
+    ],
     ['300 bytes of fields', { headers: ofBytes(300) }, 'accepted'],
     [
       '301 bytes of fields',
       { headers: ofBytes(301) },
-      'headers-too-large: The fields are larger than 300 bytes (--limit link.head-bytes).',
+      'headers-too-large: The fields are larger than 300 bytes (--limit link.head-bytes of the sidecar of a.b).',
     ],
   ])('%s: %s', (_, change, outcome) => {
     expect(judge(change)).toBe(outcome);

@@ -29,13 +29,19 @@ describe('every mistake is named with path, line and column', () => {
     [
       'unknown kind',
       'kind: Pod',
-      'mesh.yaml:1:7: Pod: kind: kind must be one of Service, HTTPRoute, TrafficPolicy, not "Pod"',
+      'mesh.yaml:1:7: Pod: kind: must be one of Service, HTTPRoute, TrafficPolicy, not "Pod"',
     ],
-    ['an inherited name as kind', 'kind: toString', /kind must be one of/],
+    ['an inherited name as kind', 'kind: toString', /kind: must be one of/],
+    ['no kind', 'a: 1', 'mesh.yaml:1:1: kind: is missing: must be one of Service, HTTPRoute, TrafficPolicy'],
+    [
+      'no version',
+      'kind: Service',
+      'mesh.yaml:1:1: Service: apiVersion: is missing: must be weft.mesh/v1 for a Service',
+    ],
     [
       'wrong version',
       'apiVersion: v1\nkind: Service',
-      'mesh.yaml:1:13: Service: apiVersion: apiVersion of a Service must be weft.mesh/v1, not "v1"',
+      'mesh.yaml:1:13: Service: apiVersion: must be weft.mesh/v1 for a Service, not "v1"',
     ],
     [
       'no metadata',
@@ -201,7 +207,11 @@ describe('every mistake is named with path, line and column', () => {
       /Fields: must be a whole number, not "1KiB"/,
     ],
     ['unknown limit', service('{ limits: { bodyBytes: 1 } }'), /limits\.bodyBytes: unknown field/],
-    ['duration', route('timeouts: { request: 2 }'), /timeouts\.request: must be a string, not 2/],
+    [
+      'duration',
+      route('timeouts: { request: 2 }'),
+      /timeouts\.request: must be a duration such as 250ms, 2s .*, not 2/,
+    ],
     ['duration form', route('timeouts: { request: 2 s }'), /timeouts\.request: must be a duration such as 250ms/],
     [
       'try longer than request',
@@ -349,6 +359,18 @@ describe('every mistake is named with path, line and column', () => {
     );
     expect(problems.length).toBe(3);
     expect(resources.map((resource) => resource.metadata.name)).toEqual(['web']);
+  });
+
+  it('and what is found later is given its place', () => {
+    const text = `${service('{}')}---\n- apiVersion: weft.mesh/v1\n  kind: Service\n  metadata: { name: web }\n  spec:\n    endpoints: [127.0.0.1:1]\n`;
+    const { locate } = readManifest(text, 'mesh.yaml');
+    const at = (object: string, path: string) => formatProblem(locate({ object, path, message: 'no' }));
+    expect(at('Service default/web', 'spec.endpoints[0]')).toBe(
+      'mesh.yaml:10:17: Service default/web: spec.endpoints[0]: no',
+    );
+    expect(at('Service default/web', 'spec.port')).toBe('mesh.yaml:10:5: Service default/web: spec.port: no');
+    expect(at('Service default/cart', '')).toBe('mesh.yaml:1:1: Service default/cart: no');
+    expect(at('Service default/pay', 'spec')).toBe('Service default/pay: spec: no');
   });
 
   it('an alias bomb is refused, and a file that is too large is not parsed', () => {

@@ -116,25 +116,30 @@ describe('a request that fails', () => {
 
 describe('deadlines', () => {
   it.each([
-    ['request-timeout', { requestMs: 100, perTryMs: 0, idleMs: 0 }],
-    ['per-try-timeout', { requestMs: 0, perTryMs: 100, idleMs: 0 }],
-    ['idle-timeout', { requestMs: 0, perTryMs: 0, idleMs: 100 }],
-  ] as const)('%s ends a request that waits, not before its time', (code, timeouts) => {
-    const endpoint = new FakeEndpoint('a:1', 0);
-    const { proxy, clock } = fakeMesh([endpoint], fakeAction({ timeouts }));
-    const client = new FakeClient();
-    const receiver = proxy.accept(fakeHead(), client);
-    receiver.onRequestEnd([]);
-    const sweep = () => (receiver as unknown as { onSweep(nowMs: number): void }).onSweep(clock.nowMs);
-    clock.nowMs += 99;
-    sweep();
-    expect(client.events).toEqual([]);
-    clock.nowMs += 1;
-    sweep();
-    expect(client.events).toEqual(['head 504', 'end']);
-    expect(client.header('weft-failure')).toBe(code);
-    expect(endpoint.last.events).toContain('destroy');
-  });
+    ['request-timeout', 'request', { requestMs: 100, perTryMs: 0, idleMs: 0 }],
+    ['per-try-timeout', 'backendRequest', { requestMs: 0, perTryMs: 100, idleMs: 0 }],
+    ['idle-timeout', 'idle', { requestMs: 0, perTryMs: 0, idleMs: 100 }],
+  ] as const)(
+    '%s ends a request that waits, not before its time, and says which field it is',
+    (code, field, timeouts) => {
+      const endpoint = new FakeEndpoint('a:1', 0);
+      const { proxy, clock } = fakeMesh([endpoint], fakeAction({ timeouts }));
+      const client = new FakeClient();
+      const receiver = proxy.accept(fakeHead(), client);
+      receiver.onRequestEnd([]);
+      const sweep = () => (receiver as unknown as { onSweep(nowMs: number): void }).onSweep(clock.nowMs);
+      clock.nowMs += 99;
+      sweep();
+      expect(client.events).toEqual([]);
+      clock.nowMs += 1;
+      sweep();
+      expect(client.events).toEqual(['head 504', 'end']);
+      expect(client.header('weft-failure')).toBe(code);
+      const { detail } = JSON.parse(client.bodyText);
+      expect(detail).toMatch(new RegExp(`^[A-Z].* a:1 .* 100 ms \\(timeouts\\.${field}\\)\\.$`));
+      expect(endpoint.last.events).toContain('destroy');
+    },
+  );
 
   it('blames the client when its request body stops arriving', () => {
     const endpoint = new FakeEndpoint('a:1', 0);
@@ -144,6 +149,7 @@ describe('deadlines', () => {
     clock.nowMs += 100;
     (receiver as unknown as { onSweep(nowMs: number): void }).onSweep(clock.nowMs);
     expect(client.header('weft-failure')).toBe('request-body-timeout');
+    expect(JSON.parse(client.bodyText).detail).toMatch(/ 100 ms \(timeouts\.idle\)\.$/);
     expect(client.answer?.status).toBe(408);
   });
 });

@@ -119,12 +119,15 @@ describe('the limits of a Service', () => {
     const client = new FakeClient();
     const receiver = mesh.proxy.accept(fakeHead({ method: 'POST', bodyBytes: -1 }), client, {
       listener: 'link',
+      sidecarOf: 'notes.default',
       bodyBytesMax: 10,
       bodyRateMin: 0,
     });
     receiver.onRequestBody(Buffer.alloc(11));
     expect(client.events).toEqual(['head 413', 'end']);
-    expect(JSON.parse(client.bodyText).detail).toBe('The body is larger than 10 bytes (--limit link.body-bytes).');
+    expect(JSON.parse(client.bodyText).detail).toBe(
+      'The body is larger than 10 bytes (--limit link.body-bytes of the sidecar of notes.default).',
+    );
   });
 
   it('count what has arrived before the Service was known', () => {

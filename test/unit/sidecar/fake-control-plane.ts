@@ -13,6 +13,7 @@ export interface PushedChange {
   readonly hosts?: Readonly<Record<string, string>>;
   readonly base?: number;
   readonly foundedService?: true;
+  readonly similarService?: string;
 }
 
 /** One connection of a sidecar, with what it said. */

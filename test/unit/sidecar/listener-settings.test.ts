@@ -7,6 +7,7 @@ import { describeListeners } from '../../../src/sidecar/listener-settings.ts';
 
 const at = { host: '127.0.0.1', port: 0 };
 const opened = { inbound: at, link: at, inboundHttp: 'node', outboundHttp: 'uws' } as const;
+const ofCart = { ...opened, service: { name: 'cart', namespace: 'default' } };
 
 describe('the settings of the listeners', () => {
   const given = ['inbound.body-bytes=1MiB', 'inbound.head-time=1500ms', 'link.connections=7'];
@@ -16,7 +17,7 @@ describe('the settings of the listeners', () => {
       ...opened,
       limits: listenerLimitsOf(
         given.reduce((earlier, text) => collectLimit(text, earlier), collectLimit('outbound.head-fields=20')),
-        opened,
+        ofCart,
       ),
       listenerPolicies: listenerPoliciesOf(
         { paths: { inbound: 'refuse' }, via: { link: 'on' }, forwarded: { outbound: 'append' } },
@@ -60,7 +61,7 @@ describe('the settings of the listeners', () => {
       for (const name of Object.keys(limitNames)) {
         const shown = described[listener]!.limits[name];
         const given = () =>
-          listenerLimitsOf(collectLimit(`${listener}.${name}=${shown === 'none' ? 9 : shown}`), opened);
+          listenerLimitsOf(collectLimit(`${listener}.${name}=${shown === 'none' ? 9 : shown}`), ofCart);
         if (shown === undefined) expect(given, `${listener}.${name}`).toThrow();
         else expect(given, `${listener}.${name}`).not.toThrow();
       }

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type AppSidecar, type RunHost, type RunOptions, runBesideApp } from '../../../src/sidecar/run.ts';
@@ -82,16 +85,29 @@ async function appThatSaysWhenUp(world: World, body: string, changes: Partial<Ru
 }
 
 describe('weft run', () => {
-  it('answers 127 for a program that does not exist, and leaves the mesh', async () => {
+  it.each([
+    ['no-such-program', ' (looked for in PATH)'],
+    ['./no-such-program', ''],
+  ])('answers 127 for a program that does not exist, before anything is opened: %s', async (command, where) => {
     const world = new World();
     const code = await runBesideApp(
-      async () => world.sidecar(),
-      options('', { command: 'no-such-program' }),
+      async () => expect.unreachable('nothing is started'),
+      options('', { command }),
       world.host,
     );
     expect(code).toBe(127);
+    expect(world.events).toEqual([`say There is no program "${command}" to run${where}.`]);
+  });
+
+  it('answers 127 for a program whose interpreter does not exist, and leaves the mesh', async () => {
+    const world = new World();
+    const command = join(mkdtempSync(join(tmpdir(), 'weft-run-')), 'app');
+    onTestFinished(() => rmSync(dirname(command), { recursive: true }));
+    writeFileSync(command, '#!/no/such/interpreter\n', { mode: 0o755 });
+    const code = await runBesideApp(async () => world.sidecar(), options('', { command }), world.host);
+    expect(code).toBe(127);
     expect(world.events).toEqual([
-      'say There is no program "no-such-program" to run (looked for in PATH).',
+      `say There is no program "${command}" to run.`,
       'drain',
       'drained',
       'close',

@@ -82,6 +82,7 @@ describe('a Service that did not exist', () => {
     const logger = {
       ...silentLogger,
       info: (fields: object, message: string) => void lines.push({ ...fields, message }),
+      warn: (fields: object, message: string) => void lines.push({ ...fields, message, isWarning: true }),
     };
     const { subscription } = subscribe(plane.url, { service: 'crat', logger });
     subscription.start();
@@ -92,8 +93,12 @@ describe('a Service that did not exist', () => {
     expect(said()).toEqual([]);
     plane.last.push({ revision: 2, foundedService: true });
     await until(() => plane.last.acknowledged === 2);
+    plane.last.push({ revision: 3, foundedService: true, similarService: 'cart' });
+    await until(() => plane.last.acknowledged === 3);
+    const message = 'created this Service (it did not exist)';
     expect(said()).toEqual([
-      { service: 'crat.default', message: 'created this Service (it did not exist): is its name right?' },
+      { service: 'crat.default', message },
+      { service: 'crat.default', message: `${message}: did you mean cart?`, isWarning: true },
     ]);
   });
 });
@@ -407,6 +412,26 @@ describe('discovery', () => {
 });
 
 describe('leases', () => {
+  it('say at once and at each renewal why nothing is registered, until something is', async () => {
+    const plane = await controlPlane();
+    const clock = new ManualClock();
+    const { subscription } = subscribe(plane.url, { clock });
+    subscription.setTrouble('app down');
+    subscription.start();
+    await greeted(plane);
+    plane.last.push();
+    await until(() => plane.last.acknowledged === 1);
+    const said = () => plane.last.of('renew').map(({ trouble }) => trouble);
+    clock.advance(limits.leaseRenewMs);
+    await until(() => said().length === 1);
+    subscription.setTrouble('app down still');
+    await until(() => said().length === 2);
+    subscription.setRegistration({ address: '10.0.0.9:15006', zone: '', labels: {}, weight: 1, link: [] });
+    clock.advance(limits.leaseRenewMs);
+    await until(() => said().length === 3);
+    expect(said()).toEqual(['app down', 'app down still', '']);
+  });
+
   it('are renewed every 5 s', async () => {
     const plane = await controlPlane();
     const clock = new ManualClock();

@@ -20,6 +20,8 @@ function entry(changes: Partial<AccessEntry> = {}): AccessEntry {
     attempts: 1,
     status: 200,
     failure: '',
+    detail: '',
+    farFailure: '',
     answerBytes: 12,
     traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
     totalMs: 1.23456,

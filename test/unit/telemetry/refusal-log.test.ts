@@ -10,6 +10,7 @@ const facts: RefusalFacts = {
   requestId: '4bf92f3577b34da6a3ce929d0e0e4736',
   sourceAddress: '10.0.0.9',
   source: '',
+  request: null,
 };
 
 function makeLog() {
@@ -57,7 +58,7 @@ describe('the log of refused heads', () => {
   it('has lines like those of requests, without what is not known', () => {
     const { lines, log } = makeLog();
     log.log({ ...facts, source: 'web.default' });
-    log.log({ ...facts, requestId: '', sourceAddress: '' });
+    log.log({ ...facts, requestId: '', sourceAddress: '', request: { method: 'GET', host: 'a/b"', path: '/\r\n' } });
     const always = {
       time: '2026-01-02T03:04:05.006Z',
       direction: 'inbound',
@@ -68,7 +69,7 @@ describe('the log of refused heads', () => {
     };
     expect(lines).toEqual([
       { ...always, source: 'web.default', sourceAddress: '10.0.0.9', traceId: '4bf92f3577b34da6a3ce929d0e0e4736' },
-      always,
+      { ...always, method: 'GET', host: 'a/b"', path: '/\r\n' },
     ]);
   });
 });

@@ -76,6 +76,7 @@ describe('StatWindow', () => {
       route: 'r',
       requests: 100,
       failures: 1,
+      failed: 1,
       byStatus: { '2xx': 98, '4xx': 1, '5xx': 1 },
     });
     expect(Math.abs(cart!.p50Ms / 10 - 1)).toBeLessThan(0.0625);

@@ -65,7 +65,8 @@ const sidecarFrames: SidecarFrame[] = [
   { tag: 'register', registration },
   { tag: 'register', registration: null },
   { tag: 'withdraw' },
-  { tag: 'renew' },
+  { tag: 'renew', trouble: '' },
+  { tag: 'renew', trouble: 'app 127.0.0.1:1 accepts no connections' },
   { tag: 'report', series: [series] },
 ];
 
@@ -121,6 +122,7 @@ describe('frames of a control plane', () => {
     const frames: ControlFrame[] = [
       { tag: 'push', sequence: 2, base: 1, changeSet },
       { tag: 'push', sequence: 2, base: 1, changeSet, foundedService: true },
+      { tag: 'push', sequence: 3, base: 2, changeSet, foundedService: true, similarService: 'cart' },
       { tag: 'refusal', code: 'too-many-sidecars', message: 'full' },
     ];
     for (const frame of frames) {
