@@ -9,7 +9,7 @@ const kinds = {
     first: (host) => `POST / HTTP/1.1\r\nHost: ${host}\r\nTransfer-Encoding: chunked\r\n\r\n`,
     more: '1\r\nx\r\n',
   },
-  reader: { first: (host) => `GET /large HTTP/1.1\r\nHost: ${host}\r\n\r\n`, more: '' },
+  reader: { first: (host) => `GET /?bytes=8388608 HTTP/1.1\r\nHost: ${host}\r\n\r\n`, more: '' },
 };
 /** Connections are made this many at a time: a listener's backlog is short. */
 const batch = 50;

@@ -1,13 +1,14 @@
 /** A thousand clients that hang on a sidecar, the load of healthy ones beside them, and what the two have to do with each other. */
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, execFile, fork, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { Agent, type RequestListener } from 'node:http';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { expect } from 'vitest';
 import { limits } from '../../src/model/limits.ts';
+import { buildNativeBench } from '../bench/native-bench.mjs';
 import { heldMiB, inspectable } from './garbage.ts';
 import { type Bench, call, type Running, residentMiB, until } from './harness.ts';
-import { quantileMs } from './method-load.ts';
 import { manifest, policy, service } from './static-mesh.ts';
 
 export type SlowKind = 'head' | 'body' | 'chunked' | 'reader';
@@ -65,28 +66,27 @@ export class SlowClients {
 
 export interface SlowRoom {
   readonly sidecar: Running;
-  /** Requests that the app has begun and not ended. */
-  readonly app: { active: number };
+  /** The app behind both listeners. */
+  readonly appPid: number;
 }
 
 export const readerIdleMs = 10_000;
-const largeBody = Buffer.alloc(8 * 1024 * 1024, 'large ');
+const nativeBench = fileURLToPath(new URL('../../native-bench/build/', import.meta.url));
+const answerBytes = 2;
+const healthyConnections = 16;
 
-/** A sidecar whose inbound and outbound listeners lead to one app, and whose Service has an idle timeout of `readerIdleMs`. */
+/**
+ * A sidecar whose inbound and outbound listeners lead to one app, and whose Service has an idle timeout of `readerIdleMs`. App and healthy clients
+ * are native: what the slow ones cost a client or an app of Node's would be taken for the sidecar's.
+ */
 export async function startSlowRoom(bench: Bench): Promise<SlowRoom> {
-  const counts = { active: 0 };
-  const handler: RequestListener = (request, response) => {
-    counts.active++;
-    response.once('close', () => counts.active--);
-    request.on('error', () => {});
-    if (request.url === '/large') {
-      response.end(largeBody);
-      return;
-    }
-    request.resume();
-    request.once('end', () => response.end('ok'));
-  };
-  const { address } = await bench.app(handler);
+  buildNativeBench();
+  const app = spawn(`${nativeBench}upstream`, ['--bytes', String(answerBytes)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  bench.onClose(() => void app.kill('SIGKILL'));
+  const [line] = (await once(app.stdout, 'data')) as [Buffer];
+  const address = `127.0.0.1:${(JSON.parse(line.toString()) as { port: number }).port}`;
   const resources = [service('cart', [address]), policy('Service', 'cart', { idle: `${readerIdleMs}ms` })];
   const sidecar = await bench.weft(
     [
@@ -95,31 +95,31 @@ export async function startSlowRoom(bench: Bench): Promise<SlowRoom> {
     ],
     inspectable,
   );
-  return { sidecar, app: counts };
+  return { sidecar, appPid: app.pid! };
 }
 
-/** Requests at a fixed rate, whether or not those before them were answered; ms, from when each was sent. */
-export async function latenciesMs(address: string, perSecond: number, windowMs: number): Promise<number[]> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 16 });
-  const count = Math.round((perSecond * windowMs) / 1000);
-  const startedAtMs = performance.now();
-  const latencies: number[] = [];
-  const running: Promise<void>[] = [];
-  for (let sent = 0; sent < count; sent++) {
-    const dueAtMs = startedAtMs + (sent * 1000) / perSecond;
-    const waitMs = dueAtMs - performance.now();
-    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
-    const sentAtMs = Math.max(dueAtMs, performance.now());
-    running.push(
-      call(address, 'cart', '/', { agent }).then(({ status, body }) => {
-        if (status !== 200) throw new Error(`a healthy client got ${status}: ${body}`);
-        latencies.push(performance.now() - sentAtMs);
-      }),
-    );
-  }
-  await Promise.all(running);
-  agent.destroy();
-  return latencies;
+interface Window {
+  readonly p99Ms: number;
+  /** What the healthy clients took themselves. */
+  readonly cpuMs: number;
+}
+
+/** Requests at a fixed rate, whether or not those before them were answered; latencies count from when each was to leave. */
+async function healthyWindow(address: string, perSecond: number, windowMs: number): Promise<Window> {
+  const [host, port] = address.split(':') as [string, string];
+  const seconds = String(windowMs / 1000);
+  const { stdout } = await promisify(execFile)(`${nativeBench}load`, [
+    ...['--address', host, '--port', port, '--host', 'cart', '--connections', String(healthyConnections)],
+    ...['--rate', String(perSecond), '--seconds', seconds, '--body-bytes', String(answerBytes)],
+  ]);
+  const { failures, firstFailure, p99Us, cpuSeconds } = JSON.parse(stdout) as {
+    failures: number;
+    firstFailure: string;
+    p99Us: number;
+    cpuSeconds: number;
+  };
+  if (failures > 0) throw new Error(`${failures} healthy requests failed, the first: ${firstFailure}`);
+  return { p99Ms: p99Us / 1000, cpuMs: cpuSeconds * 1000 };
 }
 
 const warmUps = 3;
@@ -145,9 +145,9 @@ export interface Windows {
 export const slowCounts: Record<SlowKind, number> = { head: 250, body: 250, chunked: 250, reader: 250 };
 
 /** What the slow ones cause as they come is over: neither the sidecar nor the app works, or waits for a core to work on. */
-async function untilSettled({ sidecar }: SlowRoom): Promise<void> {
+async function untilSettled({ sidecar, appPid }: SlowRoom): Promise<void> {
   const restMs = 250;
-  const busyMs = () => busyOrQueuedMs(sidecar.process.pid!) + busyOrQueuedMs(process.pid);
+  const busyMs = () => busyOrQueuedMs(sidecar.process.pid!) + busyOrQueuedMs(appPid);
   await until(
     'the sidecar has taken the slow clients in',
     async () => {
@@ -186,12 +186,12 @@ export async function compareWindows(
   { rounds, roundsMax, windowMs, perSecond }: CompareOptions,
 ): Promise<Windows> {
   const address = room.sidecar.ready[listener];
-  const pids = [room.sidecar.process.pid!, process.pid, slow.pid];
+  const pids = [room.sidecar.process.pid!, room.appPid, process.pid, slow.pid];
   const measure = async () => {
     const [othersBeforeMs, startedAtMs] = [othersCpuMs(pids), performance.now()];
-    const p99 = p99Of(await latenciesMs(address, perSecond, windowMs));
-    const othersMs = othersCpuMs(pids) - othersBeforeMs;
-    return { p99, isVoid: othersMs > othersShareMax * (performance.now() - startedAtMs) };
+    const { p99Ms, cpuMs } = await healthyWindow(address, perSecond, windowMs);
+    const othersMs = othersCpuMs(pids) - othersBeforeMs - cpuMs;
+    return { p99: p99Ms, isVoid: othersMs > othersShareMax * (performance.now() - startedAtMs) };
   };
   // The first runs of everything are compiled as they run.
   for (let i = 0; i < warmUps; i++) await measure();
@@ -269,12 +269,6 @@ export async function expectCutAsStated(
   if (listener === 'inbound') expect(await failureCount(sidecar, 'request-head-timeout')).toBe(slowCounts.head);
 }
 
-export const p99Of = (latencies: readonly number[]): number =>
-  quantileMs(
-    latencies.map((tookMs) => ({ tookMs })),
-    0.99,
-  );
-
 export const medianOf = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
@@ -290,11 +284,11 @@ export async function metricOf(sidecar: Running, name: string, labels: string): 
 export const failureCount = (sidecar: Running, code: string): Promise<number> =>
   metricOf(sidecar, 'weft_failures_total', `code="${code}"`);
 
-/** Nobody is connected, and the app has nothing left to answer. */
-export async function untilNobodyHangs({ sidecar, app }: SlowRoom, listener: string): Promise<void> {
+/** Nobody is connected. */
+export async function untilNobodyHangs({ sidecar }: SlowRoom, listener: string): Promise<void> {
   await until(
     'every connection is gone',
-    async () => app.active === 0 && (await metricOf(sidecar, 'weft_listener_connections', `"${listener}"`)) === 0,
+    async () => (await metricOf(sidecar, 'weft_listener_connections', `"${listener}"`)) === 0,
     30_000,
   );
 }

@@ -19,7 +19,7 @@ export interface FuzzReport {
   readonly answers: number;
   /** What broke a promise, each with the bytes that did. */
   readonly faults: readonly string[];
-  /** Of both sidecars, MiB: after the first half, by which heaps are as large as they get, and at the end. */
+  /** Most of all sidecars together, MiB, in the first half, and in the second: at one moment a heap may be anywhere between two collections. */
   readonly residentBefore: number;
   readonly residentAfter: number;
 }
@@ -57,6 +57,7 @@ export async function fuzzSidecars(bench: Bench, { messages, seed, onProgress }:
   const residents = () => sidecars.map(({ process }) => Math.round(residentMiB(process.pid!)));
   const resident = () => residents().reduce((sum, one) => sum + one, 0);
   let residentBefore = 0;
+  let residentAfter = 0;
 
   for (let done = 0; done < messages && faults.length < faultsMax; done += atOnce) {
     const isAnswers = done % (2 * atOnce) !== 0;
@@ -97,7 +98,8 @@ export async function fuzzSidecars(bench: Bench, { messages, seed, onProgress }:
     }
     for (const { process } of sidecars)
       if (process.exitCode !== null) throw new Error(`a sidecar ended (seed ${seed})`);
-    if (residentBefore === 0 && done >= messages / 2) residentBefore = resident();
+    if (done < messages / 2) residentBefore = Math.max(residentBefore, resident());
+    else residentAfter = Math.max(residentAfter, resident());
     onProgress?.(Math.min(messages, done + atOnce), residents);
   }
   await until('every connection has ended', async () => {
@@ -108,7 +110,7 @@ export async function fuzzSidecars(bench: Bench, { messages, seed, onProgress }:
     const reply = await call(at, 'cart');
     if (reply.body !== 'ok') faults.push(`afterwards ${at} answers ${reply.status} ${reply.body}`);
   }
-  return { messages, requests: requestsRead, answers: answersRead, faults, residentBefore, residentAfter: resident() };
+  return { messages, requests: requestsRead, answers: answersRead, faults, residentBefore, residentAfter };
 }
 
 /** What is valid counts four times: of what is not, most is refused at its first fault, and never read any further. */
