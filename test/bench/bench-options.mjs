@@ -1,6 +1,7 @@
 // The command line of the benchmark, parsed and checked.
 import { parseArgs } from 'node:util';
 import { contestantsOf } from './contestants.mjs';
+import { wholeNumbers } from './flags.mjs';
 import { readDocument } from './results.mjs';
 import { loads, messages, selectScenarios, topologies } from './scenarios.mjs';
 
@@ -56,7 +57,7 @@ export function readOptions(words) {
     for (const name of ['only', 'scenario', 'rounds', 'seconds', 'json', 'short'])
       if (values[name]) throw new Error(`--resume has --${name} from its file.`);
   const chosen = resumed?.options ?? choiceOf(values);
-  const [proxyCore, loadCore] = numbersOf('--cores', values.cores, 0, 4_095);
+  const [proxyCore, loadCore] = wholeNumbers('--cores', values.cores, 0, 4_095);
   if (loadCore === undefined) throw new Error('--cores wants two numbers: P,L.');
   const othersMax = Number(values['others-max']);
   if (!(othersMax > 0 && othersMax <= 1)) throw new Error('--others-max wants a share above 0 and at most 1.');
@@ -91,14 +92,7 @@ function choiceOf(values) {
 }
 
 function numberOf(flag, value, min, max) {
-  const numbers = numbersOf(flag, value, min, max);
+  const numbers = wholeNumbers(flag, value, min, max);
   if (numbers.length > 1) throw new Error(`${flag} wants one number, not ${value}.`);
   return numbers[0];
-}
-
-function numbersOf(flag, value, min, max) {
-  const numbers = value.split(',').map(Number);
-  if (numbers.some((number) => !Number.isInteger(number) || number < min || number > max))
-    throw new Error(`${flag} wants whole numbers from ${min} to ${max}, not ${value}.`);
-  return numbers;
 }

@@ -3,9 +3,9 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release } from 'node:os';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 import { WatchedMesh } from './config-scale-processes.mjs';
+import { readFlags, stop } from './flags.mjs';
 import { aligned } from './report.mjs';
 import { medianOf } from './statistics.mjs';
 
@@ -207,26 +207,12 @@ function readOptions() {
     json: { type: 'string' },
     help: { type: 'boolean', short: 'h' },
   };
-  let values;
-  try {
-    ({ values } = parseArgs({ options: flags }));
-  } catch (error) {
-    stop(`${error.message}\n${usage}`);
-  }
-  if (values.help) {
-    console.log(usage);
-    process.exit(0);
-  }
+  const values = readFlags(flags, usage);
   const only = values.only.split(',');
   for (const part of only) if (!parts.includes(part)) stop(`--only takes ${parts.join(', ')}, not ${part}.`);
   const tries = Number(values.tries);
   if (!Number.isInteger(tries) || tries < 1 || tries > 100) stop(`--tries wants 1 to 100, not ${values.tries}.`);
   return { only, tries, executable: `${values.dist}/bin/weft.js`, json: values.json ?? null };
-}
-
-function stop(message) {
-  console.error(message);
-  process.exit(2);
 }
 
 await main();

@@ -2,10 +2,10 @@
 // The two-hop benchmark: what a request costs over two proxies in a row, Weft's against nginx's, in CPU microseconds.
 // The proxies have one core, the load generator and the app the other; contestants take turns, and are compared round by round.
 import { writeFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { BenchRoom } from './bench-room.mjs';
 import { Certificates } from './certificates.mjs';
 import { linkContestants as contestants } from './contestants.mjs';
+import { readFlags, stop, wholeNumbers } from './flags.mjs';
 import { answer, checkAnswer } from './load.mjs';
 import { buildNativeBench, startUpstream } from './native-bench.mjs';
 import { profileWithPerf, profileWithV8 } from './profile.mjs';
@@ -103,16 +103,7 @@ function readOptions() {
     },
     help: { type: 'boolean', short: 'h' },
   };
-  let values;
-  try {
-    ({ values } = parseArgs({ options: flags }));
-  } catch (error) {
-    stop(`${error.message}\n${usage}`);
-  }
-  if (values.help) {
-    console.log(usage);
-    process.exit(0);
-  }
+  const values = readFlags(flags, usage);
   const names = values.only.split(',');
   for (const name of names) requireContestant(name);
   if (values.profile !== undefined) {
@@ -141,13 +132,9 @@ function requireContestant(name) {
 }
 
 function numbersOf(flag, text, min, max) {
-  const numbers = text.split(',').map(Number);
-  if (numbers.some((number) => !Number.isInteger(number) || number < min || number > max))
-    stop(`${flag} wants whole numbers from ${min} to ${max}, not ${text}.`);
-  return numbers;
-}
-
-function stop(message) {
-  console.error(message);
-  process.exit(2);
+  try {
+    return wholeNumbers(flag, text, min, max);
+  } catch (error) {
+    return stop(error.message);
+  }
 }
