@@ -155,7 +155,7 @@ describe(`${sidecars} sidecars of ${services} Services`, () => {
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
     await until(plane, () => plane.status.revisionMin === last);
-    expect((plane.status.counts.pushes - before.pushes) / sidecars).toBeLessThan(changes / 10);
+    expect((plane.status.counts.pushes - before.pushes) / sidecars).toBeLessThan(changes / 2);
   });
 
   it('come back to a control plane that was gone, and are sent nothing that they have', async () => {

@@ -38,7 +38,7 @@ describe('the simulator', () => {
       expect(parts.idle.pushes).toBe(0);
       expect(parts.changes.pushesPerSidecar).toEqual({ median: 1, min: 1, max: 1 });
       expect(parts.changes.bytesPerSidecar.max).toBeLessThan(250);
-      expect(parts.churn.pushesPerSidecar).toBeLessThan(parts.churn.changes / 10);
+      expect(parts.churn.pushesPerSidecar).toBeLessThan(parts.churn.changes / 2);
       expect(parts.reconnect).toMatchObject({ notResumed: 0, firstObjectsPerSidecar: 0 });
       expect(parts.reconnect.firstBytesPerSidecar).toBeLessThan(500);
       expect(parts.slow.rounds).toHaveLength(5);

@@ -1,5 +1,6 @@
 /** Many simulated sidecars in one process: who they are, their clockwork, and what came of the changes. */
 import { limits } from '../../src/model/limits.ts';
+import type { Registration } from '../../src/model/registration.ts';
 import { silenceLookMs } from '../../src/sidecar/silence.ts';
 import { emptyState } from './held-states.ts';
 import { type Counts, noCounts, type SidecarPlan, SimSidecar } from './sim-sidecar.ts';
@@ -53,6 +54,10 @@ const ticksAtOnceMax = ticksPerRenewal;
 /** Times are kept of so many revisions. */
 const revisionsKeptMax = 1_000;
 
+const registrationAt = (host: string, index: number): Registration => ({
+  ...{ address: `${host}:8080`, zone: `zone-${index % 3}`, labels: {}, weight: 1, link: [`${host}:15008`] },
+});
+
 /** A host that some sidecars subscribe to and that no Service has. */
 export const unknownHost = (set: number): string => `nothing-${set}`;
 
@@ -69,13 +74,7 @@ export function planOf(
     service: serviceName(own),
     services: [commonService, ...others],
     unknown: sets > 1 ? [unknownHost(set)] : [],
-    registration: {
-      address: `${host}:8080`,
-      zone: `zone-${index % 3}`,
-      labels: {},
-      weight: 1,
-      link: [`${host}:15008`],
-    },
+    registration: registers ? registrationAt(host, index) : null,
   };
 }
 
