@@ -16,6 +16,7 @@ export const usage = `Usage: npm run sim -- [flags]: a control plane with thousa
   --services N        Services beside \`common\` (100; short: 10)
   --calls N           Services that each sidecar subscribes to, \`common\` among them (5)
   --sets N            different sets of subscriptions among the sidecars of each Service: a scope each (1)
+  --unregistered      no sidecar registers an endpoint: a join is quick then
   --processes N       of simulated sidecars (2)
   --join-rate N       sidecars that start in a second (1000)
   --idle-seconds N    (15; short: 5)
@@ -44,7 +45,13 @@ const flags = {
     'join-rate': text,
   },
   ...{ 'idle-seconds': text, 'churn-seconds': text, slow: text, json: text, dist: text },
-  ...{ 'node-flags': { ...text, default: '' }, short: yes, targets: yes, help: { ...yes, short: 'h' } },
+  ...{
+    'node-flags': { ...text, default: '' },
+    short: yes,
+    targets: yes,
+    unregistered: yes,
+    help: { ...yes, short: 'h' },
+  },
 };
 /** The control plane's own files, and connections that come while others end. */
 const spareFiles = 1_100;
@@ -87,6 +94,7 @@ export function optionsOf(values) {
         sets: number('sets', 1, 1, 10_000),
         changes: number('changes', isShort ? 5 : 20, 1, 1_000),
       },
+      registers: values.unregistered !== true,
       processes: number('processes', 2, 1, 64),
       joinPerSecond: number('join-rate', 1_000, 1, 100_000),
       idleSeconds: number('idle-seconds', isShort ? 5 : 15, 1, 3_600),

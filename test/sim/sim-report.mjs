@@ -30,6 +30,7 @@ const rowsOf = {
     ['last sidecar', `${rangeLine(part.maxMs)} ms`],
     ['asked to answered, with wait=applied', `${rangeLine(part.answeredMs)} ms`],
     ['control-plane CPU, a sidecar', `${rangeLine(part.cpuUsPerSidecar)} µs`],
+    ['the same with leases and connections meanwhile', `${rangeLine(part.allCpuUsPerSidecar)} µs`],
     ['control-plane CPU, a change that concerns nobody', `${rangeLine(part.forNobodyCpuUs, ms1)} ms`],
     ['ChangeSets, bytes, a sidecar', `${short(part.pushesPerSidecar.median)}, ${short(part.bytesPerSidecar.median)}`],
   ],

@@ -37,13 +37,13 @@ export class Simulation {
 
   /** Further sidecars, in `processes` processes, which begin to connect. */
   async addFleet({ count, processes, applyMs = 0 }) {
-    const { services, calls, sets, joinPerSecond } = this.options;
+    const { services, calls, sets, registers, joinPerSecond } = this.options;
     const plans = Array.from({ length: processes }, (_, i) => {
       const share = Math.floor(count / processes) + (i < count % processes ? 1 : 0);
       const from = this.#planned;
       this.#planned += share;
       return {
-        ...{ from, count: share, services, calls, sets, registers: true, api: this.control.api, applyMs },
+        ...{ from, count: share, services, calls, sets, registers, api: this.control.api, applyMs },
         localAddress: `127.0.1.${++this.#processes}`,
         joinPerSecond: joinPerSecond / processes,
       };
@@ -53,9 +53,10 @@ export class Simulation {
     return fleet;
   }
 
-  /** Objects that a sidecar holds: the trust bundle, its own Service and those that it calls, and all but one of them with endpoints. */
+  /** Objects that a sidecar holds: the trust bundle, its own Service and those that it calls, and the registered endpoints of all but `common`. */
   get objectsHeld() {
-    return 1 + (this.options.calls + 1) + this.options.calls;
+    const { calls, registers } = this.options;
+    return 1 + (calls + 1) + (registers ? calls : 0);
   }
 
   /** A change that concerns every sidecar. @returns its revision */
