@@ -9,7 +9,8 @@ import { afterAll, describe, expect, it } from 'vitest';
 const simulator = fileURLToPath(new URL('../sim/sim.mjs', import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'weft-sim-test-'));
 afterAll(() => rmSync(directory, { recursive: true }));
-const timeoutMs = 150_000;
+/** A quiet machine needs forty seconds, one that does ten other things several times as long. */
+const timeoutMs = 300_000;
 
 function simulate(flags: readonly string[]): Promise<{ readonly code: number; readonly output: string }> {
   return new Promise((resolve) => {
