@@ -19,7 +19,7 @@ export const usage = `Usage: npm run sim -- [flags]: a control plane with thousa
   --unregistered      no sidecar registers an endpoint: a join is quick then
   --processes N       of simulated sidecars (2)
   --join-rate N       sidecars that start in a second (1000)
-  --idle-seconds N    (15; short: 5)
+  --idle-seconds N    (15; short: 3)
   --churn-seconds N   a change every 10 ms for so long (5; short: 2)
   --slow N            sidecars of which half are stopped and half take a second to apply a change (100)
   --json FILE         every figure
@@ -97,7 +97,7 @@ export function optionsOf(values) {
       registers: values.unregistered !== true,
       processes: number('processes', 2, 1, 64),
       joinPerSecond: number('join-rate', 1_000, 1, 100_000),
-      idleSeconds: number('idle-seconds', isShort ? 5 : 15, 1, 3_600),
+      idleSeconds: number('idle-seconds', isShort ? 3 : 15, 1, 3_600),
       churnSeconds: number('churn-seconds', isShort ? 2 : 5, 1, 600),
       churnEveryMs: 10,
       slowSidecars: number('slow', isShort ? 20 : 100, 2, 1_000),
