@@ -1,9 +1,10 @@
 /** `weft control-plane`: API, store, push and certificate authority. */
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { formatAddress } from '../model/host-port.ts';
 import { isTrustDomain } from '../model/identity.ts';
 import { limits } from '../model/limits.ts';
 import { durationFlag } from './duration-flag.ts';
-import { formatAddress, parseListenAddress } from './flag-values.ts';
+import { parseListenAddress } from './flag-values.ts';
 import type { ControlPlaneFlags } from './serve-control-plane.ts';
 import { requireLoopback } from './sidecar-flags.ts';
 import { type Terminal, usageError } from './terminal.ts';

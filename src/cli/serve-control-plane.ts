@@ -1,8 +1,7 @@
 /** Starts a control plane in this process and announces it when it is ready. */
 import { join, resolve } from 'node:path';
 import { startControlPlane } from '../control/control-plane.ts';
-import type { HostPort } from '../sidecar/options.ts';
-import { formatAddress } from './flag-values.ts';
+import { formatAddress, type HostPort } from '../model/host-port.ts';
 import { serveUntilSignal } from './lifetime.ts';
 import { openProcessLogger } from './log-level.ts';
 import { explainStartFailure } from './start-failure.ts';

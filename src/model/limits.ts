@@ -43,6 +43,18 @@ export const limits = {
   poolSweepMs: 250,
   /** How late a request's timeout may fire. */
   deadlineSweepMs: 20,
+  /** Requests on one connection that wait for their answers, where a Service takes several: by default, and the most that can be said. */
+  pipelinedDepth: 8,
+  pipelinedDepthMax: 64,
+  /** While fewer connections than this have a request under way, the next request gets one for itself. */
+  pipelinedSpread: 8,
+  /** Connections that are looked at for the one with the fewest requests. */
+  pipelinedLooksMax: 16,
+  /** No request is put behind an answer that has been waited for this long; after the second those that stand behind it go elsewhere. */
+  pipelinedJoinMs: 20,
+  pipelinedWaitMs: 1_000,
+  /** Of an answer that nobody waits for any more, read for the sake of those behind it. */
+  pipelinedDrainBytesMax: 64 * 1024,
   /** 1xx answers before the final one. */
   interimAnswersMax: 16,
   /** Chunk extensions of one answer, all together. */
@@ -135,6 +147,8 @@ export const limits = {
   endpointsPerServiceMax: 10_000,
   nameCharsMax: 63,
   hostCharsMax: 253,
+  /** `sun_path` of a unix socket's address has 108 bytes, the NUL at the end included (unix(7)). */
+  socketPathBytesMax: 107,
   labelValueCharsMax: 128,
   /** Of one registered endpoint. */
   labelsMax: 64,

@@ -24,6 +24,10 @@ describe('scenarios', () => {
     ]);
   });
 
+  it('measure a variant of a topology where it shows', () => {
+    expect(idsOf(['two-hops-unix'])).toEqual([...['two-hops-unix/busy-64/get-100', 'two-hops-unix/rate-3000/get-100']]);
+  });
+
   it('ask for no rate that would fill a core with copying', () => {
     expect(idsOf([]).filter((id) => /rate.*get-1m|rate-10000\/get-64k/.test(id))).toEqual([]);
     expect(idsOf([])).toContain('two-hops/rate-3000/get-64k');
