@@ -6,7 +6,7 @@ import { limits } from '../../model/limits.ts';
 export interface UwsApp extends Omit<TemplatedApp, 'listen' | 'listen_unix'> {
   /** Calls back before it returns. */
   listen(host: string, port: number, options: number, done: (socket: us_listen_socket | false) => void): unknown;
-  /** Calls back before it returns. Removes whatever file has the path, without asking, and never removes its own. */
+  /** Calls back before it returns. Takes the path whatever stands there, a socket that is in use included, and leaves its file behind. */
   listen_unix(done: (socket: us_listen_socket | false) => void, path: string): unknown;
 }
 

@@ -61,7 +61,7 @@ describe('every mistake is named with path, line and column', () => {
     [
       'unknown field far off',
       service('{ zebra: 80 }'),
-      /unknown field \(known: protocol, port, endpoints, loadBalancer, limits\)/,
+      /unknown field \(known: protocol, port, endpoints, loadBalancer, limits, pipelining\)/,
     ],
     ['wrong type', service('{ port: "80" }'), /4:15: .*spec\.port: must be a whole number, not "80"/],
     ['out of range', service('{ port: 99999 }'), /spec\.port: must be <= 65535.*not 99999/],
