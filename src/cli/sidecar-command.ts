@@ -18,7 +18,7 @@ export function sidecarCommand(terminal: Terminal): Command {
       `
 Prints one line of JSON with the addresses it bound once it is ready, which is when a first configuration is in force.
 Without one it stays up, answers 503 no-configuration, and keeps asking. Port 0 means any free port.
-With unix:PATH app and sidecar meet at a unix socket, which costs less than loopback TCP; a file that a killed sidecar left is replaced.
+With unix:PATH app and sidecar meet at a unix socket, whose file says who may connect; one that a killed sidecar left is replaced.
 
 Sidecars call each other over the link: one connection, encrypted, both sides with a certificate for their service. The control
 plane issues it; it asks for a join token once a first one was made, or when it can be reached from other machines.
