@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { checkServerIdentity, type PeerCertificate, type TLSSocket } from 'node:tls';
-import { isControlPlaneId, OtherRootError, connectToControlPlane } from '../sidecar/identity/control-plane-contact.ts';
+import { connectToControlPlane, isControlPlaneId, OtherRootError } from '../sidecar/identity/control-plane-contact.ts';
 import { spiffeIdIn } from '../sidecar/identity/credentials-check.ts';
 import { usageError } from './terminal.ts';
 

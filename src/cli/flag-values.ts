@@ -74,7 +74,9 @@ export function parseServerUrl(text: string): string {
   const url = URL.canParse(whole) ? new URL(whole) : null;
   const isBare = url !== null && url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '';
   if (!isBare || !['http:', 'https:'].includes(url.protocol))
-    throw new InvalidArgumentError('Expected http://HOST:PORT or https://HOST:PORT, for instance http://127.0.0.1:7070.');
+    throw new InvalidArgumentError(
+      'Expected http://HOST:PORT or https://HOST:PORT, for instance http://127.0.0.1:7070.',
+    );
   return url.origin;
 }
 

@@ -79,7 +79,12 @@ Examples:
 
 async function createJoinToken(flags: CreateFlags, terminal: Terminal): Promise<void> {
   const { service, ttl = limits.joinTokenTtlMs, output } = flags;
-  if (flags.role !== undefined || flags.namespace !== undefined || flags.name !== undefined || flags.store !== undefined)
+  if (
+    flags.role !== undefined ||
+    flags.namespace !== undefined ||
+    flags.name !== undefined ||
+    flags.store !== undefined
+  )
     throw usageError('--role, --namespace, --name and --store are for a token of the API, not for --join.');
   if (service === undefined) throw usageError('--join makes a token for a Service: name it with --service NAME.');
   if (ttl === 'none' || ttl > limits.joinTokenTtlMsMax)

@@ -106,7 +106,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     // Whoever may come from anywhere shows who he is.
     if (!isInsecure && (isBeyond || isPushTls)) await authority.requireJoinTokens();
     const credentials = new ApiCredentials(authority, clock);
-    const tlsFiles = options.tlsFiles === undefined ? null : await TlsFiles.open({ ...options.tlsFiles, clock, logger });
+    const tlsFiles =
+      options.tlsFiles === undefined ? null : await TlsFiles.open({ ...options.tlsFiles, clock, logger });
     const transport: PushTransport =
       pushAt.isBeyond || isPushTls
         ? { tag: 'tls', context: () => credentials.context(), isInsecure: isInsecure && pushAt.isBeyond }

@@ -164,10 +164,7 @@ function refuseUpgrade(
   options: PushListenerOptions,
 ): void {
   logUpgradeRefusal(options, Buffer.from(response.getRemoteAddressAsText()).toString('latin1'), admission);
-  response
-    .writeStatus('401 Unauthorized')
-    .writeHeader('www-authenticate', 'Bearer')
-    .end(`${admission.reason}\n`);
+  response.writeStatus('401 Unauthorized').writeHeader('www-authenticate', 'Bearer').end(`${admission.reason}\n`);
 }
 
 /** What uWS answers to a frame: 1 when it has left, 0 when some of it waits, 2 when it was dropped. */

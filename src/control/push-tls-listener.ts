@@ -77,8 +77,12 @@ export async function openTlsPushListener(options: TlsPushListenerOptions): Prom
       cancelTick();
       server.close();
       cutUndecided();
-      for (const socket of [...sockets]) socket.goAway();
+      for (const socket of sockets) socket.goAway();
       server.closeAllConnections();
+      // Whoever does not say goodbye in turn.
+      clock.after(closeMs, () => {
+        for (const socket of sockets) socket.terminate();
+      });
     },
   };
 }
@@ -89,7 +93,6 @@ function upgradeHandler(options: TlsPushListenerOptions, sockets: Set<HeardSocke
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: limits.pushClientFrameBytesMax,
-    closeTimeout: closeMs,
   });
   /** Upgrades whose tokens are being judged: they count as connections. */
   let pending = 0;
@@ -161,6 +164,10 @@ class HeardSocket extends PushSocket {
   heard(): void {
     this.#heardAtMs = this.#clock.nowMs();
     this.#isAsked = false;
+  }
+
+  terminate(): void {
+    this.#ws.terminate();
   }
 
   override receive(bytes: Uint8Array): void {

@@ -18,7 +18,14 @@ describe('a control plane for other machines', () => {
   /** A client command over TLS with the pinned root. */
   const weft = (args: readonly string[], token?: string, input = ''): Promise<CommandResult> =>
     bench.run(
-      [...args, '--server', `https://${api}`, '--ca', pin, ...(token === undefined ? [] : ['--token-file', files[token]!])],
+      [
+        ...args,
+        '--server',
+        `https://${api}`,
+        '--ca',
+        pin,
+        ...(token === undefined ? [] : ['--token-file', files[token]!]),
+      ],
       input,
     );
   const make = async (name: string, ...args: readonly string[]) => {
@@ -71,12 +78,20 @@ describe('a control plane for other machines', () => {
       code: 1,
       stderr: expect.stringMatching(/The token reader is a reader; this needs an editor or an admin/),
     });
-    expect(await apply('shop', 'editor')).toMatchObject({ code: 0, stdout: expect.stringMatching(/shop\/cart created/) });
+    expect(await apply('shop', 'editor')).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/shop\/cart created/),
+    });
     expect(await apply('default', 'editor')).toMatchObject({
       code: 1,
-      stderr: expect.stringMatching(/Nothing was changed: this needs a token of an editor of default.*Service default\/cart/),
+      stderr: expect.stringMatching(
+        /Nothing was changed: this needs a token of an editor of default.*Service default\/cart/,
+      ),
     });
-    expect(await weft(['token', 'list'], 'editor')).toMatchObject({ code: 1, stderr: expect.stringMatching(/needs an admin/) });
+    expect(await weft(['token', 'list'], 'editor')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/needs an admin/),
+    });
     const listed = await weft(['token', 'list'], 'admin');
     expect(listed.stdout).toMatch(/^editor +[0-9a-f]{12} +editor of shop +20\S+ +\d+s ago/m);
   });
@@ -109,7 +124,14 @@ describe('a control plane for other machines', () => {
     const applied = await weft(['apply', '-f', '-', '--wait', 'applied'], 'admin', manifest('default', 'pay'));
     expect(applied).toMatchObject({ code: 0, stdout: expect.stringMatching(/in force on 2 sidecars/) });
     expect((await weft(['status'], 'reader')).stdout).toMatch(/2 sidecars, all synced/);
-    const without = bench.begin(['sidecar', '--service', 'eve', ...own.slice(0, 4), '--control-plane', `http://${api}`]);
+    const without = bench.begin([
+      'sidecar',
+      '--service',
+      'eve',
+      ...own.slice(0, 4),
+      '--control-plane',
+      `http://${api}`,
+    ]);
     without.whenReady.catch(() => {});
     await until('it was told why', () => without.logs().includes('join token'));
     expect((await weft(['status'], 'reader')).stdout).not.toContain('eve');

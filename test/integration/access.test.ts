@@ -120,9 +120,19 @@ describe('an API with tokens', () => {
     const { api, admin, editor } = await guarded();
     expect((await api.put('/v1/services/shop/cart', inShop('cart'), bearer(editor))).status).toBe(201);
     const elsewhere = await api.put('/v1/services/default/cart', service('cart'), bearer(editor));
-    expectProblem(elsewhere, 403, 'forbidden', /shop-ci is an editor of pay, shop; this needs an editor of default or an admin/);
+    expectProblem(
+      elsewhere,
+      403,
+      'forbidden',
+      /shop-ci is an editor of pay, shop; this needs an editor of default or an admin/,
+    );
     expectProblem(await api.delete('/v1/services/default/cart', bearer(editor)), 403, 'forbidden');
-    expectProblem(await api.call('POST', '/v1/ca/rotate', { headers: bearer(editor) }), 403, 'forbidden', /needs an admin/);
+    expectProblem(
+      await api.call('POST', '/v1/ca/rotate', { headers: bearer(editor) }),
+      403,
+      'forbidden',
+      /needs an admin/,
+    );
 
     const before = (await api.get('/v1/status', bearer(admin))).body.revision;
     const both = { apply: [inShop('a'), service('b')], delete: [{ kind: 'Service', name: 'c', namespace: 'other' }] };
@@ -171,7 +181,10 @@ describe('an API with tokens', () => {
     const { api, admin } = await guarded();
     const watch = await EventReader.open(api.url('/v1/watch?from=0'), bearer(admin));
     cleanups.push(() => watch.close());
-    const { body } = await api.call('POST', '/v1/tokens', { body: { role: 'reader', name: 'new' }, headers: bearer(admin) });
+    const { body } = await api.call('POST', '/v1/tokens', {
+      body: { role: 'reader', name: 'new' },
+      headers: bearer(admin),
+    });
     await api.put('/v1/services/shop/a', inShop('a'), bearer(admin));
     const events: unknown[] = [];
     for (;;) {
@@ -179,9 +192,14 @@ describe('an API with tokens', () => {
       events.push(event);
       if (event?.event === 'put') break;
     }
-    const said = [events, ...(await Promise.all(
-      ['/v1/tokens', '/v1/revisions', '/v1/services', '/v1/status'].map(async (path) => (await api.get(path, bearer(admin))).body),
-    ))];
+    const said = [
+      events,
+      ...(await Promise.all(
+        ['/v1/tokens', '/v1/revisions', '/v1/services', '/v1/status'].map(
+          async (path) => (await api.get(path, bearer(admin))).body,
+        ),
+      )),
+    ];
     const secret = body.token.slice(-43);
     expect(JSON.stringify(said)).not.toContain(secret);
     expect(JSON.stringify(events)).not.toContain('AccessTokens');
@@ -203,7 +221,8 @@ describe('an API with tokens', () => {
 
   it('answers under any name: no page has the token', async () => {
     const { api, reader } = await guarded();
-    const ask = (more: string) => api.raw(`GET /v1/status HTTP/1.1\r\nhost: mesh.example\r\n${more}connection: close\r\n\r\n`);
+    const ask = (more: string) =>
+      api.raw(`GET /v1/status HTTP/1.1\r\nhost: mesh.example\r\n${more}connection: close\r\n\r\n`);
     expect(await ask('')).toMatch(/^HTTP\/1\.1 401 /);
     expect(await ask(`authorization: Bearer ${reader}\r\n`)).toMatch(/^HTTP\/1\.1 200 /);
   });
@@ -235,7 +254,11 @@ describe('POST /v1/tokens', () => {
     const open = await EventReader.open(api.url('/v1/watch'));
     cleanups.push(() => open.close());
     const made: Answer = await api.call('POST', '/v1/tokens', { body: { role: 'admin' } });
-    expect(made.body).toMatchObject({ name: expect.stringMatching(/^admin-[0-9a-f]{6}$/), role: 'admin', namespaces: [] });
+    expect(made.body).toMatchObject({
+      name: expect.stringMatching(/^admin-[0-9a-f]{6}$/),
+      role: 'admin',
+      namespaces: [],
+    });
     expect(Date.parse(made.body.expiresAt) - Date.parse(made.body.createdAt)).toBe(30 * 24 * 3600_000);
     expect(made.headers.get('cache-control')).toBe('no-store');
     expectProblem(await api.call('POST', '/v1/tokens', { body: { role: 'admin' } }), 401, 'token-required');

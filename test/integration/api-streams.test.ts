@@ -177,7 +177,12 @@ async function watchers(options: Partial<ConstructorParameters<typeof Watchers>[
   const server = createServer((request, raw) => {
     const reply = { raw, request, hijack: () => undefined } as unknown as Parameters<Watchers['watch']>[0];
     try {
-      all.watch(reply, { kind: null, namespace: null, from: Number(request.url?.slice(1)), isAllowed: () => isAllowed });
+      all.watch(reply, {
+        kind: null,
+        namespace: null,
+        from: Number(request.url?.slice(1)),
+        isAllowed: () => isAllowed,
+      });
     } catch (error) {
       raw.end(String(error));
     }

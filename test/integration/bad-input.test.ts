@@ -2,9 +2,9 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { until } from '../e2e/harness.ts';
 import { buildDecisionWorker } from '../fixtures/decision-worker.ts';
 import { WatchCrowd } from '../fixtures/watch-crowd.ts';
-import { until } from '../e2e/harness.ts';
 import { ApiUnderTest, expectProblem, service } from './api-harness.ts';
 
 let worker: Awaited<ReturnType<typeof buildDecisionWorker>>;

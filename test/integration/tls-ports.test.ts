@@ -4,7 +4,7 @@ import { rename, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { createSecureContext, connect as connectTls, type TLSSocket } from 'node:tls';
+import { connect as connectTls, createSecureContext, type TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
 import { type PlainPolicy, speakTlsToo } from '../../src/control/api/tls-port.ts';
@@ -129,7 +129,10 @@ describe('an API with a certificate of its own', () => {
     const [certFile, keyFile] = [join(files.directory, 'api.crt'), join(files.directory, 'api.key')];
     const write = async (root: SigningRoot) => {
       const { cert, key } = await pemOf(root, ['api.example']);
-      for (const [path, text] of [[certFile, cert], [keyFile, key]] as const) {
+      for (const [path, text] of [
+        [certFile, cert],
+        [keyFile, key],
+      ] as const) {
         await writeFile(`${path}.new`, text);
         await rename(`${path}.new`, path);
       }
@@ -164,7 +167,9 @@ describe('an API with a certificate of its own', () => {
     const [first, second] = [await pemOf(own), await pemOf(own)];
     await writeFile(certFile, cert ?? first.cert);
     await writeFile(keyFile, second.key);
-    await expect(ApiUnderTest.start({ workerFile: worker.file, tlsFiles: { certFile, keyFile } })).rejects.toThrow(reason);
+    await expect(ApiUnderTest.start({ workerFile: worker.file, tlsFiles: { certFile, keyFile } })).rejects.toThrow(
+      reason,
+    );
     await expect(
       ApiUnderTest.start({ workerFile: worker.file, tlsFiles: { certFile: '/nowhere', keyFile } }),
     ).rejects.toMatchObject({ code: 'bad-tls-files', message: expect.stringContaining('/nowhere cannot be read') });
@@ -185,7 +190,12 @@ describe('push over TLS', () => {
     const trust: ControlPlaneTrust = { trustDomain: 'weft.local', rootSha256: root, bundlePem: null };
     return { api, token: certified.body.token as string, trust };
   }
-  const link = (api: ApiUnderTest, token: string | null, trust: ControlPlaneTrust | null, onFrame = (_: Uint8Array) => {}) =>
+  const link = (
+    api: ApiUnderTest,
+    token: string | null,
+    trust: ControlPlaneTrust | null,
+    onFrame = (_: Uint8Array) => {},
+  ) =>
     openPushLink(api.url(''), { token, trust }, systemClock, new AbortController().signal, { onFrame, onClosed() {} });
 
   it('is what sidecars are told of, and asks for join tokens from the start', async () => {
@@ -223,7 +233,9 @@ describe('push over TLS', () => {
   it('shows no token to a control plane of another root', async () => {
     const { api, token, trust } = await secured();
     await expect(link(api, token, { ...trust, rootSha256: foreign.sha256 })).rejects.toThrow(/root/);
-    await expect(link(api, token, { ...trust, trustDomain: 'other.example' })).rejects.toThrow(/not of spiffe:\/\/other/);
+    await expect(link(api, token, { ...trust, trustDomain: 'other.example' })).rejects.toThrow(
+      /not of spiffe:\/\/other/,
+    );
     expect((await api.get('/v1/sidecars')).body.items).toEqual([]);
   });
 
@@ -269,7 +281,10 @@ describe('a connection to the push port over TLS', () => {
       ...{ store, authority, host: '127.0.0.1', port: 0, clock, logger: silentLogger },
       transport: { tag: 'tls', context: async () => context, isInsecure: false },
     });
-    const socket = new WebSocket(`wss://${push.address}/v1/push`, { perMessageDeflate: false, rejectUnauthorized: false });
+    const socket = new WebSocket(`wss://${push.address}/v1/push`, {
+      perMessageDeflate: false,
+      rejectUnauthorized: false,
+    });
     cleanups.push(
       () => push.close(),
       () => socket.terminate(),

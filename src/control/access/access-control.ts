@@ -79,7 +79,10 @@ export class AccessControl {
       );
     const token = this.#tokens.find(id);
     if (token === null || !isTokenOf(bearer, token.sha256))
-      throw new AccessError('token-invalid', 'The token is not known here: it was revoked, or another mesh has made it.');
+      throw new AccessError(
+        'token-invalid',
+        'The token is not known here: it was revoked, or another mesh has made it.',
+      );
     const nowMs = this.#clock.nowMs();
     if (isExpired(token, nowMs))
       throw new AccessError(

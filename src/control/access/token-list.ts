@@ -67,7 +67,10 @@ export const removingToken =
   ({ kind, tokens }) => {
     const gone = tokens.find(({ name, id }) => name === nameOrId || id === nameOrId);
     if (gone === undefined)
-      throw new AccessError('no-such-token', `There is no token ${nameOrId.slice(0, 80)}: weft token list shows those there are.`);
+      throw new AccessError(
+        'no-such-token',
+        `There is no token ${nameOrId.slice(0, 80)}: weft token list shows those there are.`,
+      );
     const left = tokens.filter((token) => token !== gone);
     if (isLiveAdmin(gone, nowMs) && !left.some((token) => isLiveAdmin(token, nowMs)))
       throw new AccessError(

@@ -87,7 +87,11 @@ function identify({ headers }: FastifyRequest, access: AccessControl, need: Role
   } catch (error) {
     if (!(error instanceof AccessError)) throw error;
     const isMalformed = bearer === null && headers.authorization !== undefined;
-    throw new ApiError(isMalformed ? 'token-invalid' : accessCodes[error.code], `${error.message} This address needs ${articled(need)}.`, { needs: need });
+    throw new ApiError(
+      isMalformed ? 'token-invalid' : accessCodes[error.code],
+      `${error.message} This address needs ${articled(need)}.`,
+      { needs: need },
+    );
   }
 }
 

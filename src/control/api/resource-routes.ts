@@ -49,7 +49,8 @@ export function addResourceRoutes(app: FastifyInstance, rooms: ResourceRooms): v
         tags: ['watch'],
       },
     },
-    (request, reply) => rooms.watchers.watch(reply, {
+    (request, reply) =>
+      rooms.watchers.watch(reply, {
         kind: null,
         namespace: null,
         from: resumeFrom(request),

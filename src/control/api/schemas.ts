@@ -117,7 +117,8 @@ export const Status = Type.Object({
   access: Type.Object({
     requiresToken: Type.Boolean({ description: 'a first API token was made: every request needs one' }),
     isInsecure: Type.Boolean({
-      description: 'started with --insecure-control-plane: it may be reached from other machines without TLS and without a token',
+      description:
+        'started with --insecure-control-plane: it may be reached from other machines without TLS and without a token',
     }),
   }),
   foundedServices: Type.Array(
@@ -231,7 +232,9 @@ const problemReply = (description: string) => ({
 const refusals = {
   400: problemReply('the request cannot be understood'),
   401: problemReply('a token is needed, or the one that came is not valid'),
-  403: problemReply('the token does not allow this: `detail` says which role and namespaces do, or that it is for another Service'),
+  403: problemReply(
+    'the token does not allow this: `detail` says which role and namespaces do, or that it is for another Service',
+  ),
   404: problemReply('the object does not exist'),
   409: problemReply('the name is taken, there are too many, or the last admin would go'),
   410: problemReply('the revision to watch from is no longer kept: list the objects, then watch from there'),

@@ -9,6 +9,7 @@ import {
   type FastifyError,
   type FastifyInstance,
   type FastifyReply,
+  type FastifyRequest,
   type FastifySchemaValidationError,
   fastify,
 } from 'fastify';
@@ -124,7 +125,7 @@ async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
     done(null, payload);
   });
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser<IncomingMessage>('application/json', async (request, payload) => {
+  app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
     const body = await heldBytes.readBody(request, payload);
     // Clients that name a content type with every request have nothing to say with this one.
     return body === '' && request.method === 'DELETE' ? undefined : parseJsonBody(body);

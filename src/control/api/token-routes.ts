@@ -89,7 +89,8 @@ function wishIn({ body }: FastifyRequest): TokenWish {
 function roleIn({ role, namespaces = [] }: Readonly<Record<string, unknown>>): Role {
   const tag = roleNames.find((known) => known === role);
   if (tag === undefined) throw bad(`role must be one of ${roleNames.join(', ')}.`);
-  const isList = Array.isArray(namespaces) && namespaces.every((each) => typeof each === 'string' && isNamespaceName(each));
+  const isList =
+    Array.isArray(namespaces) && namespaces.every((each) => typeof each === 'string' && isNamespaceName(each));
   if (!isList || namespaces.length > limits.editorNamespacesMax)
     throw bad(`namespaces must be a list of at most ${limits.editorNamespacesMax} names of namespaces.`);
   if (tag !== 'editor') {

@@ -86,9 +86,7 @@ export function controlPlaneFault(
   const expected = `spiffe://${trust.trustDomain ?? '*'}/control-plane`;
   const actual = spiffeIdIn(certificate);
   const isExpected = trust.trustDomain === null ? isControlPlaneId(actual) : actual === expected;
-  return isExpected
-    ? null
-    : new Error(`its certificate is the one of ${actual ?? 'nobody'}, not of ${expected}`);
+  return isExpected ? null : new Error(`its certificate is the one of ${actual ?? 'nobody'}, not of ${expected}`);
 }
 
 /** Of whatever trust domain. */

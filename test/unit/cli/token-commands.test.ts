@@ -73,7 +73,11 @@ describe('weft token create --role', () => {
     const again = await weft(['token', 'create', '--role', 'admin', '--name', 'first', ...store]);
     expect(again).toMatchObject({ code: 1, out: '', err: expect.stringContaining('There is a token first already') });
     const reader = await weft(['token', 'create', '--role', 'reader', '--store', `embedded:${join(folder, 'other')}`]);
-    expect(reader).toMatchObject({ code: 1, out: '', err: expect.stringContaining('The first token must be an admin') });
+    expect(reader).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringContaining('The first token must be an admin'),
+    });
     expect(await weft(['token', 'create', '--role', 'admin', '--store', 'nonsense'])).toMatchObject({
       code: 1,
       err: expect.stringContaining('not understood'),
@@ -86,7 +90,15 @@ describe('weft token list and revoke', () => {
     const { token: _, ...shown } = made;
     const items = [
       { ...shown, lastUsedAt: '2025-01-01T23:59:00.000Z' },
-      { ...shown, name: 'old', id: 'aaaaaaaaaaaa', role: 'reader', namespaces: [], expiresAt: '2025-01-01T00:00:01.000Z', lastUsedAt: null },
+      {
+        ...shown,
+        name: 'old',
+        id: 'aaaaaaaaaaaa',
+        role: 'reader',
+        namespaces: [],
+        expiresAt: '2025-01-01T00:00:01.000Z',
+        lastUsedAt: null,
+      },
       { ...shown, name: 'root', id: 'bbbbbbbbbbbb', role: 'admin', namespaces: [], expiresAt: null, lastUsedAt: null },
     ];
     const plane = await fakeControlPlane(() => ({ status: 200, body: { items } }));
@@ -172,7 +184,8 @@ describe('a client over TLS', () => {
     });
     return { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
   }
-  const list = (url: string, ...args: string[]) => weft(['token', 'list', '--server', url, '--token', 'weft_x', ...args]);
+  const list = (url: string, ...args: string[]) =>
+    weft(['token', 'list', '--server', url, '--token', 'weft_x', ...args]);
 
   it('believes a file, or the SHA-256 of a root', async () => {
     const { url, asked } = await plane(root);

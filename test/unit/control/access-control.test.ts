@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { AccessControl, type TokenWish } from '../../../src/control/access/access-control.ts';
 import { tokenListKey } from '../../../src/control/access/token-list.ts';
 import { Publisher } from '../../../src/control/publisher.ts';
-import { LimitedLog } from '../../../src/telemetry/limited-log.ts';
 import { isTokenName, mayWriteIn } from '../../../src/model/access.ts';
 import { limits } from '../../../src/model/limits.ts';
+import { LimitedLog } from '../../../src/telemetry/limited-log.ts';
 import { ManualClock, MemoryStore, silentLogger } from './memory-store.ts';
 
 function room() {

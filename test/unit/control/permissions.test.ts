@@ -43,14 +43,17 @@ describe('permissions', () => {
   });
 
   it('asks nothing for what a sidecar needs before it has an identity, and for nothing else', () => {
-    const open = knownAddresses().filter((address) => needOf(...(address.split(' ') as [string, string])) === 'nothing');
+    const open = knownAddresses().filter(
+      (address) => needOf(...(address.split(' ') as [string, string])) === 'nothing',
+    );
     expect(open.sort()).toEqual(['GET /healthz', 'GET /v1/bootstrap', 'POST /v1/certificates']);
   });
 
   it('lets no reader write', () => {
     for (const address of knownAddresses()) {
       const [method, url] = address.split(' ') as [string, string];
-      if (method !== 'GET' && needOf(method, url) !== 'nothing') expect(needOf(method, url), address).not.toBe('reader');
+      if (method !== 'GET' && needOf(method, url) !== 'nothing')
+        expect(needOf(method, url), address).not.toBe('reader');
     }
   });
 });

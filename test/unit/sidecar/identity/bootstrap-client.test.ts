@@ -104,7 +104,9 @@ describe('in plain HTTP', () => {
 
   it('asks nobody at https:// without a root to believe', async () => {
     const { url, paths } = await tlsServer(root);
-    await expect(askForBootstrap(url.replace('http:', 'https:'), null, nowMs, signal)).rejects.toThrow(/join token names/);
+    await expect(askForBootstrap(url.replace('http:', 'https:'), null, nowMs, signal)).rejects.toThrow(
+      /join token names/,
+    );
     expect(paths).toEqual([]);
   });
 
