@@ -224,7 +224,7 @@ describe('push over TLS', () => {
           ...{ hosts: [], held: new Map(), registration: null, insecureLink: false },
         }),
       );
-      expect(decodeControlFrame(Buffer.from(await frame)).tag).toBe('changes');
+      expect(decodeControlFrame(Buffer.from(await frame)).tag).toBe('push');
       expect((await api.get('/v1/sidecars')).body.items).toMatchObject([{ sidecar: 'one', connected: true }]);
       open.close();
     }
