@@ -143,7 +143,8 @@ export function sidecarOptionsOf(
   if (flags.inbound !== undefined && app === null)
     throw usageError('--inbound delivers to an app: say where it listens with --app 127.0.0.1:PORT.');
   checkIdentityFlags(flags, app, joinToken);
-  if (joinToken === null && flags.controlPlane?.some((url) => url.startsWith('https:')))
+  // A state directory may hold an identity that came over TLS.
+  if (joinToken === null && flags.stateDir === undefined && flags.controlPlane?.some((url) => url.startsWith('https:')))
     throw usageError(
       '--control-plane https://... needs a join token: it names the root that the control plane must prove to have (--join-token-file or WEFT_JOIN_TOKEN).',
     );

@@ -136,6 +136,22 @@ describe('a control plane for other machines', () => {
     await until('it was told why', () => without.logs().includes('join token'));
     expect((await weft(['status'], 'reader')).stdout).not.toContain('eve');
   });
+
+  it('keeps its sidecars over a rotation of the root and a restart', async () => {
+    const before = pin;
+    expect(await weft(['ca', 'rotate'], 'admin')).toMatchObject({ code: 0 });
+    // The clients' pin is of the root that has left its place; sidecars have learnt of the next one.
+    expect((await weft(['status'], 'reader')).stderr).toMatch(/is not believed/);
+    pin = `sha256:${(await rootIn(bench.path('ca'))).sha256}`;
+    expect(pin).not.toBe(before);
+    await plane.kill('SIGTERM');
+    const { push } = plane.ready;
+    const ports = ['--listen', api, '--push', push, '--push-tls'];
+    plane = await bench.weft(['control-plane', ...ports, '--store', `embedded:${bench.path('store')}`]);
+    await until('they have come back', async () =>
+      /2 sidecars, all synced/.test((await weft(['status'], 'reader')).stdout),
+    );
+  });
 });
 
 describe('the start of a control plane', () => {

@@ -176,6 +176,23 @@ describe('an API with a certificate of its own', () => {
   });
 });
 
+describe('an API whose certificate has expired', () => {
+  it('starts all the same, and says so: its sidecars never see it', async () => {
+    const files = await ApiUnderTest.start({ workerFile: worker.file });
+    cleanups.push(() => files.stop());
+    const [certFile, keyFile] = [join(files.directory, 'api.crt'), join(files.directory, 'api.key')];
+    const { cert, key } = await pemOf(own);
+    await writeFile(certFile, cert);
+    await writeFile(keyFile, key);
+    const errors: string[] = [];
+    const logger = { ...silentLogger, error: (_: object, message: string) => void errors.push(message) };
+    const clock = { ...systemClock, nowMs: () => Date.now() + 3600_000 };
+    const api = await start({ clock, logger, tlsFiles: { certFile, keyFile } });
+    expect(rootShown(await meet(api.plane.api))).toBe(own.sha256);
+    expect(errors).toEqual([expect.stringMatching(/certificate of the API has expired/)]);
+  });
+});
+
 describe('push over TLS', () => {
   /** A control plane whose push port speaks TLS, and a sidecar's token for it. */
   async function secured() {

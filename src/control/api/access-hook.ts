@@ -28,8 +28,8 @@ export function addAccessHook(app: FastifyInstance, { access, log, isExposed }: 
       const need = needOf(method, route.url);
       assert(need !== null, `${method} ${route.url} has no line in permissions.ts, so nobody may ask it`);
       if (need === 'nothing' || route.schema === undefined) continue;
-      const response = route.schema.response as object | undefined;
-      route.schema = { ...route.schema, response: { ...response, ...schemas.refused(401, 403) } };
+      const response = { ...(route.schema.response as object | undefined), ...schemas.refused(401, 403) };
+      route.schema = { ...route.schema, description: `Role: ${need}`, security: [{ token: [] }, {}], response };
     }
   });
   app.addHook('onRequest', (request, reply, next) => {

@@ -161,6 +161,15 @@ async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
         version,
         description: 'Services, routes and policies of a mesh; errors are RFC 9457 problems.',
       },
+      components: {
+        securitySchemes: {
+          token: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'an API token; nobody needs one until a first was made',
+          },
+        },
+      },
     },
   });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());

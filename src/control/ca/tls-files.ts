@@ -37,7 +37,9 @@ export class TlsFiles {
   /** Rejects with TlsFilesError. */
   static async open(options: TlsFilesOptions): Promise<TlsFiles> {
     const signature = await signatureOf(options);
-    return new TlsFiles(options, await contextOf(options), signature);
+    const { context, expiresAtMs } = await read(options);
+    warnIfExpired(options, expiresAtMs);
+    return new TlsFiles(options, context, signature);
   }
 
   private constructor(options: TlsFilesOptions, context: SecureContext, signature: string) {
@@ -66,8 +68,10 @@ export class TlsFiles {
     if (signature === this.#read) return;
     this.#read = signature;
     try {
-      this.#context = await contextOf(this.#options);
+      const { context, expiresAtMs } = await read(this.#options);
+      this.#context = context;
       logger.info({ certFile }, 'the certificate of the API was read again');
+      warnIfExpired(this.#options, expiresAtMs);
     } catch (error) {
       const reason = (error as Error).message;
       logger.error({ certFile, reason }, 'the certificate of the API cannot be used, the one before it stays in force');
@@ -75,24 +79,29 @@ export class TlsFiles {
   }
 }
 
-async function contextOf({ certFile, keyFile, clock }: TlsFilesOptions): Promise<SecureContext> {
-  const [cert, key] = [await read(certFile), await read(keyFile)];
+async function read({ certFile, keyFile }: TlsFilesOptions): Promise<{ context: SecureContext; expiresAtMs: number }> {
+  const [cert, key] = [await readFile(certFile), await readFile(keyFile)];
   let expiresAtMs: number;
   try {
     expiresAtMs = Date.parse(new X509Certificate(cert).validTo);
   } catch (cause) {
     throw new TlsFilesError(`${certFile} is no certificate in PEM: ${(cause as Error).message}`, { cause });
   }
-  if (expiresAtMs <= clock.nowMs())
-    throw new TlsFilesError(`the certificate in ${certFile} expired at ${new Date(expiresAtMs).toISOString()}`);
   try {
-    return createSecureContext({ cert, key, minVersion: 'TLSv1.3' });
+    return { context: createSecureContext({ cert, key, minVersion: 'TLSv1.3' }), expiresAtMs };
   } catch (cause) {
     throw new TlsFilesError(`${certFile} and ${keyFile} do not fit together: ${(cause as Error).message}`, { cause });
   }
 }
 
-async function read(path: string): Promise<string> {
+/** Sidecars never see it: a mesh must not be without its control plane for that. */
+function warnIfExpired({ certFile, clock, logger }: TlsFilesOptions, expiresAtMs: number): void {
+  if (expiresAtMs > clock.nowMs()) return;
+  const expiredAt = new Date(expiresAtMs).toISOString();
+  logger.error({ certFile, expiredAt }, 'the certificate of the API has expired: people who look at it go away');
+}
+
+async function readFile(path: string): Promise<string> {
   try {
     const file = await open(path, 'r');
     try {
