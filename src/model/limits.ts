@@ -189,6 +189,8 @@ export const limits = {
   reconnectFirstMs: 500,
   reconnectMsMax: 5_000,
   watchersMax: 1_000,
+  /** Objects that a watcher which comes back is told again: beyond it, listing them costs less. */
+  watchCatchUpCharsMax: 16 * 1024 * 1024,
   /** Events that all watchers together have not taken yet: beyond it, whoever is behind loses its connection. */
   watchUnsentBytesMax: 128 * 1024 * 1024,
   revisionsKeptMax: 10_000,

@@ -246,6 +246,25 @@ describe('a watcher', () => {
     await once(socket, 'close');
   });
 
+  it('is told to list anew where listing costs less, and hears of what it asks for', async () => {
+    const { store, all } = await watchers();
+    const big = resource('big');
+    for (let i = 0; i < 17; i++) {
+      big.metadata.annotations = { note: `${i}`.repeat(1024 * 1024).slice(0, 1024 * 1024) };
+      await store.put(big);
+    }
+    const from = (revision: number, kind: 'Service' | 'HTTPRoute' | null) => {
+      const raw = { writeHead() {}, write() {}, end() {}, once() {}, on() {}, writableLength: 0 };
+      const reply = { raw, request: { method: 'GET' }, hijack() {} } as unknown as Parameters<Watchers['watch']>[0];
+      all.watch(reply, { kind, namespace: null, from: revision, isAllowed: () => true });
+    };
+    expect(() => from(0, null)).toThrow(/more was changed than is told again: list the objects/);
+    expect(() => from(0, 'Service')).toThrow(/list the objects/);
+    from(0, 'HTTPRoute');
+    from(2, null);
+    expect(all.count).toBe(2);
+  });
+
   it('that is behind is cut when all of them together are too much', async () => {
     const { store, all, reader } = await watchers({ unsentBytesMaxOfAll: 1024 * 1024 });
     const sockets = await Promise.all(Array.from({ length: 20 }, reader));

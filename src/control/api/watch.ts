@@ -91,6 +91,11 @@ export class Watchers {
         'revision-gone',
         `Revision ${from} is no longer kept: list the objects, then watch from the revision of the list.`,
       );
+    if (charsOf(missed, request) > limits.watchCatchUpCharsMax)
+      throw new ApiError(
+        'revision-gone',
+        `Since revision ${from} more was changed than is told again: list the objects, then watch from the revision of the list.`,
+      );
     reply.hijack();
     const response = reply.raw;
     response.writeHead(200, {
@@ -113,6 +118,7 @@ export class Watchers {
       response,
       `event: revision\nid: ${from}\ndata: {"revision":${from}}\n\n${missed.map((revision) => eventsOf(revision, request)).join('')}`,
     );
+    this.#cutBacklog();
   }
 
   /** Ends all of them. */
@@ -170,12 +176,25 @@ export class Watchers {
   }
 }
 
-function eventsOf({ revision, changes }: Revision, { kind, namespace }: WatchRequest): string {
+/** Of the objects that would be told, without telling them. */
+function charsOf(revisions: readonly Revision[], request: WatchRequest): number {
+  let chars = 0;
+  for (const { changes } of revisions)
+    for (const { key, after } of changes) if (isAskedFor(key, request)) chars += after?.length ?? 0;
+  return chars;
+}
+
+function isAskedFor(key: string, { kind, namespace }: WatchRequest): boolean {
+  if (!isObjectKey(key)) return false;
+  const [keyKind, keyNamespace] = key.split('/') as [Kind, string];
+  return (kind === null || kind === keyKind) && (namespace === null || namespace === keyNamespace);
+}
+
+function eventsOf({ revision, changes }: Revision, request: WatchRequest): string {
   let text = '';
   for (const { key, after } of changes) {
-    if (!isObjectKey(key)) continue;
+    if (!isAskedFor(key, request)) continue;
     const [keyKind, keyNamespace, name] = key.split('/') as [Kind, string, string];
-    if ((kind !== null && kind !== keyKind) || (namespace !== null && namespace !== keyNamespace)) continue;
     const data =
       after === null
         ? { revision, kind: keyKind, namespace: keyNamespace, name }
