@@ -113,7 +113,7 @@ export class Changes {
 
   async #make(wanted: WantedChange): Promise<ChangeOutcome> {
     const { world, store, clock } = this.#options;
-    const forbidden = this.#forbiddenIn(wanted);
+    const forbidden = this.#forbiddenIn(wanted.objects, wanted.mayWrite);
     if (forbidden.length > 0) return { tag: 'forbidden', objects: forbidden };
     const before = wanted.isDryRun ? null : this.#madeBefore(wanted);
     if (before !== null) return before;
@@ -146,7 +146,7 @@ export class Changes {
   }
 
   /** A route changes the Services that it is attached to, or was, wherever they are. What a route sends requests to is only called. */
-  #forbiddenIn({ objects, mayWrite }: WantedChange): readonly ForbiddenObject[] {
+  #forbiddenIn(objects: readonly WantedObject[], mayWrite: WantedChange['mayWrite']): readonly ForbiddenObject[] {
     return objects.flatMap((wanted) => {
       const object = objectOf(wanted);
       const before = this.#options.world.get(keyOfName(object));
