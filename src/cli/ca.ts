@@ -141,6 +141,7 @@ function describe({
     }`,
   ];
   if (signing === null) lines.push('no certificates are signed now');
+  else lines.push(`clients on other machines: --ca sha256:${signing}`);
   if (waitingFor.length > 0) lines.push(`waiting for ${namesOf(waitingFor)}`);
   const joining = waitingFor.length > 0 ? roots.at(-1) : undefined;
   const stateOf = (root: AuthorityStatus['roots'][number]) => {

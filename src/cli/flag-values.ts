@@ -100,13 +100,15 @@ export function parseWait(text: string): number {
   return waitMs;
 }
 
-/** `http://HOST:PORT`; the scheme may be left out. Answers it without a trailing slash. */
+/** `http://HOST:PORT` or `https://HOST:PORT`; without a scheme it is http. Answers it without a trailing slash. */
 export function parseServerUrl(text: string): string {
-  const url = URL.canParse(text.includes('://') ? text : `http://${text}`)
-    ? new URL(text.includes('://') ? text : `http://${text}`)
-    : null;
-  if (url === null || url.protocol !== 'http:' || url.pathname !== '/' || url.search !== '' || url.hash !== '')
-    throw new InvalidArgumentError('Expected http://HOST:PORT, for instance http://127.0.0.1:7070.');
+  const whole = text.includes('://') ? text : `http://${text}`;
+  const url = URL.canParse(whole) ? new URL(whole) : null;
+  const isBare = url !== null && url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '';
+  if (!isBare || !['http:', 'https:'].includes(url.protocol))
+    throw new InvalidArgumentError(
+      'Expected http://HOST:PORT or https://HOST:PORT, for instance http://127.0.0.1:7070.',
+    );
   return url.origin;
 }
 

@@ -41,7 +41,7 @@ function program(version: string, terminal: Terminal): Command {
       'after',
       `
 Exit codes: 0 done, 1 failed, 2 the command line is wrong; \`weft run\` answers its app's code.
-Environment: WEFT_SERVER (--server), WEFT_TOKEN (--token), WEFT_LOG_LEVEL (debug, info, warn, error, silent; default info).
+Environment: WEFT_SERVER (--server), WEFT_TOKEN (--token), WEFT_CA (--ca), WEFT_LOG_LEVEL (debug, info, warn, error, silent; default info).
 
 Start here:
   weft control-plane

@@ -16,6 +16,11 @@ export interface ControlPlaneFlags {
   readonly trustDomain: string;
   /** Ms. */
   readonly certificateTtl: number;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsName?: readonly string[];
+  readonly pushTls?: true;
+  readonly insecureControlPlane?: true;
 }
 
 /** Answers that wait for sidecars are cut after this; the change they wait for is committed all the same. */
@@ -32,10 +37,8 @@ export function serveControlPlane(flags: ControlPlaneFlags, terminal: Terminal):
   return serveUntilSignal(start, stopMs, logger);
 }
 
-async function startExplained(
-  { listen, push, store, caDir, trustDomain, certificateTtl }: ControlPlaneFlags,
-  logger: ReturnType<typeof openProcessLogger>,
-) {
+async function startExplained(flags: ControlPlaneFlags, logger: ReturnType<typeof openProcessLogger>) {
+  const { listen, push, store, caDir, trustDomain, certificateTtl, tlsCert, tlsKey, tlsName = [] } = flags;
   try {
     return await startControlPlane({
       listen: formatAddress(listen),
@@ -45,6 +48,12 @@ async function startExplained(
       caDirectory: resolve(caDir ?? join(store.replace(/^embedded:/, ''), '..', 'ca')),
       trustDomain,
       certificateTtlMs: certificateTtl,
+      ...(tlsCert === undefined || tlsKey === undefined
+        ? {}
+        : { tlsFiles: { certFile: resolve(tlsCert), keyFile: resolve(tlsKey) } }),
+      tlsNames: tlsName,
+      isPushTls: flags.pushTls === true,
+      isInsecure: flags.insecureControlPlane === true,
       logger,
       clock: systemClock,
     });

@@ -96,7 +96,7 @@ export function addSidecarFlags(command: Command): Command {
     )
     .option(
       '--control-plane <urls>',
-      'API of the control plane, several with commas (default: http://127.0.0.1:7070)',
+      'API of the control plane, several with commas; with a join token it is asked over TLS, whatever the scheme (default: http://127.0.0.1:7070)',
       parseServerUrls,
     )
     .option('--config <file>', 'resources out of a file, instead of a control plane; read again when it changes')
@@ -152,6 +152,11 @@ export function sidecarOptionsOf(
     throw usageError('--inbound delivers to an app: say where it listens with --app 127.0.0.1:PORT.');
   checkIdentityFlags(flags, app, joinToken);
   checkSockets(flags, app);
+  // A state directory may hold an identity that came over TLS.
+  if (joinToken === null && flags.stateDir === undefined && flags.controlPlane?.some((url) => url.startsWith('https:')))
+    throw usageError(
+      '--control-plane https://... needs a join token: it names the root that the control plane must prove to have (--join-token-file or WEFT_JOIN_TOKEN).',
+    );
   const link = linkAddressOf(flags, app);
   const upstreams = flags.upstream ?? [];
   checkLoops(flags, link);
@@ -274,11 +279,11 @@ function checkListeners(listeners: readonly NamedListener[]): void {
   }
 }
 
-/** API, push, admin and outbound have no access control yet: they serve this machine only. */
-export function requireLoopback(flag: string, address: HostPort): void {
+/** Admin and outbound ports ask nobody who he is: they serve this machine only. */
+function requireLoopback(flag: string, address: HostPort): void {
   if (!isLoopback(address.host))
     throw usageError(
-      `${flag} ${formatAddress(address)} would be open to other machines, and there is no access control for it yet: use an address such as 127.0.0.1:${address.port}.`,
+      `${flag} ${formatAddress(address)} would be open to other machines, and it asks nobody who he is: use an address such as 127.0.0.1:${address.port}.`,
     );
 }
 

@@ -37,6 +37,10 @@ which needs glibc 2.38 or newer, has fewer.`,
         `control plane ${client.server}, weft ${status.version}, up ${formatAge(upMs)}, store ${status.store}`,
       );
       terminal.out(`revision ${status.revision}, ${summaryOf(sidecars)}`);
+      if (status.access?.isInsecure === true)
+        terminal.out(
+          `WARNING: the control plane runs with --insecure-control-plane: other machines reach it in plain HTTP${status.access.requiresToken ? '' : ', and whoever does may do everything'}`,
+        );
       const insecure = sidecars.filter(({ isLinkInsecure }) => isLinkInsecure).length;
       if (insecure > 0)
         terminal.out(`WARNING: ${countOf(insecure, 'sidecar')} with --insecure-link: no encryption, no identity`);

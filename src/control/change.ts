@@ -27,6 +27,8 @@ export type WantedObject =
 export interface WantedChange {
   readonly objects: readonly WantedObject[];
   readonly who: string;
+  /** Whether the author may change what lies in a namespace. */
+  readonly mayWrite: (namespace: string) => boolean;
   readonly message: string;
   /** Recognises a change that arrives twice. */
   readonly requestId: string;
@@ -42,6 +44,11 @@ export interface ChangeResult extends ObjectName {
   readonly revision: number;
 }
 
+export interface ForbiddenObject extends ObjectName {
+  /** That the author may not write in: the object's own, or that of a Service which a route belongs to. */
+  readonly forbidden: string;
+}
+
 export type ChangeOutcome =
   /** `revision` is the newest one when nothing had to be written. */
   | {
@@ -54,6 +61,8 @@ export type ChangeOutcome =
   | { readonly tag: 'invalid'; readonly problems: readonly Problem[] }
   | { readonly tag: 'conflict'; readonly object: ObjectName; readonly expected: number; readonly actual: number }
   | { readonly tag: 'missing'; readonly object: ObjectName }
+  /** The author may not change these, or what they are attached to. */
+  | { readonly tag: 'forbidden'; readonly objects: readonly ForbiddenObject[] }
   /** The request id was used before, for a change that asked for something else. */
   | { readonly tag: 'reused-id'; readonly revision: number }
   /** Nothing is wrong with the change; it may be sent again. */
@@ -104,6 +113,8 @@ export class Changes {
 
   async #make(wanted: WantedChange): Promise<ChangeOutcome> {
     const { world, store, clock } = this.#options;
+    const forbidden = this.#forbiddenIn(wanted.objects, wanted.mayWrite);
+    if (forbidden.length > 0) return { tag: 'forbidden', objects: forbidden };
     const before = wanted.isDryRun ? null : this.#madeBefore(wanted);
     if (before !== null) return before;
     for (let tries = 1; tries <= triesMax; tries++) {
@@ -132,6 +143,18 @@ export class Changes {
         );
     }
     return { tag: 'unavailable', reason: `others have written ${triesMax} times while this change was judged` };
+  }
+
+  /** A route changes the Services that it is attached to, or was, wherever they are. What a route sends requests to is only called. */
+  #forbiddenIn(objects: readonly WantedObject[], mayWrite: WantedChange['mayWrite']): readonly ForbiddenObject[] {
+    return objects.flatMap((wanted) => {
+      const object = objectOf(wanted);
+      const before = this.#options.world.get(keyOfName(object));
+      const after = 'remove' in wanted ? null : wanted.resource;
+      const touched = new Set([object.namespace, ...parentNamespacesOf(before), ...parentNamespacesOf(after)]);
+      const forbidden = [...touched].find((namespace) => !mayWrite(namespace));
+      return forbidden === undefined ? [] : [{ ...object, forbidden }];
+    });
   }
 
   /**
@@ -254,6 +277,11 @@ function actionOf(change: Revision['changes'][number] | undefined): Action {
   if (change === undefined) return 'unchanged';
   return change.after === null ? 'deleted' : change.before === null ? 'created' : 'replaced';
 }
+
+const parentNamespacesOf = (resource: Resource | null): readonly string[] =>
+  resource?.kind === 'HTTPRoute'
+    ? resource.spec.parentRefs.map(({ namespace }) => namespace ?? namespaceOf(resource))
+    : [];
 
 /** `Service default/cart`. */
 export const describe = ({ kind, namespace, name }: ObjectName): string => `${kind} ${namespace}/${name}`;

@@ -203,9 +203,28 @@ export const limits = {
   reconnectFirstMs: 500,
   reconnectMsMax: 5_000,
   watchersMax: 1_000,
+  /** Objects that a watcher which comes back is told again: beyond it, listing them costs less. */
+  watchCatchUpCharsMax: 16 * 1024 * 1024,
+  /** Events that all watchers together have not taken yet: beyond it, whoever is behind loses its connection. */
+  watchUnsentBytesMax: 128 * 1024 * 1024,
   revisionsKeptMax: 10_000,
   /** Keys and values of all kept revisions together, before and after: they are in memory, and objects may be large. */
   historyCharsMax: 64 * 1024 * 1024,
+
+  /** The API. Bodies of requests that are read or answered, and of answers that are not taken yet, each all together. */
+  apiBodyBytesMax: 256 * 1024 * 1024,
+  apiAnswerBytesMax: 256 * 1024 * 1024,
+  /** How long a reader may take nothing more of an answer that was begun. */
+  apiAnswerIdleMs: 15_000,
+  /** Tokens of the API. */
+  apiTokensMax: 500,
+  apiTokenTtlMs: 30 * 24 * 3600_000,
+  apiTokenTtlMsMax: 3650 * 24 * 3600_000,
+  /** A token that expired this long ago leaves the list with the next change of it. */
+  apiTokenForgottenMs: 30 * 24 * 3600_000,
+  editorNamespacesMax: 64,
+  /** How often the files of --tls-cert and --tls-key are looked at, while connections come. */
+  tlsFilesLookMs: 1_000,
 
   /** Telemetry. */
   seriesMax: 2_000,

@@ -106,6 +106,8 @@ describe('the document', () => {
       '/v1/sidecars',
       '/v1/stats',
       '/v1/status',
+      '/v1/tokens',
+      '/v1/tokens/{name}',
       '/v1/trafficpolicies',
       '/v1/trafficpolicies/{namespace}/{name}',
       '/v1/transactions',

@@ -7,6 +7,7 @@ import { type Kind, keyOf, kinds, type ObjectKey, type Resource } from '../../mo
 import { asShown, type ChangeResult, type Changes, type WantedChange, type WantedObject } from '../change.ts';
 import type { AppliedReport, Fleet } from '../fleet.ts';
 import type { World } from '../world.ts';
+import { authorOf, requesterOf } from './access-hook.ts';
 import { ApiError, changeError } from './api-error.ts';
 import * as schemas from './schemas.ts';
 import { timeoutMsOf, type WaitTimeout } from './wait-timeout.ts';
@@ -48,7 +49,13 @@ export function addResourceRoutes(app: FastifyInstance, rooms: ResourceRooms): v
         tags: ['watch'],
       },
     },
-    (request, reply) => rooms.watchers.watch(reply, { kind: null, namespace: null, from: resumeFrom(request) }),
+    (request, reply) =>
+      rooms.watchers.watch(reply, {
+        kind: null,
+        namespace: null,
+        from: resumeFrom(request),
+        isAllowed: requesterOf(request).isValid,
+      }),
   );
 }
 
@@ -73,7 +80,8 @@ function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet
     },
     (request, reply) => {
       const { namespace = null, watch } = request.query;
-      if (watch !== undefined) return watchers.watch(reply, { kind, namespace, from: resumeFrom(request) });
+      const { isValid: isAllowed } = requesterOf(request);
+      if (watch !== undefined) return watchers.watch(reply, { kind, namespace, from: resumeFrom(request), isAllowed });
       return reply.send({
         items: world.list(kind, namespace).map((resource) => asShown(resource, world.revisionOf(keyOf(resource)))),
         revision: world.revision,
@@ -175,7 +183,7 @@ async function make(changes: Changes, request: FastifyRequest, objects: readonly
   const wanted: WantedChange = {
     objects,
     message,
-    who: keptHeader(request, 'weft-actor') ?? 'anonymous',
+    ...authorOf(request),
     requestId: keptHeader(request, 'idempotency-key') ?? randomUUID(),
     isDryRun: isDryRun(query),
   };

@@ -1,5 +1,7 @@
 /** The shapes of the API's questions and answers, for /openapi.json. Resources have theirs in model/resources.ts. */
 import Type from 'typebox';
+import { roleNames, tokenNameExpected } from '../../model/access.ts';
+import { limits } from '../../model/limits.ts';
 import { HTTPRoute, kinds, Service, TrafficPolicy } from '../../model/resources.ts';
 import { TimeoutMs } from './wait-timeout.ts';
 
@@ -112,6 +114,13 @@ export const Status = Type.Object({
   store: Type.String(),
   startedAt: Type.String(),
   sidecars: Type.Integer(),
+  access: Type.Object({
+    requiresToken: Type.Boolean({ description: 'a first API token was made: every request needs one' }),
+    isInsecure: Type.Boolean({
+      description:
+        'started with --insecure-control-plane: it may be reached from other machines without TLS and without a token',
+    }),
+  }),
   foundedServices: Type.Array(
     Type.Object({
       name: Type.String(),
@@ -126,6 +135,41 @@ export const Status = Type.Object({
     },
   ),
 });
+export const Role = Type.Unsafe<'reader'>({ type: 'string', enum: [...roleNames] });
+const tokenFields = {
+  id: Type.String({ description: 'no secret; part of the token' }),
+  name: Type.String(),
+  role: Role,
+  namespaces: Type.Array(Type.String(), { description: 'of an editor; else empty' }),
+  createdAt: Type.String(),
+  createdBy: Type.String(),
+  expiresAt: Type.Union([Type.String(), Type.Null()]),
+};
+export const TokenRequest = Type.Object({
+  role: Role,
+  namespaces: Type.Optional(Type.Array(Type.String(), { maxItems: limits.editorNamespacesMax })),
+  name: Type.Optional(Type.String({ description: tokenNameExpected })),
+  ttlSeconds: Type.Optional(
+    Type.Union([Type.Integer({ minimum: 1, maximum: limits.apiTokenTtlMsMax / 1000 }), Type.Null()], {
+      default: limits.apiTokenTtlMs / 1000,
+      description: 'null: without end',
+    }),
+  ),
+});
+export const MadeToken = Type.Object({ token: Type.String({ description: 'the secret, shown once' }), ...tokenFields });
+export const Tokens = Type.Object({
+  items: Type.Array(
+    Type.Object({
+      ...tokenFields,
+      lastUsedAt: Type.Union([Type.String(), Type.Null()], {
+        description: 'to the minute, of this control plane since it started',
+      }),
+    }),
+  ),
+});
+export const RevokedToken = Type.Object({ revoked: Type.String() });
+export const TokenParams = Type.Object({ name: Type.String({ description: 'name or id' }) });
+
 export const Revisions = Type.Object({
   items: Type.Array(
     Type.Object({
@@ -188,8 +232,11 @@ const problemReply = (description: string) => ({
 const refusals = {
   400: problemReply('the request cannot be understood'),
   401: problemReply('a token is needed, or the one that came is not valid'),
-  403: problemReply('the token is for another Service'),
+  403: problemReply(
+    'the token does not allow this: `detail` says which role and namespaces do, or that it is for another Service',
+  ),
   404: problemReply('the object does not exist'),
+  409: problemReply('the name is taken, there are too many, or the last admin would go'),
   410: problemReply('the revision to watch from is no longer kept: list the objects, then watch from there'),
   412: problemReply('an object is not at the revision that was expected of it'),
   413: problemReply('the body is too large'),
@@ -201,7 +248,7 @@ const refusals = {
 } as const;
 type Refused = keyof typeof refusals;
 
-/** The refusals that an address may answer with, for its `response`. */
+/** The refusals that an address may answer with, for its `response`. Those of the gate (401, 403) are added to each that has one. */
 export const refused = (...statuses: readonly Refused[]) =>
   Object.fromEntries(statuses.map((status) => [status, refusals[status]])) as Partial<typeof refusals>;
 export const refusedWrite = refused(400, 404, 412, 413, 415, 422, 500, 503, 504);

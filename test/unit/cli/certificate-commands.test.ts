@@ -36,7 +36,9 @@ describe('weft token create', () => {
   };
 
   it.each([
-    [['--service', 'cart'], /--join is the one there is/],
+    [['--service', 'cart'], /--join for a sidecar of a Service/],
+    [['--join', '--service', 'cart', '--role', 'admin'], /not for --join/],
+    [['--join', '--service', 'cart', '--ttl', 'none'], /1s to 720h/],
     [['--join'], /--service/],
     [['--join', '--service', 'Cart'], /NAME or NAME\.NAMESPACE/],
     [['--join', '--service', 'cart', '--ttl', '0s'], /1s to 720h/],
