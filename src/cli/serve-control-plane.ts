@@ -15,6 +15,9 @@ export interface ControlPlaneFlags {
   readonly store: string;
   readonly caDir?: string;
   readonly trustDomain: string;
+  readonly historyCount: number;
+  /** Ms. */
+  readonly historyAge: number;
   /** Ms. */
   readonly certificateTtl: number;
 }
@@ -34,7 +37,7 @@ export function serveControlPlane(flags: ControlPlaneFlags, terminal: Terminal):
 }
 
 async function startExplained(
-  { listen, push, store, caDir, trustDomain, certificateTtl }: ControlPlaneFlags,
+  { listen, push, store, historyCount, historyAge, caDir, trustDomain, certificateTtl }: ControlPlaneFlags,
   logger: ReturnType<typeof openProcessLogger>,
 ) {
   try {
@@ -42,6 +45,7 @@ async function startExplained(
       listen: formatAddress(listen),
       push: formatAddress(push),
       storeUrl: store,
+      retention: { countMax: historyCount, ageMsMax: historyAge },
       // Beside the store and never in it: who copies a store takes no key along.
       caDirectory: resolve(caDir ?? join(store.replace(/^embedded:/, ''), '..', 'ca')),
       trustDomain,

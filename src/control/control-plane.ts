@@ -14,6 +14,7 @@ import { StoredBundle } from './ca/stored-bundle.ts';
 import { Changes } from './change.ts';
 import { type RunningPush, startPush } from './push.ts';
 import { openEmbeddedStore } from './store/embedded.ts';
+import { defaultRetention, type Retention } from './store/revision-log.ts';
 import type { Store, StoreClock } from './store/store.ts';
 import { World } from './world.ts';
 
@@ -24,6 +25,8 @@ export interface ControlPlaneOptions {
   readonly push: string;
   /** `embedded:DIR`. */
   readonly storeUrl: string;
+  /** How far back history goes; default `defaultRetention`. */
+  readonly retention?: Retention;
   /** Where the key of the certificate authority is, or is made. */
   readonly caDirectory: string;
   /** Default `weft.local`. A store keeps the one that it was begun with. */
@@ -62,6 +65,7 @@ export async function startControlPlane({
   listen,
   push: pushAddress,
   storeUrl,
+  retention = defaultRetention,
   caDirectory,
   trustDomain = defaultTrustDomain,
   certificateTtlMs = limits.certificateTtlMs,
@@ -74,7 +78,7 @@ export async function startControlPlane({
   const pushAt = parseLoopback(pushAddress, 'push port');
   const open: Partial<Open> = {};
   try {
-    const store = await openStore(storeUrl, clock, logger);
+    const store = await openStore(storeUrl, retention, clock, logger);
     open.store = store;
     const world = new World(store);
     open.world = world;
@@ -157,11 +161,11 @@ async function closeAll({ store, world, pool, authority, push, watchers, server 
   if (failures.length > 0) throw failures[0];
 }
 
-async function openStore(url: string, clock: StoreClock, logger: Logger): Promise<Store> {
+async function openStore(url: string, retention: Retention, clock: StoreClock, logger: Logger): Promise<Store> {
   const [, driver, rest] = /^([a-z]+):(.+)$/.exec(url) ?? [];
   if (driver === 'embedded' && rest !== undefined) {
     const onBackgroundError = (error: Error) => logger.error({ error: error.message }, 'the store failed');
-    return openEmbeddedStore({ directory: rest, clock, onBackgroundError });
+    return openEmbeddedStore({ directory: rest, clock, retention, onBackgroundError });
   }
   if (driver === 'etcd')
     throw new ControlPlaneError('bad-store', 'A store on etcd is not there yet: use embedded:DIR.');

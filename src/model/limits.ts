@@ -189,7 +189,15 @@ export const limits = {
   reconnectFirstMs: 500,
   reconnectMsMax: 5_000,
   watchersMax: 1_000,
+  /**
+   * How far back history goes, unless flags say otherwise: by count, and by age before the newest revision. `revisionsFlagMax`: what the flag
+   * for the count may be.
+   */
   revisionsKeptMax: 10_000,
+  revisionsFlagMax: 100_000,
+  historyAgeMs: 90 * 24 * 3600_000,
+  historyAgeMsMin: 60_000,
+  historyAgeMsMax: 3650 * 24 * 3600_000,
   /** Keys and values of all kept revisions together, before and after: they are in memory, and objects may be large. */
   historyCharsMax: 64 * 1024 * 1024,
 
