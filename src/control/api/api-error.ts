@@ -74,6 +74,12 @@ export class ApiError extends Error {
   }
 }
 
+/** `oldest`: the first revision whose state is still known. */
+export const revisionGone = (revision: number, oldest: number): ApiError =>
+  new ApiError('revision-gone', `Revision ${revision} is no longer kept: the oldest one that is known is ${oldest}.`, {
+    oldest,
+  });
+
 /** A refused change in the API's words. */
 export function changeError(outcome: Exclude<ChangeOutcome, { tag: 'done' }>): ApiError {
   switch (outcome.tag) {
@@ -94,6 +100,8 @@ export function changeError(outcome: Exclude<ChangeOutcome, { tag: 'done' }>): A
     }
     case 'missing':
       return new ApiError('not-found', `${describe(outcome.object)} does not exist.`);
+    case 'gone':
+      return revisionGone(outcome.revision, outcome.oldest);
     case 'reused-id':
       return new ApiError(
         'idempotency-key-reused',

@@ -22,6 +22,7 @@ import { ApiError } from './api-error.ts';
 import { addCertificateRoutes, type CertificateRooms } from './certificate-routes.ts';
 import { parseJsonBody } from './json-body.ts';
 import { addResourceRoutes, type ResourceRooms } from './resource-routes.ts';
+import { addRevisionRoutes } from './revision-routes.ts';
 import { addStatusRoutes, type StatusRooms } from './status-routes.ts';
 import { speakTlsToo } from './tls-port.ts';
 
@@ -157,6 +158,7 @@ async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
   });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
   addResourceRoutes(app, rooms);
+  addRevisionRoutes(app, rooms);
   addStatusRoutes(app, rooms);
   addCertificateRoutes(app, rooms);
   await app.ready();
@@ -236,8 +238,9 @@ const collections = Object.values(kinds)
   .join('|');
 const known: readonly (readonly [RegExp, readonly string[]])[] = [
   [new RegExp(`^/v1/(${collections})/[^/]+/[^/]+$`), ['GET', 'HEAD', 'PUT', 'DELETE']],
-  [new RegExp(`^/v1/(${collections}|watch|sidecars|stats|bootstrap|status|revisions|ca)$`), ['GET', 'HEAD']],
-  [/^\/v1\/(transactions|certificates|join-tokens|ca\/rotate)$/, ['POST']],
+  [new RegExp(`^/v1/(${collections}|watch|sidecars|stats|bootstrap|status|revisions|diff|ca)$`), ['GET', 'HEAD']],
+  [/^\/v1\/revisions\/[^/]+$/, ['GET', 'HEAD']],
+  [/^\/v1\/(transactions|rollback|certificates|join-tokens|ca\/rotate)$/, ['POST']],
   [/^\/(healthz|openapi\.json)$/, ['GET', 'HEAD']],
 ];
 

@@ -19,8 +19,6 @@ export interface StatusRooms {
   readonly startedAtMs: number;
 }
 
-const revisionsShown = 50;
-
 function sidecarFacts(store: Store, fleet: Fleet): { sidecars: number; foundedServices: readonly object[] } {
   const sidecars = fleet.list();
   const registered = new Map<string, number>();
@@ -84,31 +82,6 @@ export function addStatusRoutes(
       store: storeName,
       startedAt: new Date(startedAtMs).toISOString(),
       ...sidecarFacts(store, fleet),
-    }),
-  );
-  app.get<{ Querystring: { limit?: string } }>(
-    '/v1/revisions',
-    {
-      schema: {
-        summary: 'The newest revisions: who, when, what',
-        querystring: schemas.LimitQuery,
-        response: { 200: schemas.Revisions, ...schemas.refused(400) },
-        tags,
-      },
-    },
-    (request) => ({
-      items: store
-        .history(Number(request.query.limit ?? revisionsShown))
-        .map(({ revision, who, message, atMs, changes }) => ({
-          revision,
-          who,
-          message,
-          at: new Date(atMs).toISOString(),
-          changes: changes.map(({ key, before, after }) => ({
-            object: key,
-            action: after === null ? 'deleted' : before === null ? 'created' : 'replaced',
-          })),
-        })),
     }),
   );
   app.get(
