@@ -4,6 +4,7 @@ import { limits } from '../model/limits.ts';
 import { addClientFlags, type ClientFlags, ControlPlaneClient } from './client.ts';
 import { durationFlag } from './duration-flag.ts';
 import { parseServiceName } from './flag-values.ts';
+import { formatValue, type TextOutput, textOption } from './output-flag.ts';
 import { type Terminal, usageError } from './terminal.ts';
 
 interface TokenFlags extends ClientFlags {
@@ -11,7 +12,7 @@ interface TokenFlags extends ClientFlags {
   readonly service: { readonly name: string; readonly namespace: string };
   /** Ms. */
   readonly ttl: number;
-  readonly output: 'text' | 'json';
+  readonly output: TextOutput;
 }
 
 export function tokenCommand(terminal: Terminal): Command {
@@ -28,7 +29,7 @@ function createCommand(terminal: Terminal): Command {
         .argParser(durationFlag(1_000, limits.joinTokenTtlMsMax, '1s to 720h'))
         .default(limits.joinTokenTtlMs, '1h'),
     )
-    .addOption(new Option('-o, --output <format>', 'how').choices(['text', 'json']).default('text'))
+    .addOption(textOption())
     .addHelpText(
       'after',
       `
@@ -44,7 +45,7 @@ Examples:
     .action(async ({ join, service, ttl, output, ...flags }: TokenFlags) => {
       if (join === undefined) throw usageError('Say what kind of token: --join is the one there is.');
       const made = await new ControlPlaneClient(flags).createJoinToken(service.name, service.namespace, ttl / 1000);
-      if (output === 'json') return terminal.out(JSON.stringify(made, null, 2));
+      if (output !== 'text') return terminal.out(await formatValue(made, output));
       terminal.out(made.token);
       terminal.err(`for ${made.spiffeId}, valid until ${made.expiresAt}`);
     });
