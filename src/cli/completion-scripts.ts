@@ -9,10 +9,9 @@ complete -F _weft weft`;
 
 /** zsh brings what it takes to run the functions of bash. */
 export function zshScript(root: CompletedCommand): string {
-  return `#compdef weft
-# Completion of weft for zsh: as _weft in a folder of $fpath, or source <(weft completion zsh)
-autoload -U +X compinit && compinit
-autoload -U +X bashcompinit && bashcompinit
+  return `# Completion of weft for zsh: source <(weft completion zsh)
+(( $+functions[compdef] )) || { autoload -U compinit && compinit }
+autoload -U bashcompinit && bashcompinit
 ${bashFunction(root)}
 complete -F _weft weft`;
 }

@@ -37,8 +37,8 @@ export function completionCommand(terminal: Terminal): Command {
       'after',
       `
 Examples:
-  source <(weft completion bash)                                      now; in ~/.bashrc: always
-  weft completion zsh > "\${fpath[1]}/_weft"
+  source <(weft completion bash)           in ~/.bashrc: always
+  source <(weft completion zsh)            in ~/.zshrc
   weft completion fish > ~/.config/fish/completions/weft.fish`,
     )
     .action((shell: Shell, _flags: object, command: Command) => {

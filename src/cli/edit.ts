@@ -57,14 +57,14 @@ async function editUntilTaken(
   const file = join(directory, `${object.metadata.name}.yaml`);
   let isKept = false;
   try {
-    let reasons: readonly string[] = [];
+    let reasons: Reasons = { said: [], problems: [] };
     for (let offered = original; ; ) {
       const shown = `${commentOf(object, reasons)}${offered}`;
       writeFileSync(file, shown, { mode: 0o600 });
       await runEditor(file);
       const text = withoutHead(readFileSync(file, 'utf8'));
       if (text.trim() === '' || text === original) return terminal.out(`${keyOf(object)} unchanged`);
-      if (text === offered) throw new CliError(`Nothing was changed:\n${reasons.join('\n')}`);
+      if (text === offered) throw new CliError(['Nothing was changed:', ...linesOf(reasons, 0)].join('\n'));
       const refused = await tryToWrite(text, object, client, flags, terminal);
       if (refused === null) return;
       reasons = refused;
@@ -79,20 +79,29 @@ async function editUntilTaken(
   }
 }
 
-/** Null: written. Else why not, line by line. */
+/** Why it was refused. Lines of problems are those of the object, counted without the comment. */
+interface Reasons {
+  readonly said: readonly string[];
+  readonly problems: readonly Problem[];
+}
+
+/** Null: written. Else why not. */
 async function tryToWrite(
   text: string,
   object: Resource,
   client: ControlPlaneClient,
   flags: WriteFlags,
   terminal: Terminal,
-): Promise<readonly string[] | null> {
+): Promise<Reasons | null> {
   const { readManifest } = await import('../model/manifest.ts');
   const { resources, problems, locate } = readManifest(text, '');
-  if (problems.length > 0) return problems.map(reasonOf);
+  if (problems.length > 0) return { said: [], problems };
   const [resource, ...others] = resources;
   if (resource === undefined || others.length > 0 || keyOf(resource) !== keyOf(object))
-    return [`this must remain ${keyOf(object)} and nothing else: kind, name and namespace are not changed by an edit`];
+    return {
+      said: [`this must remain ${keyOf(object)} and nothing else: kind, name and namespace are not changed by an edit`],
+      problems: [],
+    };
   try {
     const message = flags.message ?? '';
     await write(
@@ -105,30 +114,31 @@ async function tryToWrite(
   } catch (error) {
     if (!(error instanceof RefusedError)) throw error;
     const { status, code, detail, title, problems: refusals = [] } = error.refusal;
-    if (code === 'conflict')
-      return [
-        detail ?? title,
-        'what was changed: weft history and weft diff tell; resourceVersion is what it is expected to be at',
-      ];
-    // Neither mending nor waiting in an editor helps against these.
-    if (status !== 422) throw error;
-    return [detail ?? title, ...refusals.map((problem) => reasonOf(locate(problem)))];
+    const said = [detail ?? title];
+    if (code === 'conflict') said.push('weft history and weft diff tell what; resourceVersion says what it must be at');
+    // Neither mending nor waiting in an editor helps against others.
+    else if (status !== 422) throw error;
+    return { said, problems: refusals.map(locate) };
   }
 }
-
-/** The place is that below the comment, which is not counted. */
-const reasonOf = ({ file: _, ...problem }: Problem): string => formatProblem(problem);
 
 /** Ends the comment: whatever stands before it is not part of the object. */
 const headEnd = '# ---- the object begins below this line ----\n';
 
-function commentOf(object: Resource, reasons: readonly string[]): string {
-  const lines =
-    reasons.length === 0 ? [`${keyOf(object)}: save and leave to apply it.`] : ['It was refused:', ...reasons];
-  return `${lines
-    .flatMap((line) => line.split('\n'))
-    .map((line) => `# ${line}\n`)
-    .join('')}${headEnd}`;
+function commentOf(object: Resource, reasons: Reasons): string {
+  const count = reasons.said.length + reasons.problems.length;
+  const first = count === 0 ? `${keyOf(object)}: save and leave to apply it.` : 'It was refused:';
+  // The editor counts the comment too: its first line, the reasons, and its end.
+  const lines = [first, ...linesOf(reasons, count + 2)];
+  return `${lines.map((line) => `# ${line}\n`).join('')}${headEnd}`;
+}
+
+/** One line each. */
+function linesOf({ said, problems }: Reasons, offset: number): readonly string[] {
+  const moved = problems.map(({ file: _, line, ...problem }) =>
+    formatProblem(line === undefined ? problem : { ...problem, line: line + offset }),
+  );
+  return [...said, ...moved].map((line) => line.replace(/\s+/g, ' '));
 }
 
 function withoutHead(text: string): string {

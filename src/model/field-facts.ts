@@ -97,8 +97,11 @@ function objectIn(schema: Schema): Schema {
 }
 
 function typeOf(schema: Schema): string {
-  if (schema.anyOf !== undefined) return [...new Set(schema.anyOf.map(typeOf))].join(' or ');
-  if (schema.items !== undefined) return `list of ${typeOf(schema.items)}`;
+  if (schema.anyOf !== undefined) return formsOf(schema).join(' or ');
+  if (schema.items !== undefined)
+    return `list of ${formsOf(schema.items)
+      .map((type) => `${type}s`)
+      .join(' or ')}`;
   if (schema.type === 'object' && schema.properties === undefined) return 'map of text to text';
   switch (schema.type) {
     case 'string':
@@ -109,6 +112,8 @@ function typeOf(schema: Schema): string {
       return schema.type ?? (typeof schema.const === 'string' ? 'text' : typeof schema.const);
   }
 }
+
+const formsOf = ({ anyOf, ...own }: Schema): readonly string[] => [...new Set((anyOf ?? [own]).map(typeOf))];
 
 function expectedOf(schema: Schema): string {
   if (schema.const !== undefined) return String(schema.const);

@@ -99,7 +99,10 @@ export function changeError(outcome: Exclude<ChangeOutcome, { tag: 'done' }>): A
       );
     }
     case 'missing':
-      return new ApiError('not-found', `${describe(outcome.object)} does not exist.`);
+      return new ApiError(
+        'not-found',
+        `${describe(outcome.object)} does not exist, so nothing was changed: leave it out, or look at its name and namespace again.`,
+      );
     case 'gone':
       return revisionGone(outcome.revision, outcome.oldest);
     case 'reused-id':

@@ -173,13 +173,18 @@ esac`);
       out: 'Service/default/cart replaced\nrevision 8',
       err: '',
     });
-    expect(await seen(2)).toMatch(
-      /^# It was refused:\n# \d+:\d+: Service default\/cart: spec\.prot: unknown field, did you mean port/,
+    const second = await seen(2);
+    expect(second).toMatch(
+      /^# It was refused:\n# (\d+):\d+: Service default\/cart: spec\.prot: unknown field, did you mean port/,
     );
-    expect(await seen(3)).toMatch(
+    // The line is the one that the editor shows.
+    const line = Number(/# (\d+):/.exec(second)?.[1]);
+    expect(second.split('\n')[line - 1]).toBe('  prot: 1');
+    const third = await seen(3);
+    expect(third).toMatch(
       /^# It was refused:\n# Nothing was changed.*\n# \d+:\d+: Service default\/cart: spec\.port: is 81/,
     );
-    expect(await seen(3)).toContain('port: 81\n');
+    expect(third.split('\n')[Number(/# (\d+):/.exec(third)?.[1]) - 1]).toBe('  port: 81');
     expect(asked.at(-1)?.body).toMatchObject({ message: 'a port', apply: [{ metadata: { resourceVersion: '7' } }] });
     expect(await left()).toEqual([]);
   });

@@ -37,7 +37,7 @@ describe('a field', () => {
   });
 
   it('says its type, its range and whether it must be there', () => {
-    expect(facts('Service', 'spec', 'endpoints').facts.type).toBe('list of text or object');
+    expect(facts('Service', 'spec', 'endpoints').facts.type).toBe('list of texts or objects');
     expect(facts('Service', 'metadata', 'annotations').facts.type).toBe('map of text to text');
     expect(facts('Service', 'metadata', 'name').facts).toMatchObject({ isRequired: true, default: null });
     expect(facts('Service', 'spec', 'port').facts.expected).toBe('1 to 65535');
