@@ -156,7 +156,9 @@ export class Changes {
     const made = store.madeBy(wantedAgain.requestId);
     if (made === null) return null;
     const { revision } = made;
-    const objects = await objectsAt(wantedAgain, revision - 1);
+    const found = await objectsAt(wantedAgain, revision - 1);
+    // What it went back to may be forgotten by now; what it did is not.
+    const objects = 'tag' in found && found.tag === 'gone' ? doneBy(made) : found;
     if ('tag' in objects) return objects;
     const changes = new Map(made.changes.map((change) => [change.key, change]));
     const planned: Planned[] = [];
@@ -277,6 +279,16 @@ export const describe = ({ kind, namespace, name }: ObjectName): string => `${ki
 
 const objectsAt = async ({ objects }: WantedChange, revision: number): Promise<readonly WantedObject[] | Refusal> =>
   typeof objects === 'function' ? objects(revision) : objects;
+
+function doneBy({ changes }: Revision): readonly WantedObject[] {
+  return changes.map(({ key, after }): WantedObject => {
+    const [kind, namespace, name] = key.split('/') as [Kind, string, string];
+    const resource = parsed(after);
+    return resource === null
+      ? { remove: { kind, namespace, name }, expected: null }
+      : { restore: resource, expected: null };
+  });
+}
 
 function objectOf(wanted: WantedObject): ObjectName {
   if ('remove' in wanted) return wanted.remove;

@@ -185,6 +185,17 @@ describe('a rollback', () => {
     });
     expect(mesh.store.revision).toBe(4);
     expect(await mesh.back(2, { requestId: 'same' })).toEqual({ tag: 'reused-id', revision: 3 });
+    // Its own record is still there, but no longer what it went back to.
+    mesh.store.forgotten = 2;
+    expect(await mesh.back(revision)).toMatchObject({ tag: 'gone' });
+    expect(await mesh.back(revision, { requestId: 'same' })).toMatchObject({
+      tag: 'done',
+      revision: 3,
+      results: [
+        { name: 'cart', action: 'replaced' },
+        { name: 'pay', action: 'created' },
+      ],
+    });
   });
 
   it('takes back what was written while it waited for its turn', async () => {
