@@ -17,19 +17,29 @@ export type ServerTrust =
   /** A root of a mesh, by the lower-case hex SHA-256 of its DER. */
   | { readonly tag: 'pin'; readonly rootSha256: string };
 
-export interface ApiQuestion {
+interface Question {
   readonly method: string;
   /** Absolute. */
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   /** Null: none. */
   readonly body: string | null;
+}
+
+export interface ApiQuestion extends Question {
   readonly timeoutMs: number;
 }
 
 export interface ApiAnswer {
   readonly status: number;
   readonly text: string;
+}
+
+/** An answer that goes on for as long as its reader likes. */
+export interface ApiStream {
+  readonly status: number;
+  readonly body: AsyncIterable<Uint8Array>;
+  readText(): Promise<string>;
 }
 
 /** There is no whole answer. `reason` is short: a code of the system or of TLS, or a sentence. */
@@ -75,9 +85,24 @@ function readCa(path: string): string {
 /** Rejects with NoAnswerError. Nothing is sent to who is not believed. */
 export async function askServer(question: ApiQuestion, trust: ServerTrust): Promise<ApiAnswer> {
   const signal = AbortSignal.timeout(question.timeoutMs);
+  const { status, readText } = await openServerStream(question, trust, signal);
+  try {
+    return { status, text: await readText() };
+  } catch (cause) {
+    throw new NoAnswerError(reasonOf(cause), signal.aborted, cause);
+  }
+}
+
+/** The same, of which the body is read as it comes; `signal` ends it. Rejects with NoAnswerError. */
+export async function openServerStream(
+  question: Question,
+  trust: ServerTrust,
+  signal: AbortSignal,
+): Promise<ApiStream> {
   try {
     const socket = await pinnedSocket(question.url, trust, signal);
-    return await exchange(question, trust, socket, signal);
+    const response = await exchange(question, trust, socket, signal);
+    return { status: response.statusCode ?? 0, body: response, readText: () => readAll(response) };
   } catch (cause) {
     throw new NoAnswerError(reasonOf(cause), signal.aborted, cause);
   }
@@ -93,11 +118,11 @@ async function pinnedSocket(url: string, trust: ServerTrust, signal: AbortSignal
 }
 
 function exchange(
-  { url, method, headers, body }: ApiQuestion,
+  { url, method, headers, body }: Question,
   trust: ServerTrust,
   socket: TLSSocket | null,
   signal: AbortSignal,
-): Promise<ApiAnswer> {
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const isHttps = url.startsWith('https:');
     const length = body === null ? {} : { 'content-length': String(Buffer.byteLength(body)) };
@@ -109,9 +134,7 @@ function exchange(
       ...(isHttps && trust.tag === 'ca' ? { ca: trust.pem, checkServerIdentity: hostOrControlPlane } : {}),
     });
     sent.once('error', (error) => reject(signal.aborted ? signal.reason : error));
-    sent.once('response', (response) => {
-      readAll(response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject);
-    });
+    sent.once('response', resolve);
     sent.end(body ?? undefined);
   });
 }

@@ -3,13 +3,15 @@
 import { randomUUID } from 'node:crypto';
 import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
+import type { Static } from 'typebox';
 import type { AppliedReport, SidecarName, SidecarStatus } from '../control/fleet.ts';
 import type { RoleName } from '../model/access.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
 import type { WindowStats } from '../model/report.ts';
 import { type Kind, kinds, type Resource } from '../model/resources.ts';
-import { askServer, NoAnswerError, type ServerTrust, serverTrustOf } from './api-exchange.ts';
+import { askServer, NoAnswerError, openServerStream, type ServerTrust, serverTrustOf } from './api-exchange.ts';
 import { apiTokenOf, type TokenSources } from './api-token.ts';
+import { readEvents, type StreamEvent, streamQuietMs } from './event-stream.ts';
 import { isLoopback, parseServerUrl } from './flag-values.ts';
 import { CliError, usageError } from './terminal.ts';
 
@@ -22,6 +24,9 @@ export interface ObjectName {
   readonly name: string;
 }
 
+// The types of answers are those of the schemas that /openapi.json is made of, and that its test holds the answers against.
+type Answers = typeof import('../control/api/schemas.ts');
+
 export interface ResourceList {
   readonly items: readonly Resource[];
   readonly revision: number;
@@ -29,7 +34,8 @@ export interface ResourceList {
 
 export interface Transaction {
   readonly apply: readonly Resource[];
-  readonly delete: readonly ObjectName[];
+  /** With the revision that it must be at, as the API writes it. */
+  readonly delete: readonly (ObjectName & { readonly resourceVersion?: string })[];
   readonly message: string;
 }
 
@@ -39,10 +45,18 @@ export interface TransactionOptions {
   readonly isDryRun: boolean;
 }
 
-export interface TransactionResult {
-  readonly revision: number;
-  readonly results: readonly (ObjectName & { readonly action: string })[];
-  readonly applied?: AppliedReport;
+export type TransactionResult = Static<Answers['TransactionResult']>;
+/** Each of its changes is what it was, too. Null: it did not exist; absent: it is no resource, or it is a list that says who and when only. */
+export type RevisionEntry = Static<Answers['Revision']>;
+export type ObjectChange = RevisionEntry['changes'][number];
+export type RevisionList = Static<Answers['Revisions']>;
+export type RevisionDiff = Static<Answers['Diff']>;
+
+export interface RevisionsQuery {
+  readonly limit: number;
+  /** Only older ones. */
+  readonly before?: number;
+  readonly object?: ObjectName;
 }
 
 /** What a control plane says of itself. */
@@ -202,14 +216,64 @@ export class ControlPlaneClient {
   }
 
   /** Several objects, one revision or none. The id lets the control plane recognise a write that arrives twice. */
-  transact(transaction: Transaction, { waitAppliedMs, isDryRun }: TransactionOptions): Promise<TransactionResult> {
-    const query = new URLSearchParams();
-    if (waitAppliedMs > 0) {
-      query.set('wait', 'applied');
-      query.set('timeoutMs', String(waitAppliedMs));
+  transact(transaction: Transaction, options: TransactionOptions): Promise<TransactionResult> {
+    return this.#write('/v1/transactions', transaction, options);
+  }
+
+  /** Brings the resources to what they were right after a revision. @throws RefusedError `revision-gone` when it is no longer kept. */
+  rollBack(revision: number, message: string, options: TransactionOptions): Promise<TransactionResult> {
+    return this.#write('/v1/rollback', { revision, message }, options);
+  }
+
+  /** Newest first. */
+  revisions({ limit, before, object }: RevisionsQuery): Promise<RevisionList> {
+    const query = new URLSearchParams({ limit: String(limit), ...object });
+    if (before !== undefined) query.set('before', String(before));
+    return this.#call<RevisionList>('GET', `/v1/revisions?${query}`);
+  }
+
+  /** @throws RefusedError `revision-gone`, or with status 404. */
+  revision(revision: number): Promise<RevisionEntry> {
+    return this.#call<RevisionEntry>('GET', `/v1/revisions/${revision}`);
+  }
+
+  /** Without `to`: up to now. @throws RefusedError `revision-gone`, or with status 404. */
+  diff(from: number, to?: number): Promise<RevisionDiff> {
+    return this.#call<RevisionDiff>('GET', `/v1/diff?from=${from}${to === undefined ? '' : `&to=${to}`}`);
+  }
+
+  /**
+   * What happens to the resources of a kind after a revision, until the stream ends or falls silent.
+   * @throws RefusedError `revision-gone`: list again.
+   */
+  async *watch(kind: Kind, namespace: string | undefined, from: number): AsyncGenerator<StreamEvent> {
+    const query = new URLSearchParams({
+      watch: '1',
+      from: String(from),
+      ...(namespace === undefined ? {} : { namespace }),
+    });
+    const path = `/v1/${kinds[kind].collection}?${query}`;
+    const silence = new AbortController();
+    let timer = setTimeout(() => silence.abort(), callTimeoutMs);
+    const heard = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => silence.abort(), streamQuietMs);
+    };
+    try {
+      const headers = { accept: 'text/event-stream', ...this.#credentials() };
+      const question = { url: `${this.#server}${path}`, method: 'GET', headers, body: null };
+      const { status, body, readText } = await openServerStream(question, this.#trust, silence.signal);
+      if (status !== 200) throw this.#failure('GET', path, status, await readText());
+      yield* readEvents(body, heard);
+    } catch (cause) {
+      if (cause instanceof CliError) throw cause;
+      const error =
+        cause instanceof NoAnswerError ? cause : new NoAnswerError(String(cause), silence.signal.aborted, cause);
+      throw this.#unreachable(error, callTimeoutMs, 'GET');
+    } finally {
+      clearTimeout(timer);
+      silence.abort();
     }
-    if (isDryRun) query.set('dryRun', '1');
-    return this.#call<TransactionResult>('POST', `/v1/transactions?${query}`, waitAppliedMs, transaction);
   }
 
   async sidecars(): Promise<readonly SidecarStatus[]> {
@@ -250,6 +314,20 @@ export class ControlPlaneClient {
     return this.#call<AuthorityStatus>('POST', `/v1/ca/rotate?timeoutMs=${timeoutMs}`, timeoutMs);
   }
 
+  #write(path: string, body: object, { waitAppliedMs, isDryRun }: TransactionOptions): Promise<TransactionResult> {
+    const query = new URLSearchParams();
+    if (waitAppliedMs > 0) {
+      query.set('wait', 'applied');
+      query.set('timeoutMs', String(waitAppliedMs));
+    }
+    if (isDryRun) query.set('dryRun', '1');
+    return this.#call<TransactionResult>('POST', `${path}?${query}`, waitAppliedMs, body);
+  }
+
+  #credentials(): Readonly<Record<string, string>> {
+    return this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
+  }
+
   async #call<Answer>(method: 'GET' | 'POST' | 'DELETE', path: string, extraMs = 0, body?: object): Promise<Answer> {
     const timeoutMs = callTimeoutMs + extraMs;
     const question = {
@@ -260,7 +338,7 @@ export class ControlPlaneClient {
         accept: 'application/json',
         ...(method === 'GET' ? {} : { 'weft-actor': actor() }),
         ...(body === undefined ? {} : { 'content-type': 'application/json', 'idempotency-key': randomUUID() }),
-        ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+        ...this.#credentials(),
       },
       body: body === undefined ? null : JSON.stringify(body),
     };
@@ -269,9 +347,14 @@ export class ControlPlaneClient {
     });
     const answer = parseJson(text);
     if (status >= 200 && status < 300 && answer !== null) return answer as Answer;
-    // Weft's problems name their status; anything else comes from a server that is not a control plane.
-    if (answer !== null && 'status' in answer && 'title' in answer) throw new RefusedError(answer as Refusal);
-    throw new CliError(
+    throw this.#failure(method, path, status, text);
+  }
+
+  /** Weft's problems name their status; anything else comes from a server that is not a control plane. */
+  #failure(method: string, path: string, status: number, text: string): CliError {
+    const answer = parseJson(text);
+    if (answer !== null && 'status' in answer && 'title' in answer) return new RefusedError(answer as Refusal);
+    return new CliError(
       `${this.#server} answered ${status} to ${method} ${path}, but not as a Weft control plane does: is --server right?`,
     );
   }

@@ -22,6 +22,16 @@ export function controlPlaneCommand(terminal: Terminal): Command {
         .default({ host: '127.0.0.1', port: 7071 }, '127.0.0.1:7071'),
     )
     .option('--store <url>', 'where the state is kept: embedded:DIR', 'embedded:.weft/store')
+    .addOption(
+      new Option('--history-count <number>', 'revisions that are kept, to look at and to go back to')
+        .argParser(parseHistoryCount)
+        .default(limits.revisionsKeptMax),
+    )
+    .addOption(
+      new Option('--history-age <duration>', 'how old a revision gets: it goes when a newer one is made after that')
+        .argParser(durationFlag(limits.historyAgeMsMin, limits.historyAgeMsMax, '1m to 87600h'))
+        .default(limits.historyAgeMs, '2160h, 90 days'),
+    )
     .option(
       '--ca-dir <folder>',
       "where the certificate authority's root.key and root.crt are, or are made (default: ca beside the store's folder)",
@@ -69,6 +79,7 @@ Examples:
   weft control-plane --store embedded:/var/lib/weft/store --listen 0.0.0.0:7070 --push 0.0.0.0:7071
   weft control-plane --listen 0.0.0.0:7070 --push 0.0.0.0:7071 --tls-cert api.crt --tls-key api.key
   weft control-plane --listen 127.0.0.1:0 --push 127.0.0.1:0 --store embedded:/var/lib/weft/store
+  weft control-plane --history-count 1000 --history-age 720h
   weft control-plane --ca-dir /etc/weft/ca --trust-domain mesh.example.org --certificate-ttl 24h`,
     )
     .action(async (flags: ControlPlaneFlags) => {
@@ -84,6 +95,13 @@ function parseTrustDomain(text: string): string {
       'Expected lower-case letters, digits, ".", "-" and "_", for instance mesh.example.org.',
     );
   return text;
+}
+
+function parseHistoryCount(text: string): number {
+  const count = /^[0-9]{1,6}$/.test(text) ? Number(text) : 0;
+  if (count < 1 || count > limits.revisionsFlagMax)
+    throw new InvalidArgumentError(`Expected a number, 1 to ${limits.revisionsFlagMax}.`);
+  return count;
 }
 
 function check({ listen, push, store, tlsCert, tlsKey }: ControlPlaneFlags): void {

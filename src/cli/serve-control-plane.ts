@@ -14,6 +14,9 @@ export interface ControlPlaneFlags {
   readonly store: string;
   readonly caDir?: string;
   readonly trustDomain: string;
+  readonly historyCount: number;
+  /** Ms. */
+  readonly historyAge: number;
   /** Ms. */
   readonly certificateTtl: number;
   readonly tlsCert?: string;
@@ -38,12 +41,25 @@ export function serveControlPlane(flags: ControlPlaneFlags, terminal: Terminal):
 }
 
 async function startExplained(flags: ControlPlaneFlags, logger: ReturnType<typeof openProcessLogger>) {
-  const { listen, push, store, caDir, trustDomain, certificateTtl, tlsCert, tlsKey, tlsName = [] } = flags;
+  const {
+    listen,
+    push,
+    store,
+    caDir,
+    trustDomain,
+    certificateTtl,
+    historyCount,
+    historyAge,
+    tlsCert,
+    tlsKey,
+    tlsName = [],
+  } = flags;
   try {
     return await startControlPlane({
       listen: formatAddress(listen),
       push: formatAddress(push),
       storeUrl: store,
+      retention: { countMax: historyCount, ageMsMax: historyAge },
       // Beside the store and never in it: who copies a store takes no key along.
       caDirectory: resolve(caDir ?? join(store.replace(/^embedded:/, ''), '..', 'ca')),
       trustDomain,

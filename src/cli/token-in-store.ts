@@ -1,7 +1,9 @@
 /** Makes an API token in the store itself: for the first admin of a control plane that other machines are to reach, and when the last is lost. */
+
 import { randomBytes } from 'node:crypto';
 import { AccessControl, type TokenWish } from '../control/access/access-control.ts';
 import { openStore } from '../control/control-plane.ts';
+import { defaultRetention } from '../control/store/revision-log.ts';
 import { systemClock } from '../sidecar/clock.ts';
 import { actor, type MadeApiToken } from './client.ts';
 import { openProcessLogger } from './log-level.ts';
@@ -10,7 +12,7 @@ import { CliError } from './terminal.ts';
 /** Whoever can write the store needs no token. Rejects with CliError. */
 export async function createTokenInStore(url: string, wish: TokenWish): Promise<MadeApiToken> {
   try {
-    const store = await openStore(url, systemClock, openProcessLogger('token'));
+    const store = await openStore(url, defaultRetention, systemClock, openProcessLogger('token'));
     try {
       const access = new AccessControl({ store, clock: systemClock, randomBytes });
       const { text, token } = await access.create(wish, `${actor()} (at the store)`);

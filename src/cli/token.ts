@@ -5,6 +5,7 @@ import { limits } from '../model/limits.ts';
 import { type ApiToken, addClientFlags, type ClientFlags, ControlPlaneClient, type MadeApiToken } from './client.ts';
 import { durationFlag } from './duration-flag.ts';
 import { parseNamespace, parseServiceName } from './flag-values.ts';
+import { formatValue, type Output, type TextOutput, tableOption, textOption } from './output-flag.ts';
 import { formatAge, formatTable } from './table.ts';
 import { type Terminal, usageError } from './terminal.ts';
 
@@ -17,11 +18,11 @@ interface CreateFlags extends ClientFlags {
   /** Ms. */
   readonly ttl?: number | 'none';
   readonly store?: string;
-  readonly output: 'text' | 'json';
+  readonly output: TextOutput;
 }
 
 interface ListFlags extends ClientFlags {
-  readonly output: 'table' | 'json';
+  readonly output: Output;
 }
 
 const ttlBounds = '1s to 87600h, or none (a join token: 1s to 720h)';
@@ -48,7 +49,7 @@ function createCommand(terminal: Terminal): Command {
     .option('--join', 'a join token: with it a sidecar gets the first certificate of its Service')
     .option('--service <name>', 'the Service a join token is for: NAME or NAME.NAMESPACE', parseServiceName)
     .option('--ttl <duration>', `how long it is valid: ${ttlBounds} (default: 720h; a join token: 1h)`, parseTtl)
-    .addOption(new Option('-o, --output <format>', 'how').choices(['text', 'json']).default('text'))
+    .addOption(textOption())
     .addHelpText(
       'after',
       `
@@ -90,7 +91,7 @@ async function createJoinToken(flags: CreateFlags, terminal: Terminal): Promise<
   if (ttl === 'none' || ttl > limits.joinTokenTtlMsMax)
     throw usageError('A join token is valid for 1s to 720h: say so with --ttl.');
   const made = await new ControlPlaneClient(flags).createJoinToken(service.name, service.namespace, ttl / 1000);
-  if (output === 'json') return terminal.out(JSON.stringify(made, null, 2));
+  if (output !== 'text') return terminal.out(await formatValue(made, output));
   terminal.out(made.token);
   terminal.err(`for ${made.spiffeId}, valid until ${made.expiresAt}`);
 }
@@ -109,7 +110,7 @@ async function createApiToken(flags: CreateFlags, terminal: Terminal): Promise<v
           ttlSeconds: ttlMs === null ? null : ttlMs / 1000,
         })
       : await (await import('./token-in-store.ts')).createTokenInStore(store, { role, name: name ?? null, ttlMs });
-  if (output === 'json') return terminal.out(JSON.stringify(made, null, 2));
+  if (output !== 'text') return terminal.out(await formatValue(made, output));
   terminal.out(made.token);
   terminal.err(`token ${made.name}, ${describeRole(made)}, ${endText(made)}`);
 }
@@ -128,7 +129,7 @@ function roleOf({ role, namespace = [] }: CreateFlags): Role {
 function listCommand(terminal: Terminal): Command {
   const command = new Command('list')
     .description('show the tokens of the API, without what is secret of them')
-    .addOption(new Option('-o, --output <format>', 'how').choices(['table', 'json']).default('table'))
+    .addOption(tableOption())
     .addHelpText(
       'after',
       `
@@ -140,7 +141,7 @@ Examples:
     )
     .action(async ({ output, ...flags }: ListFlags) => {
       const tokens = await new ControlPlaneClient(flags).tokens();
-      if (output === 'json') return terminal.out(JSON.stringify(tokens, null, 2));
+      if (output !== 'table') return terminal.out(await formatValue(tokens, output));
       terminal.out(tokens.length === 0 ? 'no tokens' : tokenTable(tokens, terminal.nowMs()));
     });
   return addClientFlags(command);

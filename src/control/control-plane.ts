@@ -20,6 +20,7 @@ import { TlsFiles } from './ca/tls-files.ts';
 import { Changes } from './change.ts';
 import { type PushTransport, type RunningPush, startPush } from './push.ts';
 import { openEmbeddedStore } from './store/embedded.ts';
+import { defaultRetention, type Retention } from './store/revision-log.ts';
 import type { Store, StoreClock } from './store/store.ts';
 import { World } from './world.ts';
 
@@ -38,6 +39,8 @@ export interface ControlPlaneOptions {
   readonly tlsNames?: readonly string[];
   /** `embedded:DIR`. */
   readonly storeUrl: string;
+  /** How far back history goes; default `defaultRetention`. */
+  readonly retention?: Retention;
   /** Where the key of the certificate authority is, or is made. */
   readonly caDirectory: string;
   /** Default `weft.local`. A store keeps the one that it was begun with. */
@@ -76,12 +79,13 @@ export class ControlPlaneError extends Error {
 export async function startControlPlane(options: ControlPlaneOptions): Promise<RunningControlPlane> {
   const { caDirectory, clock, heldBytes, isPushTls = false, logger, storeUrl, tlsNames = [], watchersMax } = options;
   const { certificateTtlMs = limits.certificateTtlMs, trustDomain = defaultTrustDomain } = options;
+  const { retention = defaultRetention } = options;
   const [apiAt, pushAt] = [parseAddress(options.listen), parseAddress(options.push)];
   const isBeyond = apiAt.isBeyond || pushAt.isBeyond;
   const isInsecure = isBeyond && options.isInsecure === true;
   const open: Partial<Open> = {};
   try {
-    const store = await openStore(storeUrl, clock, logger);
+    const store = await openStore(storeUrl, retention, clock, logger);
     open.store = store;
     const access = new AccessControl({ store, clock, randomBytes });
     if (isBeyond && !isInsecure && !access.requiresToken) throw withoutToken(storeUrl);
@@ -207,11 +211,11 @@ async function closeAll({ store, world, pool, authority, push, watchers, server 
 }
 
 /** Rejects with ControlPlaneError `bad-store` and with StoreError. */
-export async function openStore(url: string, clock: StoreClock, logger: Logger): Promise<Store> {
+export async function openStore(url: string, retention: Retention, clock: StoreClock, logger: Logger): Promise<Store> {
   const [, driver, rest] = /^([a-z]+):(.+)$/.exec(url) ?? [];
   if (driver === 'embedded' && rest !== undefined) {
     const onBackgroundError = (error: Error) => logger.error({ error: error.message }, 'the store failed');
-    return openEmbeddedStore({ directory: rest, clock, onBackgroundError });
+    return openEmbeddedStore({ directory: rest, clock, retention, onBackgroundError });
   }
   if (driver === 'etcd')
     throw new ControlPlaneError('bad-store', 'A store on etcd is not there yet: use embedded:DIR.');

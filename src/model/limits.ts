@@ -207,7 +207,15 @@ export const limits = {
   watchCatchUpCharsMax: 16 * 1024 * 1024,
   /** Events that all watchers together have not taken yet: beyond it, whoever is behind loses its connection. */
   watchUnsentBytesMax: 128 * 1024 * 1024,
+  /**
+   * How far back history goes, unless flags say otherwise: by count, and by age before the newest revision. `revisionsFlagMax`: what the flag
+   * for the count may be.
+   */
   revisionsKeptMax: 10_000,
+  revisionsFlagMax: 100_000,
+  historyAgeMs: 90 * 24 * 3600_000,
+  historyAgeMsMin: 60_000,
+  historyAgeMsMax: 3650 * 24 * 3600_000,
   /** Keys and values of all kept revisions together, before and after: they are in memory, and objects may be large. */
   historyCharsMax: 64 * 1024 * 1024,
 

@@ -83,6 +83,12 @@ export class ApiError extends Error {
   }
 }
 
+/** `oldest`: the first revision whose state is still known. */
+export const revisionGone = (revision: number, oldest: number): ApiError =>
+  new ApiError('revision-gone', `Revision ${revision} is no longer kept: the oldest one that is known is ${oldest}.`, {
+    oldest,
+  });
+
 /** A refused change in the API's words. */
 export function changeError(outcome: Exclude<ChangeOutcome, { tag: 'done' }>): ApiError {
   switch (outcome.tag) {
@@ -102,9 +108,14 @@ export function changeError(outcome: Exclude<ChangeOutcome, { tag: 'done' }>): A
       );
     }
     case 'missing':
-      return new ApiError('not-found', `${describe(outcome.object)} does not exist.`);
+      return new ApiError(
+        'not-found',
+        `${describe(outcome.object)} does not exist, so nothing was changed: leave it out, or look at its name and namespace again.`,
+      );
     case 'forbidden':
       return forbiddenError(outcome.objects);
+    case 'gone':
+      return revisionGone(outcome.revision, outcome.oldest);
     case 'reused-id':
       return new ApiError(
         'idempotency-key-reused',

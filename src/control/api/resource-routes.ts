@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { limits } from '../../model/limits.ts';
 import { type Kind, keyOf, kinds, type ObjectKey, type Resource } from '../../model/resources.ts';
-import { asShown, type ChangeResult, type Changes, type WantedChange, type WantedObject } from '../change.ts';
+import { asShown, type ChangeOutcome, type ChangeResult, type Changes, type WantedChange } from '../change.ts';
 import type { AppliedReport, Fleet } from '../fleet.ts';
 import type { World } from '../world.ts';
 import { authorOf, requesterOf } from './access-hook.ts';
@@ -21,7 +21,7 @@ export interface ResourceRooms {
   readonly watchers: Watchers;
 }
 
-interface WriteQuery extends WaitTimeout {
+export interface WriteQuery extends WaitTimeout {
   readonly wait?: 'applied';
   readonly dryRun?: string;
 }
@@ -170,13 +170,31 @@ function addTransactions(app: FastifyInstance, { changes, fleet }: ResourceRooms
     },
     async (request, reply) => {
       const { objects, message } = wantedByTransaction(request.body);
-      const { revision, results } = await make(changes, request, objects, message);
-      return reply.send({ revision, results, ...(await waitIfAsked(fleet, request.query, revision, results)) });
+      return reply.send(await writeSeveral({ changes, fleet }, request, objects, message));
     },
   );
 }
 
-async function make(changes: Changes, request: FastifyRequest, objects: readonly WantedObject[], message: string) {
+/** Writes and, if it is asked to, waits; or says what it would write. */
+export async function writeSeveral(
+  { changes, fleet }: Pick<ResourceRooms, 'changes' | 'fleet'>,
+  request: FastifyRequest,
+  objects: WantedChange['objects'],
+  message: string,
+): Promise<object> {
+  const query = request.query as WriteQuery;
+  const outcome = await make(changes, request, objects, message);
+  const { revision, results } = outcome;
+  if (isDryRun(query)) return { revision, results: withStates(outcome) };
+  return { revision, results, ...(await waitIfAsked(fleet, query, revision, results)) };
+}
+
+const withStates = ({ results, replaced, resources }: Extract<ChangeOutcome, { tag: 'done' }>) =>
+  results.map((result, i) =>
+    result.action === 'unchanged' ? result : { ...result, before: replaced[i], after: resources[i] },
+  );
+
+async function make(changes: Changes, request: FastifyRequest, objects: WantedChange['objects'], message: string) {
   const query = request.query as WriteQuery;
   // Refused before anything is written.
   timeoutMsOf(query);

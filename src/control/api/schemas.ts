@@ -48,6 +48,7 @@ export const Transaction = Type.Object({
   ),
   message: Type.Optional(Type.String({ maxLength: 1024 })),
 });
+const stateOrNull = (description: string) => Type.Optional(Type.Union([AnyResource, Type.Null()], { description }));
 export const TransactionResult = Type.Object({
   revision: Type.Integer(),
   results: Type.Array(
@@ -55,6 +56,8 @@ export const TransactionResult = Type.Object({
       ...objectName,
       action: Type.Unsafe<string>({ type: 'string', enum: ['created', 'replaced', 'unchanged', 'deleted'] }),
       revision: Type.Integer(),
+      before: stateOrNull('of what a dry run would change: as it is; null: it does not exist'),
+      after: stateOrNull('of what a dry run would change: as it would be; null: it would not exist'),
     }),
   ),
   applied: Type.Optional(Applied),
@@ -170,16 +173,29 @@ export const Tokens = Type.Object({
 export const RevokedToken = Type.Object({ revoked: Type.String() });
 export const TokenParams = Type.Object({ name: Type.String({ description: 'name or id' }) });
 
+const keyChange = { object: Type.String({ description: 'KIND/NAMESPACE/NAME' }), action: Type.String() };
+const revisionFacts = {
+  revision: Type.Integer(),
+  who: Type.String(),
+  message: Type.String(),
+  at: Type.String(),
+};
 export const Revisions = Type.Object({
-  items: Type.Array(
-    Type.Object({
-      revision: Type.Integer(),
-      who: Type.String(),
-      message: Type.String(),
-      at: Type.String(),
-      changes: Type.Array(Type.Object({ object: Type.String(), action: Type.String() })),
-    }),
-  ),
+  items: Type.Array(Type.Object({ ...revisionFacts, changes: Type.Array(Type.Object(keyChange)) })),
+  oldest: Type.Integer({ description: 'the first revision whose state is known: to go back to, or to compare with' }),
+});
+const StateChanges = Type.Array(
+  Type.Object({
+    ...keyChange,
+    before: stateOrNull('absent where the object is no resource; null: it did not exist'),
+    after: stateOrNull('likewise; null: it exists no longer'),
+  }),
+);
+export const Revision = Type.Object({ ...revisionFacts, changes: StateChanges });
+export const Diff = Type.Object({ from: Type.Integer(), to: Type.Integer(), changes: StateChanges });
+export const Rollback = Type.Object({
+  revision: Type.Integer({ minimum: 1, description: 'bring the resources to what they were right after this one' }),
+  message: Type.Optional(Type.String({ maxLength: 1024 })),
 });
 
 // Closed: a misspelt dryRun must not write.
@@ -220,10 +236,20 @@ export const WriteQuery = Type.Object(
 );
 export const TimeoutQuery = Type.Object({ timeoutMs: Type.Optional(TimeoutMs) }, closed);
 export const ObjectParams = Type.Object({ namespace: Type.String(), name: Type.String() });
-export const LimitQuery = Type.Object(
-  { limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,3}$', description: 'a number, 1 to 9999' })) },
+export const RevisionsQuery = Type.Object(
+  {
+    limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,3}$', description: 'a number, 1 to 9999' })),
+    before: Type.Optional(
+      Type.String({ pattern: '^[0-9]{1,15}$', description: 'a revision: only older ones, for the next page' }),
+    ),
+    kind: Type.Optional({ ...kind, description: 'with namespace and name: only what has changed this object' }),
+    namespace: Type.Optional(Type.String()),
+    name: Type.Optional(Type.String()),
+  },
   closed,
 );
+export const RevisionParams = Type.Object({ revision });
+export const DiffQuery = Type.Object({ from: revision, to: Type.Optional(revision) }, closed);
 
 const problemReply = (description: string) => ({
   description,
@@ -237,7 +263,9 @@ const refusals = {
   ),
   404: problemReply('the object does not exist'),
   409: problemReply('the name is taken, there are too many, or the last admin would go'),
-  410: problemReply('the revision to watch from is no longer kept: list the objects, then watch from there'),
+  410: problemReply(
+    'the revision is no longer kept. A watch: list the objects, then watch from there; else `oldest` is the first that is known',
+  ),
   412: problemReply('an object is not at the revision that was expected of it'),
   413: problemReply('the body is too large'),
   415: problemReply('the body is not application/json'),

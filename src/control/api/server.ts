@@ -26,6 +26,7 @@ import { addCertificateRoutes, type CertificateRooms } from './certificate-route
 import { HeldBytes, type HeldBytesOptions } from './held-bytes.ts';
 import { parseJsonBody } from './json-body.ts';
 import { addResourceRoutes, type ResourceRooms } from './resource-routes.ts';
+import { addRevisionRoutes } from './revision-routes.ts';
 import { addStatusRoutes, type StatusRooms } from './status-routes.ts';
 import { type PlainPolicy, speakTlsToo } from './tls-port.ts';
 import { addTokenRoutes } from './token-routes.ts';
@@ -174,6 +175,7 @@ async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
   });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
   addResourceRoutes(app, rooms);
+  addRevisionRoutes(app, rooms);
   addStatusRoutes(app, rooms);
   addCertificateRoutes(app, rooms);
   addTokenRoutes(app, rooms);
@@ -244,10 +246,11 @@ const collections = Object.values(kinds)
   .join('|');
 const known: readonly (readonly [RegExp, readonly string[]])[] = [
   [new RegExp(`^/v1/(${collections})/[^/]+/[^/]+$`), ['GET', 'HEAD', 'PUT', 'DELETE']],
-  [new RegExp(`^/v1/(${collections}|watch|sidecars|stats|bootstrap|status|revisions|ca)$`), ['GET', 'HEAD']],
+  [new RegExp(`^/v1/(${collections}|watch|sidecars|stats|bootstrap|status|revisions|diff|ca)$`), ['GET', 'HEAD']],
+  [/^\/v1\/revisions\/[^/]+$/, ['GET', 'HEAD']],
   [/^\/v1\/tokens$/, ['GET', 'HEAD', 'POST']],
   [/^\/v1\/tokens\/[^/]+$/, ['DELETE']],
-  [/^\/v1\/(transactions|certificates|join-tokens|ca\/rotate)$/, ['POST']],
+  [/^\/v1\/(transactions|rollback|certificates|join-tokens|ca\/rotate)$/, ['POST']],
   [/^\/(healthz|openapi\.json)$/, ['GET', 'HEAD']],
 ];
 

@@ -31,8 +31,6 @@ export interface PushPort {
   readonly speaksPlain: boolean;
 }
 
-const revisionsShown = 50;
-
 function sidecarFacts(store: Store, fleet: Fleet): { sidecars: number; foundedServices: readonly object[] } {
   const sidecars = fleet.list();
   const registered = new Map<string, number>();
@@ -109,31 +107,6 @@ export function addStatusRoutes(
       startedAt: new Date(startedAtMs).toISOString(),
       access: { requiresToken: access.requiresToken, isInsecure },
       ...sidecarFacts(store, fleet),
-    }),
-  );
-  app.get<{ Querystring: { limit?: string } }>(
-    '/v1/revisions',
-    {
-      schema: {
-        summary: 'The newest revisions: who, when, what',
-        querystring: schemas.LimitQuery,
-        response: { 200: schemas.Revisions, ...schemas.refused(400) },
-        tags,
-      },
-    },
-    (request) => ({
-      items: store
-        .history(Number(request.query.limit ?? revisionsShown))
-        .map(({ revision, who, message, atMs, changes }) => ({
-          revision,
-          who,
-          message,
-          at: new Date(atMs).toISOString(),
-          changes: changes.map(({ key, before, after }) => ({
-            object: key,
-            action: after === null ? 'deleted' : before === null ? 'created' : 'replaced',
-          })),
-        })),
     }),
   );
   app.get(

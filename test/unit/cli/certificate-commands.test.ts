@@ -44,7 +44,7 @@ describe('weft token create', () => {
     [['--join', '--service', 'cart', '--ttl', '0s'], /1s to 720h/],
     [['--join', '--service', 'cart', '--ttl', '721h'], /1s to 720h/],
     [['--join', '--service', 'cart', '--ttl', 'soon'], /1s to 720h/],
-    [['--join', '--service', 'cart', '-o', 'yaml'], /text, json/],
+    [['--join', '--service', 'cart', '-o', 'xml'], /text, yaml, json/],
   ])('does not take %j', async (args, message) => {
     const said = await weft(['token', 'create', ...args]);
     expect([said.code, said.out]).toEqual([2, '']);

@@ -3,7 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { version } from '../../../src/model/version.ts';
 import { weft } from './captured-terminal.ts';
 
-const commands = ['control-plane', 'sidecar', 'run', 'apply', 'get', 'delete', 'status', 'stat'];
+const commands = [
+  ...['control-plane', 'sidecar', 'run', 'apply', 'diff', 'get', 'describe', 'edit', 'delete', 'history', 'rollback'],
+  ...['explain', 'status', 'stat', 'completion'],
+];
 
 describe('the command line', () => {
   it.each([
@@ -35,6 +38,10 @@ describe('the command line', () => {
     [['delete', 'service', 'cart', '-f', 'x'], /leave KIND, NAME/],
     [['apply', '-f', 'x', '--wait', 'forever'], /applied/],
     [['status', '--server', 'nowhere/at/all'], /http:\/\/HOST:PORT/],
+    [['control-plane', '--history-count', '0'], /1 to 100000/],
+    [['control-plane', '--history-age', '10s'], /1m to 87600h/],
+    [['rollback', 'yesterday'], /number of a revision/],
+    [['rollback'], /revision/],
   ])('refuses %j with code 2 and says why', async (args, reason) => {
     const { code, out, err } = await weft(args);
     expect(err).toMatch(reason);
