@@ -6,6 +6,7 @@ import { addAccessHook } from '../../../src/control/api/access-hook.ts';
 import { addCertificateRoutes } from '../../../src/control/api/certificate-routes.ts';
 import { knownAddresses, needOf } from '../../../src/control/api/permissions.ts';
 import { addResourceRoutes } from '../../../src/control/api/resource-routes.ts';
+import { addRevisionRoutes } from '../../../src/control/api/revision-routes.ts';
 import { addStatusRoutes } from '../../../src/control/api/status-routes.ts';
 import { addTokenRoutes } from '../../../src/control/api/token-routes.ts';
 import { LimitedLog } from '../../../src/telemetry/limited-log.ts';
@@ -23,10 +24,12 @@ describe('permissions', () => {
     });
     // What they would ask while they serve is not asked here.
     const rooms = {} as Parameters<typeof addResourceRoutes>[1] &
+      Parameters<typeof addRevisionRoutes>[1] &
       Parameters<typeof addStatusRoutes>[1] &
       Parameters<typeof addCertificateRoutes>[1] &
       Parameters<typeof addTokenRoutes>[1];
     addResourceRoutes(app, rooms);
+    addRevisionRoutes(app, rooms);
     addStatusRoutes(app, rooms);
     addCertificateRoutes(app, rooms);
     addTokenRoutes(app, rooms);

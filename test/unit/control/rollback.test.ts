@@ -32,7 +32,15 @@ class Mesh {
 
   make(objects: WantedChange['objects'], more: Partial<WantedChange> = {}) {
     const requestId = `request-${++nextRequest}`;
-    return this.changes.make({ objects, who: 'ann', message: '', requestId, isDryRun: false, ...more });
+    return this.changes.make({
+      objects,
+      who: 'ann',
+      mayWrite: () => true,
+      message: '',
+      requestId,
+      isDryRun: false,
+      ...more,
+    });
   }
 
   async apply(...objects: readonly (Resource | WantedObject)[]): Promise<number> {
@@ -94,6 +102,15 @@ describe('a rollback', () => {
     // A rollback is a revision like any other: it can be rolled back.
     expect(await mesh.back(5)).toMatchObject({ tag: 'done', revision: 7 });
     expect(Object.keys(mesh.state()).sort()).toEqual(['Service/added', 'Service/next', 'Service/other']);
+  });
+
+  it('is refused whole when it would change what its author may not', async () => {
+    const mesh = new Mesh();
+    const revision = await mesh.apply(service('cart', 'h:1'));
+    await mesh.apply(service('cart', 'h:2'));
+    const outcome = await mesh.back(revision, { mayWrite: (namespace) => namespace === 'shop' });
+    expect(outcome).toMatchObject({ tag: 'forbidden', objects: [{ name: 'cart', forbidden: 'default' }] });
+    expect(mesh.state()['Service/cart']).toMatchObject({ spec: { endpoints: ['h:2'] } });
   });
 
   it('to what is there makes no revision', async () => {
