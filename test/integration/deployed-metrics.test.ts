@@ -64,7 +64,8 @@ beforeAll(async () => {
   labelsOf.set('up', new Set(added));
   for (const [name, labels] of scraped.labels) labelsOf.set(name, new Set([...labels, ...added]));
   for (const { record, expr } of rules) if (record !== undefined) labelsOf.set(record, labelsAfter(expr));
-});
+  // Three processes that start at the same time, on a machine that may be busy with other tests.
+}, 120_000);
 afterAll(() => bench.close());
 
 /** The labels that an expression leaves: those it groups by, or else those of the metric that it begins with. */
@@ -113,7 +114,7 @@ function strangersIn(expr: string): string[] {
 const hasPromtool = spawnSync('promtool', ['--version'], { timeout: 10_000 }).status === 0;
 const noPromtool = 'promtool is not installed (Debian: apt-get install prometheus)';
 function promtool(...args: readonly string[]): { readonly status: number | null; readonly output: string } {
-  const { status, stdout, stderr } = spawnSync('promtool', args, { encoding: 'utf8', timeout: 30_000 });
+  const { status, stdout, stderr } = spawnSync('promtool', args, { encoding: 'utf8', timeout: 50_000 });
   return { status, output: stdout + stderr };
 }
 
