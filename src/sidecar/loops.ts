@@ -8,7 +8,7 @@ import type { MetricsInput } from '../telemetry/render.ts';
 import type { SeriesTable } from '../telemetry/series.ts';
 import type { KeptPorts } from './kept-ports.ts';
 import type { CompiledChange, Loop, LoopChange, LoopListenerName, LoopReadings } from './loop.ts';
-import { metricsInputOf } from './metrics-input.ts';
+import { metricsInputOf, type OwnMetrics } from './metrics-input.ts';
 import { nameFlag } from './serving-loop.ts';
 
 /** The loop that the cold half runs on itself. */
@@ -112,9 +112,9 @@ export class Loops {
     return Promise.all(this.all.map((loop) => loop.readings()));
   }
 
-  async metricsInput(config: MetricsInput['config']): Promise<MetricsInput> {
+  async metricsInput(own: OwnMetrics): Promise<MetricsInput> {
     const readings = await this.readings();
-    return metricsInputOf(this.tables(), readings, config);
+    return metricsInputOf(this.tables(), readings, own);
   }
 
   /** For people: what each loop has to do. */

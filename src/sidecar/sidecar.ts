@@ -120,7 +120,7 @@ class Sidecar {
     this.admin = await createAdmin({
       ...options.admin,
       readiness: () => this.readiness(),
-      renderMetrics: () => this.renderMetrics(loops, source),
+      renderMetrics: () => this.renderMetrics(loops, source, identity),
       config: () => this.describe(loops, source, identity),
       stats: async () => {
         await loops.catchUp();
@@ -231,10 +231,11 @@ class Sidecar {
     return { isReady: true, reason: '' };
   }
 
-  private async renderMetrics(loops: Loops, source: ConfigSource): Promise<string> {
+  private async renderMetrics(loops: Loops, source: ConfigSource, identity: IdentityAgent): Promise<string> {
     const { isConnected, nacks } = source.status();
-    const revision = this.inForce.snapshot?.revision ?? 0;
-    return this.decisions.renderMetrics(await loops.metricsInput({ revision, isConnected, nacks }));
+    const config = { revision: this.inForce.snapshot?.revision ?? 0, isConnected, nacks };
+    const certificateExpiresAtMs = identity.current?.expiresAtMs ?? null;
+    return this.decisions.renderMetrics(await loops.metricsInput({ config, certificateExpiresAtMs }));
   }
 
   private async describe(loops: Loops, source: ConfigSource, identity: IdentityAgent): Promise<unknown> {

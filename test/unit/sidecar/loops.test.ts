@@ -161,7 +161,10 @@ describe('a change on several loops', () => {
 describe('what several loops say', () => {
   it('is one list of all, with sums where there is one number', async () => {
     const { all, loops } = threeLoops();
-    const input = await loops.metricsInput({ revision: 7, isConnected: true, nacks: 0 });
+    const input = await loops.metricsInput({
+      config: { revision: 7, isConnected: true, nacks: 0 },
+      certificateExpiresAtMs: null,
+    });
     expect(input.tables).toEqual(all.map((loop) => loop.table()));
     expect(input.loops.map(({ connections, longestTurnMs }) => [connections, longestTurnMs])).toEqual([
       [3, 0],
