@@ -6,6 +6,7 @@ import type { Clock } from './clock.ts';
 import { withDeadline } from './deadline.ts';
 import { askForBootstrap } from './identity/bootstrap-client.ts';
 import { type ControlPlaneTrust, connectToControlPlane } from './identity/control-plane-contact.ts';
+import { Silence, silenceLookMs } from './silence.ts';
 
 export interface PushLinkEvents {
   readonly onFrame: (bytes: Uint8Array) => void;
@@ -21,10 +22,6 @@ export interface PushLink {
   send(frame: Uint8Array): void;
   close(): void;
 }
-
-/** Two looks in the time after which a lease must be renewed; a control plane that was not heard of in four of them is gone. */
-const lookMs = limits.leaseRenewMs / 2;
-const silentLooksMax = 4;
 
 export interface PushCredentials {
   /** Shown to the push port; null: nothing. */
@@ -128,22 +125,21 @@ function refusalOf(status: number, hasToken: boolean): string {
 }
 
 function linkOver(socket: WebSocket, localAddress: string, clock: Clock, events: PushLinkEvents): PushLink {
-  let silentLooks = 0;
+  const silence = new Silence();
   let lastError = '';
-  let cancelLook = clock.after(lookMs, look);
+  let cancelLook = clock.after(silenceLookMs, look);
   // A loop that was busy for a minute has looked only once meanwhile, so it is not taken for a control plane that is gone.
   function look(): void {
-    if (++silentLooks > silentLooksMax) {
+    const found = silence.look();
+    if (found === 'gone') {
       lastError = 'nothing was heard of it any more';
       socket.terminate();
       return;
     }
-    socket.ping();
-    cancelLook = clock.after(lookMs, look);
+    if (found === 'ask') socket.ping();
+    cancelLook = clock.after(silenceLookMs, look);
   }
-  const heard = () => {
-    silentLooks = 0;
-  };
+  const heard = () => silence.heard();
   socket.on('ping', heard);
   socket.on('pong', heard);
   socket.on('message', (bytes: Buffer) => {

@@ -138,7 +138,8 @@ class EmbeddedStore implements Store {
     const lease = this.book.drawUp(id, value, ttlMs);
     if (gathered === undefined && known?.value === value) {
       this.book.set(lease);
-      this.writeLater(id);
+      // Of a shorter term the file need not know when it was renewed: after a start it lasts for the grace in any case (`LeaseBook.restore`).
+      if (ttlMs > limits.leaseGraceMs) this.writeLater(id);
       return;
     }
     if (known === null && this.isFullOfLeases()) {
