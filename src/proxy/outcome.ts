@@ -69,7 +69,7 @@ export function recordOutcome(
     host: head.host,
     path: head.path,
     source: head.source === '' ? sinks.source : head.source,
-    sourceAddress: head.sourceAddress,
+    sourceAddress: head.sourceAddress === '' ? 'unknown' : head.sourceAddress,
     destination: destination === null ? '' : destination.name,
     route,
     endpoint: attempt === null ? '' : attempt.endpoint.address,

@@ -91,10 +91,18 @@ async function inRoom(options, work) {
     if (!hasCore(core)) throw new Error(`This machine has no core ${core}: the benchmark needs two (--cores P,L).`);
   const room = new BenchRoom(options);
   try {
-    const app = await startUpstream(room, answer);
+    const appSocket = room.path('app.sock');
+    const app = await startUpstream(room, answer, appSocket);
     await checkAnswer(app.port);
     const nodeFlags = { a: options.nodeFlags, b: options.nodeFlags };
-    await work({ room, app: app.process, appPort: app.port, certificates: new Certificates(room), nodeFlags });
+    await work({
+      room,
+      app: app.process,
+      appPort: app.port,
+      appSocket,
+      certificates: new Certificates(room),
+      nodeFlags,
+    });
   } finally {
     await room.close();
   }
