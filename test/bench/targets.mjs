@@ -64,7 +64,6 @@ const targets = [
 export function targetRows(document) {
   return targets.map((one) => {
     const { row } = one;
-    if (one.reach === undefined) return { row, target: one.target, reached: '-', verdict: 'nothing measures it yet' };
     const show = (value) => (one.unit === '' ? value.toFixed(2) : short(value));
     const target = `<= ${one.unit === '' ? one.max.toFixed(2) : one.max}${one.unit}`;
     const spread = one.reach(document);
