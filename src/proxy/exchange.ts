@@ -25,6 +25,8 @@ export interface CurrentAttempt {
   readonly endpoint: LoopEndpoint;
   /** The client does not read, so the answer waits: whatever times out then is not the endpoint's fault. */
   readonly isHeldBack: boolean;
+  /** What earlier attempts of its exchange had waited, ms; known once its head has come. */
+  readonly waitedBeforeMs: number;
   /** False: no more until it asks. */
   write(chunk: Uint8Array): boolean;
   endRequest(): void;

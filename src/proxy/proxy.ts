@@ -312,7 +312,8 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     let { far } = exchange;
     if (far === null && isSidecar) {
       far = takeFarTiming(headers);
-      if (far !== null) splitNetwork(partsMs, far);
+      exchange.far = far;
+      if (far !== null) splitNetwork(partsMs, far, exchange.attempt!.waitedBeforeMs);
     }
     const totalMs = closeParts(exchange, nowMs);
     headers.push('Server-Timing', formatServerTiming(partsMs, totalMs, far));
@@ -348,7 +349,9 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   clientGone(exchange: Exchange): void {
     exchange.attempt?.cancel('abandoned');
     if (exchange.status === 0) exchange.status = failures['client-gone'].status;
-    this.complete(exchange, this.parts.now(), failures['client-gone']);
+    const nowMs = this.parts.now();
+    if (exchange.action === null) exchange.partsMs[partIndex.decide] = nowMs - exchange.head.readAtMs;
+    this.complete(exchange, nowMs, failures['client-gone']);
   }
 
   /** Called by every sweep for every request in flight. */
