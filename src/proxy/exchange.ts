@@ -90,6 +90,8 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   readonly partsMs = newPartsMs();
   /** Until now, ms; brought up to date together with `partsMs` (outcome.ts). */
   totalMs = 0;
+  /** Whether `loop` is an upper bound rather than a measurement. */
+  isLoopEstimate = false;
   /** What the far sidecar said of its own hop. */
   far: FarTiming | null = null;
   /** The failure that it gave as its answer; empty: none. */

@@ -57,6 +57,8 @@ export interface HttpProxyParts extends OutcomeSinks {
   readonly live: LiveState;
   readonly openUpstream: (endpoint: LoopEndpoint) => Upstream;
   readonly deadlines: Deadlines;
+  /** Whether the wait for the loop of the request that is being accepted is an upper bound (`LoopDelay.isEstimate`). */
+  readonly isLoopEstimate: () => boolean;
   /** `performance.now`. */
   readonly now: () => number;
   /** `Math.random`. */
@@ -77,6 +79,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   /** `body`: the limits of the listener that it came in by. */
   accept(head: RequestHead, downstream: Downstream, body: BodyLimits = noBodyLimits): RequestReceiver {
     const exchange = new Exchange(this, head, downstream, headerValue(head.headers, 'weft-timing') === '1', body);
+    exchange.isLoopEstimate = this.parts.isLoopEstimate();
     this.active++;
     this.deadlines.add(exchange);
     if (head.bodyBytes > body.bodyBytesMax) this.bodyTooLarge(exchange);
@@ -433,6 +436,8 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     this.deadlines.remove(exchange);
     if (!exchange.isRequestComplete) for (const mirror of exchange.mirrors) mirror.drop();
     exchange.dropHeldBody();
+    // Whatever never left this sidecar can be asked for, too.
+    this.traceOf(exchange);
     recordOutcome(exchange, failure, detail, nowMs, this.parts);
   }
 }

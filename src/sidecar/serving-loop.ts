@@ -3,6 +3,7 @@
  * timers of both. The cold half (sidecar.ts) hands it configuration and identity, and answers what it cannot decide by itself.
  */
 import { limits } from '../model/limits.ts';
+import type { RecentQuery } from '../model/recent-request.ts';
 import { CoarseTimer } from '../proxy/coarse-timer.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 import { Deadlines } from '../proxy/deadlines.ts';
@@ -17,6 +18,7 @@ import type { Listener, ListenerOptions, RequestAcceptor } from '../proxy/reques
 import type { LoopEndpoint, SlowDecisions } from '../proxy/tables.ts';
 import { Http1Pool } from '../proxy/upstream/http1-pool.ts';
 import type { Upstream } from '../proxy/upstream/upstream.ts';
+import type { HopRows } from '../telemetry/breakdown.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Direction } from '../telemetry/recorder.ts';
 import type { UpstreamReading } from '../telemetry/render.ts';
@@ -31,6 +33,7 @@ import type {
   LoopListenerName,
   LoopOptions,
   LoopReadings,
+  LoopRequests,
   WantedListener,
 } from './loop.ts';
 import { LoopConfiguration } from './loop-configuration.ts';
@@ -121,6 +124,8 @@ export class ServingLoop implements OwnLoop {
       recorder: instruments.recorder,
       onDefect: (request) => log.warn(request, 'a request or its answer could not be sent as one message'),
       accessLog: instruments.accessLog,
+      requests: instruments.requests,
+      isLoopEstimate: () => instruments.loop.isEstimate,
       configuration,
       discovery,
       slowDecisions,
@@ -236,6 +241,14 @@ export class ServingLoop implements OwnLoop {
       })),
       revision: this.configuration.current?.revision ?? 0,
     };
+  }
+
+  async requests(query: RecentQuery): Promise<LoopRequests> {
+    return this.parts.instruments.requests.find(query);
+  }
+
+  async hops(service: string): Promise<readonly HopRows[]> {
+    return this.parts.instruments.requests.hops(service);
   }
 
   private upstreamReadings(): readonly UpstreamReading[] {
