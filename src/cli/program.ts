@@ -5,12 +5,16 @@ import { caCommand } from './ca.ts';
 import { controlPlaneCommand } from './control-plane-command.ts';
 import { deleteCommand } from './delete.ts';
 import { getCommand } from './get.ts';
+import { latencyCommand } from './latency.ts';
 import { runCommand } from './run-command.ts';
 import { sidecarCommand } from './sidecar-command.ts';
 import { statCommand } from './stat.ts';
 import { statusCommand } from './status.ts';
+import { tapCommand } from './tap.ts';
 import { CliError, exitCodes, type Terminal } from './terminal.ts';
 import { tokenCommand } from './token.ts';
+import { traceCommand } from './trace.ts';
+import { whyCommand } from './why.ts';
 
 /**
  * Runs one command line (without `node` and the script) and answers its exit code. What a command needs beyond its flags is loaded
@@ -57,6 +61,10 @@ Start here:
     deleteCommand,
     statusCommand,
     statCommand,
+    latencyCommand,
+    traceCommand,
+    tapCommand,
+    whyCommand,
     tokenCommand,
     caCommand,
   ];
