@@ -13,8 +13,8 @@
 namespace {
 
 const char *const usage =
-    "load --port N [flags]: sends one request again and again, checks the answers, prints one line of JSON\n"
-    "  --address IP       whom it loads (127.0.0.1)\n"
+    "load --port N | --address unix:PATH [flags]: sends one request again and again, checks the answers, prints one line of JSON\n"
+    "  --address IP       whom it loads (127.0.0.1), or unix:PATH\n"
     "  --connections N    kept open (64)\n"
     "  --seconds N        what is measured (5)\n"
     "  --warm-up N        seconds of load before that (0)\n"
@@ -34,7 +34,7 @@ constexpr std::size_t requestBytesMax = 64 * 1'048'576;
 constexpr std::uint64_t graceNs = 5 * secondNs;
 
 struct Options {
-  sockaddr_in address;
+  Address address;
   std::size_t connections;
   double seconds;
   double warmUpSeconds;
@@ -285,9 +285,10 @@ class Load {
 Options readOptions(int count, char **words) {
   CommandLine flags(count, words, usage);
   const int port = static_cast<int>(flags.number("port", 0, 1, 65'535));
-  if (port == 0) flags.fail("--port is missing.");
+  const std::string host = flags.text("address", "127.0.0.1");
+  if (port == 0 && !isUnixAddress(host)) flags.fail("--port is missing.");
   Options options{};
-  options.address = addressOf(flags.text("address", "127.0.0.1"), port);
+  options.address = addressOf(host, port);
   options.connections = static_cast<std::size_t>(flags.number("connections", 64, 1, 16'384));
   options.seconds = flags.number("seconds", 5, 0.01, 3'600);
   options.warmUpSeconds = flags.number("warm-up", 0, 0, 3'600);

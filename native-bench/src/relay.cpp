@@ -36,7 +36,7 @@ struct Peer {
 
 class Relay {
  public:
-  Relay(int listener, const sockaddr_in &to) : listener_(listener), to_(to), poller_(epoll_create1(EPOLL_CLOEXEC)) {
+  Relay(int listener, const Address &to) : listener_(listener), to_(to), poller_(epoll_create1(EPOLL_CLOEXEC)) {
     if (poller_ < 0) endWith("epoll_create1");
     watch(poller_, listener, nullptr);
   }
@@ -59,7 +59,7 @@ class Relay {
 
  private:
   int listener_;
-  sockaddr_in to_;
+  Address to_;
   int poller_;
   /// Upstreams without a request, the last used on top.
   std::vector<Peer *> idle_;
@@ -172,7 +172,7 @@ int main(int count, char **words) {
   const int port = static_cast<int>(flags.number("port", 0, 0, 65'535));
   const int toPort = static_cast<int>(flags.number("to-port", 0, 1, 65'535));
   if (toPort == 0) flags.fail("--to-port is missing.");
-  const sockaddr_in to = addressOf(flags.text("to-address", "127.0.0.1"), toPort);
+  const Address to = addressOf(flags.text("to-address", "127.0.0.1"), toPort);
   flags.refuseOthers();
   const int listener = listenOn(host, port);
   std::printf("{\"ready\":\"relay\",\"port\":%d}\n", portOf(listener));

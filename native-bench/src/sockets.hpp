@@ -1,4 +1,4 @@
-// The system calls of a loop over loopback TCP connections, with what goes wrong at start said in words.
+// The system calls of a loop over loopback TCP connections or unix sockets, with what goes wrong at start said in words.
 #pragma once
 
 #include <arpa/inet.h>
@@ -13,6 +13,7 @@
 #include <string>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,11 +34,38 @@ inline std::uint64_t nowNs() {
   return time.tv_sec * secondNs + time.tv_nsec;
 }
 
-inline sockaddr_in addressOf(const std::string &host, int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<std::uint16_t>(port));
-  if (inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1) {
+/// An IPv4 address with a port, or a unix socket.
+struct Address {
+  union {
+    sockaddr any;
+    sockaddr_in ip;
+    sockaddr_un path;
+  };
+  socklen_t length;
+  bool isUnix() const { return any.sa_family == AF_UNIX; }
+};
+
+const std::string unixPrefix = "unix:";
+inline bool isUnixAddress(const std::string &text) { return text.rfind(unixPrefix, 0) == 0; }
+
+/// Of `IP` and a port, or of `unix:PATH`.
+inline Address addressOf(const std::string &host, int port) {
+  Address address{};
+  if (isUnixAddress(host)) {
+    const std::string path = host.substr(unixPrefix.size());
+    address.length = sizeof address.path;
+    address.path.sun_family = AF_UNIX;
+    if (path.empty() || path.size() >= sizeof address.path.sun_path) {
+      errno = ENAMETOOLONG;
+      endWith("not a path that a unix socket can have: " + path);
+    }
+    std::memcpy(address.path.sun_path, path.c_str(), path.size() + 1);
+    return address;
+  }
+  address.length = sizeof address.ip;
+  address.ip.sin_family = AF_INET;
+  address.ip.sin_port = htons(static_cast<std::uint16_t>(port));
+  if (inet_pton(AF_INET, host.c_str(), &address.ip.sin_addr) != 1) {
     errno = EINVAL;
     endWith("not an IPv4 address: " + host);
   }
@@ -59,22 +87,25 @@ inline void watch(int poller, int socket, void *owner) {
 
 /// A listener whose connections send at once.
 inline int listenOn(const std::string &host, int port) {
-  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const Address address = addressOf(host, port);
+  const int listener = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (listener < 0) endWith("socket");
-  setOption(listener, SOL_SOCKET, SO_REUSEADDR, 1);
-  // Those that are accepted inherit it.
-  setOption(listener, IPPROTO_TCP, TCP_NODELAY, 1);
-  const sockaddr_in address = addressOf(host, port);
-  if (bind(listener, reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0) endWith("bind");
+  if (!address.isUnix()) {
+    setOption(listener, SOL_SOCKET, SO_REUSEADDR, 1);
+    // Those that are accepted inherit it.
+    setOption(listener, IPPROTO_TCP, TCP_NODELAY, 1);
+  }
+  if (bind(listener, &address.any, address.length) != 0) endWith("bind");
   if (listen(listener, listenBacklog) != 0) endWith("listen");
   return listener;
 }
 
+/// 0 for a unix socket.
 inline int portOf(int listener) {
-  sockaddr_in address{};
-  socklen_t length = sizeof address;
-  if (getsockname(listener, reinterpret_cast<sockaddr *>(&address), &length) != 0) endWith("getsockname");
-  return ntohs(address.sin_port);
+  Address address{};
+  address.length = sizeof address.path;
+  if (getsockname(listener, &address.any, &address.length) != 0) endWith("getsockname");
+  return address.isUnix() ? 0 : ntohs(address.ip.sin_port);
 }
 
 /// Hands every connection that waits to `onSocket(socket)`, which does not block and belongs to it.
@@ -90,13 +121,13 @@ void acceptAll(int listener, OnSocket &&onSocket) {
 
 /// Blocks until it is connected, because loopback answers at once; what comes after does not block.
 /// @return -1 with `errno` when nobody is there.
-inline int connectTo(const sockaddr_in &address) {
-  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+inline int connectTo(const Address &address) {
+  const int socket = ::socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (socket < 0) return -1;
   const timeval limit{connectTimeoutSeconds, 0};
   setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-  setOption(socket, IPPROTO_TCP, TCP_NODELAY, 1);
-  if (connect(socket, reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0) {
+  if (!address.isUnix()) setOption(socket, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (connect(socket, &address.any, address.length) != 0) {
     const int reason = errno;
     close(socket);
     errno = reason;

@@ -5,6 +5,7 @@
 #include "message-reader.hpp"
 #include "sockets.hpp"
 
+#include <algorithm>
 #include <array>
 #include <set>
 #include <sys/uio.h>
@@ -15,7 +16,7 @@ namespace {
 
 const char *const usage =
     "upstream [flags]: answers every request with status 200 and a body of one byte, repeated\n"
-    "  --address IP    where it listens (127.0.0.1)\n"
+    "  --address IP    where it listens (127.0.0.1), or unix:PATH; may be said again\n"
     "  --port N        0: any free one (0); when it is ready it prints {\"ready\":\"upstream\",\"port\":N}\n"
     "  --body-byte C   the byte that bodies of answers consist of (w)\n"
     "  --bytes N       length of the answer's body (100)\n"
@@ -173,7 +174,8 @@ int untilDueMs(const Waiting &waiting) {
 
 int main(int count, char **words) {
   CommandLine flags(count, words, usage);
-  const std::string host = flags.text("address", "127.0.0.1");
+  std::vector<std::string> hosts = flags.list("address");
+  if (hosts.empty()) hosts.push_back("127.0.0.1");
   const int port = static_cast<int>(flags.number("port", 0, 0, 65'535));
   char bodyByte = 0;
   const Behaviour fallback = readBehaviour(flags, bodyByte);
@@ -181,11 +183,15 @@ int main(int count, char **words) {
 
   Behaviours behaviours(fallback, bodyByte);
   Waiting waiting;
-  const int listener = listenOn(host, port);
+  // What epoll tells of a listener is its place here; connections have none.
+  std::vector<int> listeners;
+  for (const std::string &host : hosts) listeners.push_back(listenOn(host, port));
   const int poller = epoll_create1(EPOLL_CLOEXEC);
   if (poller < 0) endWith("epoll_create1");
-  watch(poller, listener, nullptr);
-  std::printf("{\"ready\":\"upstream\",\"port\":%d}\n", portOf(listener));
+  for (int &listener : listeners) watch(poller, listener, &listener);
+  int boundPort = 0;
+  for (const int listener : listeners) boundPort = std::max(boundPort, portOf(listener));
+  std::printf("{\"ready\":\"upstream\",\"port\":%d}\n", boundPort);
   std::fflush(stdout);
 
   static char buffer[65'536];
@@ -197,10 +203,11 @@ int main(int count, char **words) {
     const int ready = epoll_wait(poller, events, eventsPerWait, untilDueMs(waiting));
     if (ready < 0 && errno != EINTR) endWith("epoll_wait");
     for (int i = 0; i < ready; ++i) {
-      auto *connection = static_cast<Connection *>(events[i].data.ptr);
+      void *owner = events[i].data.ptr;
+      const bool isListener = owner >= &listeners.front() && owner <= &listeners.back();
       // A socket appears once in what one wait answers, so nobody else looks at it after its end.
-      if (connection != nullptr) serve(connection, events[i].events);
-      else acceptAll(listener, [&](int socket) { watch(poller, socket, new Connection(socket, behaviours, waiting)); });
+      if (!isListener) serve(static_cast<Connection *>(owner), events[i].events);
+      else acceptAll(*static_cast<int *>(owner), [&](int socket) { watch(poller, socket, new Connection(socket, behaviours, waiting)); });
     }
     while (untilDueMs(waiting) == 0) serve(waiting.begin()->second, 0);
   }

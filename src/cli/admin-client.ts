@@ -1,7 +1,7 @@
 /** The admin port of one sidecar, as the command line asks it. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { formatAddress, type HostPort } from '../model/host-port.ts';
 import type { LatencyAnswer, RecentAnswer } from '../model/recent-request.ts';
-import type { HostPort } from '../sidecar/options.ts';
 import { isRequestId } from '../sidecar/request-query.ts';
 import { parseTargetAddress } from './flag-values.ts';
 import { CliError } from './terminal.ts';
@@ -42,8 +42,8 @@ export function parseRequestId(text: string): string {
 export class AdminClient {
   readonly #address: string;
 
-  constructor({ admin: { host, port } }: AdminFlags) {
-    this.#address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  constructor({ admin }: AdminFlags) {
+    this.#address = formatAddress(admin);
   }
 
   /** Of the names of request-query.ts; absent ones ask for nothing. */

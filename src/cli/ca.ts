@@ -3,11 +3,12 @@ import { Command, Option } from 'commander';
 import { limits } from '../model/limits.ts';
 import { type AuthorityStatus, addClientFlags, type ClientFlags, ControlPlaneClient, RefusedError } from './client.ts';
 import { parseWait } from './flag-values.ts';
+import { formatValue, type Output, tableOption } from './output-flag.ts';
 import { countOf, formatTable } from './table.ts';
 import { CliError, type Terminal } from './terminal.ts';
 
 interface OutputFlags extends ClientFlags {
-  readonly output: 'table' | 'json';
+  readonly output: Output;
 }
 
 interface RotateFlags extends OutputFlags {
@@ -15,7 +16,6 @@ interface RotateFlags extends OutputFlags {
   readonly timeout: number;
 }
 
-const outputOption = () => new Option('-o, --output <format>', 'how').choices(['table', 'json']).default('table');
 const progressMs = 500;
 const namesShownMax = 5;
 const fingerprintChars = 12;
@@ -30,7 +30,7 @@ export function caCommand(terminal: Terminal): Command {
 function statusCommand(terminal: Terminal): Command {
   const command = new Command('status')
     .description('show the roots that the mesh believes, and which one signs')
-    .addOption(outputOption())
+    .addOption(tableOption())
     .addHelpText(
       'after',
       `
@@ -43,7 +43,7 @@ Examples:
     )
     .action(async ({ output, ...flags }: OutputFlags) => {
       const status = await new ControlPlaneClient(flags).authority();
-      terminal.out(output === 'json' ? JSON.stringify(status, null, 2) : describe(status));
+      terminal.out(output === 'table' ? describe(status) : await formatValue(status, output));
     });
   return addClientFlags(command);
 }
@@ -56,7 +56,7 @@ function rotateCommand(terminal: Terminal): Command {
         .argParser(parseWait)
         .default(limits.waitAppliedMs, '30s'),
     )
-    .addOption(outputOption())
+    .addOption(tableOption())
     .addHelpText(
       'after',
       `
@@ -73,7 +73,7 @@ Examples:
       const status = await rotate(client, timeout, terminal);
       if (status.requiresJoinToken)
         terminal.err('Join tokens that were made before are void: make new ones with weft token create --join.');
-      if (output === 'json') return terminal.out(JSON.stringify(status, null, 2));
+      if (output !== 'table') return terminal.out(await formatValue(status, output));
       terminal.out(`certificates are signed with ${status.signing?.slice(0, fingerprintChars)} now\n`);
       terminal.out(describe(status));
     });
@@ -141,6 +141,7 @@ function describe({
     }`,
   ];
   if (signing === null) lines.push('no certificates are signed now');
+  else lines.push(`clients on other machines: --ca sha256:${signing}`);
   if (waitingFor.length > 0) lines.push(`waiting for ${namesOf(waitingFor)}`);
   const joining = waitingFor.length > 0 ? roots.at(-1) : undefined;
   const stateOf = (root: AuthorityStatus['roots'][number]) => {

@@ -3,11 +3,16 @@
 import { randomUUID } from 'node:crypto';
 import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
+import type { Static } from 'typebox';
 import type { AppliedReport, SidecarName, SidecarStatus } from '../control/fleet.ts';
+import type { RoleName } from '../model/access.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
 import type { WindowStats } from '../model/report.ts';
 import { type Kind, kinds, type Resource } from '../model/resources.ts';
-import { parseServerUrl } from './flag-values.ts';
+import { askServer, NoAnswerError, openServerStream, type ServerTrust, serverTrustOf } from './api-exchange.ts';
+import { apiTokenOf, type TokenSources } from './api-token.ts';
+import { readEvents, type StreamEvent, streamQuietMs } from './event-stream.ts';
+import { isLoopback, parseServerUrl } from './flag-values.ts';
 import { CliError, usageError } from './terminal.ts';
 
 /** How long one call may take beyond what it was asked to wait for. */
@@ -19,6 +24,9 @@ export interface ObjectName {
   readonly name: string;
 }
 
+// The types of answers are those of the schemas that /openapi.json is made of, and that its test holds the answers against.
+type Answers = typeof import('../control/api/schemas.ts');
+
 export interface ResourceList {
   readonly items: readonly Resource[];
   readonly revision: number;
@@ -26,7 +34,8 @@ export interface ResourceList {
 
 export interface Transaction {
   readonly apply: readonly Resource[];
-  readonly delete: readonly ObjectName[];
+  /** With the revision that it must be at, as the API writes it. */
+  readonly delete: readonly (ObjectName & { readonly resourceVersion?: string })[];
   readonly message: string;
 }
 
@@ -36,10 +45,18 @@ export interface TransactionOptions {
   readonly isDryRun: boolean;
 }
 
-export interface TransactionResult {
-  readonly revision: number;
-  readonly results: readonly (ObjectName & { readonly action: string })[];
-  readonly applied?: AppliedReport;
+export type TransactionResult = Static<Answers['TransactionResult']>;
+/** Each of its changes is what it was, too. Null: it did not exist; absent: it is no resource, or it is a list that says who and when only. */
+export type RevisionEntry = Static<Answers['Revision']>;
+export type ObjectChange = RevisionEntry['changes'][number];
+export type RevisionList = Static<Answers['Revisions']>;
+export type RevisionDiff = Static<Answers['Diff']>;
+
+export interface RevisionsQuery {
+  readonly limit: number;
+  /** Only older ones. */
+  readonly before?: number;
+  readonly object?: ObjectName;
 }
 
 /** What a control plane says of itself. */
@@ -51,6 +68,8 @@ export interface ControlPlaneStatus {
   readonly startedAt: string;
   /** Made by a registration, untouched since; absent: it is an older control plane. */
   readonly foundedServices?: readonly FoundedServiceStatus[];
+  /** Absent: an older control plane, to which nobody needs a token. */
+  readonly access?: { readonly requiresToken: boolean; readonly isInsecure: boolean };
 }
 
 export interface FoundedServiceStatus {
@@ -91,6 +110,31 @@ export interface JoinToken {
   readonly spiffeId: string;
 }
 
+export interface ApiTokenWish {
+  readonly role: RoleName;
+  readonly namespaces?: readonly string[];
+  readonly name?: string;
+  /** Null: without end. */
+  readonly ttlSeconds?: number | null;
+}
+
+/** What a control plane says of an API token. Times are RFC 3339. */
+export interface ApiToken {
+  readonly id: string;
+  readonly name: string;
+  readonly role: RoleName;
+  readonly namespaces: readonly string[];
+  readonly createdAt: string;
+  readonly createdBy: string;
+  readonly expiresAt: string | null;
+  readonly lastUsedAt: string | null;
+}
+
+export interface MadeApiToken extends Omit<ApiToken, 'lastUsedAt'> {
+  /** Secret. */
+  readonly token: string;
+}
+
 /** RFC 9457, with Weft's own members. */
 export interface Refusal {
   readonly status: number;
@@ -115,12 +159,12 @@ export class RefusedError extends CliError {
   }
 }
 
-export interface ClientFlags {
+export interface ClientFlags extends TokenSources {
   readonly server: string;
-  readonly token?: string;
+  readonly ca?: string;
 }
 
-/** Adds `--server` and `--token`, which every client command takes. */
+/** Adds `--server`, `--ca`, `--token` and `--token-file`, which every client command takes. */
 export function addClientFlags(command: Command): Command {
   return command
     .addOption(
@@ -129,22 +173,31 @@ export function addClientFlags(command: Command): Command {
         .env('WEFT_SERVER')
         .default('http://127.0.0.1:7070'),
     )
-    .addOption(new Option('--token <token>', 'sent as a bearer token').env('WEFT_TOKEN'));
+    .addOption(
+      new Option(
+        '--ca <file>',
+        "whom to believe over https://: a file of PEM such as root.crt of the control plane's --ca-dir, or sha256:HEX of a root (default: the CAs of this machine)",
+      ).env('WEFT_CA'),
+    )
+    .option('--token <token>', 'API token; others on this machine see it in the list of processes (env: WEFT_TOKEN)')
+    .option('--token-file <file>', 'a file that holds the API token');
 }
 
 export class ControlPlaneClient {
   readonly #server: string;
   readonly #token: string | undefined;
+  readonly #trust: ServerTrust;
 
-  /** @throws CliError when the token cannot be one. */
-  constructor({ server, token }: ClientFlags) {
-    // Checked here and not as a flag: commander would repeat the value in its message. An empty variable is as good as none.
-    if (token !== undefined && !/^[\x21-\x7e]{0,4096}$/.test(token))
-      throw usageError(
-        'The token (--token or WEFT_TOKEN) is not usable: expected at most 4096 visible ASCII characters.',
-      );
+  /** @throws CliError (exit code 2) when the token cannot be one or would go in plain over a network, or when --ca cannot be used. */
+  constructor({ server, ca, ...sources }: ClientFlags) {
     this.#server = server;
-    this.#token = token === '' ? undefined : token;
+    this.#trust = serverTrustOf(ca);
+    this.#token = apiTokenOf(sources, process.env);
+    const { protocol, hostname } = new URL(server);
+    if (this.#token !== undefined && protocol === 'http:' && !isLoopback(hostname.replace(/^\[(.*)\]$/, '$1')))
+      throw usageError(
+        `The token would go over the network in plain HTTP: use --server https://${new URL(server).host} with --ca FILE or --ca sha256:HEX.`,
+      );
   }
 
   get server(): string {
@@ -163,14 +216,64 @@ export class ControlPlaneClient {
   }
 
   /** Several objects, one revision or none. The id lets the control plane recognise a write that arrives twice. */
-  transact(transaction: Transaction, { waitAppliedMs, isDryRun }: TransactionOptions): Promise<TransactionResult> {
-    const query = new URLSearchParams();
-    if (waitAppliedMs > 0) {
-      query.set('wait', 'applied');
-      query.set('timeoutMs', String(waitAppliedMs));
+  transact(transaction: Transaction, options: TransactionOptions): Promise<TransactionResult> {
+    return this.#write('/v1/transactions', transaction, options);
+  }
+
+  /** Brings the resources to what they were right after a revision. @throws RefusedError `revision-gone` when it is no longer kept. */
+  rollBack(revision: number, message: string, options: TransactionOptions): Promise<TransactionResult> {
+    return this.#write('/v1/rollback', { revision, message }, options);
+  }
+
+  /** Newest first. */
+  revisions({ limit, before, object }: RevisionsQuery): Promise<RevisionList> {
+    const query = new URLSearchParams({ limit: String(limit), ...object });
+    if (before !== undefined) query.set('before', String(before));
+    return this.#call<RevisionList>('GET', `/v1/revisions?${query}`);
+  }
+
+  /** @throws RefusedError `revision-gone`, or with status 404. */
+  revision(revision: number): Promise<RevisionEntry> {
+    return this.#call<RevisionEntry>('GET', `/v1/revisions/${revision}`);
+  }
+
+  /** Without `to`: up to now. @throws RefusedError `revision-gone`, or with status 404. */
+  diff(from: number, to?: number): Promise<RevisionDiff> {
+    return this.#call<RevisionDiff>('GET', `/v1/diff?from=${from}${to === undefined ? '' : `&to=${to}`}`);
+  }
+
+  /**
+   * What happens to the resources of a kind after a revision, until the stream ends or falls silent.
+   * @throws RefusedError `revision-gone`: list again.
+   */
+  async *watch(kind: Kind, namespace: string | undefined, from: number): AsyncGenerator<StreamEvent> {
+    const query = new URLSearchParams({
+      watch: '1',
+      from: String(from),
+      ...(namespace === undefined ? {} : { namespace }),
+    });
+    const path = `/v1/${kinds[kind].collection}?${query}`;
+    const silence = new AbortController();
+    let timer = setTimeout(() => silence.abort(), callTimeoutMs);
+    const heard = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => silence.abort(), streamQuietMs);
+    };
+    try {
+      const headers = { accept: 'text/event-stream', ...this.#credentials() };
+      const question = { url: `${this.#server}${path}`, method: 'GET', headers, body: null };
+      const { status, body, readText } = await openServerStream(question, this.#trust, silence.signal);
+      if (status !== 200) throw this.#failure('GET', path, status, await readText());
+      yield* readEvents(body, heard);
+    } catch (cause) {
+      if (cause instanceof CliError) throw cause;
+      const error =
+        cause instanceof NoAnswerError ? cause : new NoAnswerError(String(cause), silence.signal.aborted, cause);
+      throw this.#unreachable(error, callTimeoutMs, 'GET');
+    } finally {
+      clearTimeout(timer);
+      silence.abort();
     }
-    if (isDryRun) query.set('dryRun', '1');
-    return this.#call<TransactionResult>('POST', `/v1/transactions?${query}`, waitAppliedMs, transaction);
   }
 
   async sidecars(): Promise<readonly SidecarStatus[]> {
@@ -189,6 +292,19 @@ export class ControlPlaneClient {
     return this.#call<JoinToken>('POST', '/v1/join-tokens', 0, { service, namespace, ttlSeconds });
   }
 
+  createToken(wish: ApiTokenWish): Promise<MadeApiToken> {
+    return this.#call<MadeApiToken>('POST', '/v1/tokens', 0, wish);
+  }
+
+  async tokens(): Promise<readonly ApiToken[]> {
+    return (await this.#call<{ readonly items: readonly ApiToken[] }>('GET', '/v1/tokens')).items;
+  }
+
+  /** @throws RefusedError with status 404 when there is none of this name or id. */
+  revokeToken(nameOrId: string): Promise<{ readonly revoked: string }> {
+    return this.#call<{ readonly revoked: string }>('DELETE', `/v1/tokens/${encodeURIComponent(nameOrId)}`);
+  }
+
   authority(): Promise<AuthorityStatus> {
     return this.#call<AuthorityStatus>('GET', '/v1/ca');
   }
@@ -198,40 +314,53 @@ export class ControlPlaneClient {
     return this.#call<AuthorityStatus>('POST', `/v1/ca/rotate?timeoutMs=${timeoutMs}`, timeoutMs);
   }
 
-  async #call<Answer>(method: 'GET' | 'POST', path: string, extraMs = 0, body?: object): Promise<Answer> {
-    const timeoutMs = callTimeoutMs + extraMs;
-    let status: number;
-    let text: string;
-    try {
-      const response = await fetch(`${this.#server}${path}`, {
-        method,
-        signal: AbortSignal.timeout(timeoutMs),
-        headers: {
-          accept: 'application/json',
-          ...(body === undefined
-            ? {}
-            : { 'content-type': 'application/json', 'idempotency-key': randomUUID(), 'weft-actor': actor() }),
-          ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      });
-      status = response.status;
-      text = await response.text();
-    } catch (cause) {
-      throw this.#unreachable(cause, timeoutMs, method);
+  #write(path: string, body: object, { waitAppliedMs, isDryRun }: TransactionOptions): Promise<TransactionResult> {
+    const query = new URLSearchParams();
+    if (waitAppliedMs > 0) {
+      query.set('wait', 'applied');
+      query.set('timeoutMs', String(waitAppliedMs));
     }
+    if (isDryRun) query.set('dryRun', '1');
+    return this.#call<TransactionResult>('POST', `${path}?${query}`, waitAppliedMs, body);
+  }
+
+  #credentials(): Readonly<Record<string, string>> {
+    return this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
+  }
+
+  async #call<Answer>(method: 'GET' | 'POST' | 'DELETE', path: string, extraMs = 0, body?: object): Promise<Answer> {
+    const timeoutMs = callTimeoutMs + extraMs;
+    const question = {
+      url: `${this.#server}${path}`,
+      method,
+      timeoutMs,
+      headers: {
+        accept: 'application/json',
+        ...(method === 'GET' ? {} : { 'weft-actor': actor() }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json', 'idempotency-key': randomUUID() }),
+        ...this.#credentials(),
+      },
+      body: body === undefined ? null : JSON.stringify(body),
+    };
+    const { status, text } = await askServer(question, this.#trust).catch((error: unknown) => {
+      throw error instanceof NoAnswerError ? this.#unreachable(error, timeoutMs, method) : error;
+    });
     const answer = parseJson(text);
     if (status >= 200 && status < 300 && answer !== null) return answer as Answer;
-    // Weft's problems name their status; anything else comes from a server that is not a control plane.
-    if (answer !== null && 'status' in answer && 'title' in answer) throw new RefusedError(answer as Refusal);
-    throw new CliError(
+    throw this.#failure(method, path, status, text);
+  }
+
+  /** Weft's problems name their status; anything else comes from a server that is not a control plane. */
+  #failure(method: string, path: string, status: number, text: string): CliError {
+    const answer = parseJson(text);
+    if (answer !== null && 'status' in answer && 'title' in answer) return new RefusedError(answer as Refusal);
+    return new CliError(
       `${this.#server} answered ${status} to ${method} ${path}, but not as a Weft control plane does: is --server right?`,
     );
   }
 
-  #unreachable(cause: unknown, timeoutMs: number, method: string): CliError {
-    const isTimeout = cause instanceof Error && cause.name === 'TimeoutError';
-    if (isTimeout) {
+  #unreachable(cause: NoAnswerError, timeoutMs: number, method: string): CliError {
+    if (cause.isTimeout) {
       const outcome = method === 'GET' ? '' : ' Whether the change was made is not known: look with `weft get`.';
       return new CliError(
         `The control plane at ${this.#server} did not answer within ${timeoutMs / 1000} s.${outcome}`,
@@ -239,17 +368,28 @@ export class ControlPlaneClient {
         { cause },
       );
     }
-    const reason = cause instanceof Error && cause.cause instanceof Error ? codeOf(cause.cause) : String(cause);
-    return new CliError(
-      `No control plane answers at ${this.#server} (${reason}): start one with \`weft control-plane\`, or name another with --server.`,
-      undefined,
-      { cause },
-    );
+    return new CliError(this.#explained(cause.reason), undefined, { cause });
+  }
+
+  #explained(reason: string): string {
+    if (!unbelieved.has(reason) && !/certificate/.test(reason))
+      return `No control plane answers at ${this.#server} (${reason}): start one with \`weft control-plane\`, or name another with --server.`;
+    return `Whoever answers at ${this.#server} is not believed (${reason}), and was sent nothing: name the root of the mesh with --ca FILE or --ca sha256:HEX. It is root.crt in the control plane's --ca-dir, and \`weft ca status\` shows it.`;
   }
 }
 
-const codeOf = (error: Error): string =>
-  'code' in error && typeof error.code === 'string' ? error.code : error.message;
+/** What OpenSSL and node:tls say of a certificate that leads to no root that is believed, or is somebody else's. */
+const unbelieved: ReadonlySet<string> = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'CERT_SIGNATURE_FAILURE',
+  'CERT_HAS_EXPIRED',
+  'CERT_NOT_YET_VALID',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+]);
 
 function parseJson(text: string): object | null {
   try {
@@ -261,7 +401,7 @@ function parseJson(text: string): object | null {
 }
 
 /** Whom a revision is written down for. */
-function actor(): string {
+export function actor(): string {
   try {
     return encodeURIComponent(userInfo().username);
   } catch {

@@ -1,11 +1,11 @@
 /** `weft control-plane`: API, store, push and certificate authority. */
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { formatAddress } from '../model/host-port.ts';
 import { isTrustDomain } from '../model/identity.ts';
 import { limits } from '../model/limits.ts';
 import { durationFlag } from './duration-flag.ts';
-import { formatAddress, parseListenAddress } from './flag-values.ts';
+import { parseHost, parseListenAddress } from './flag-values.ts';
 import type { ControlPlaneFlags } from './serve-control-plane.ts';
-import { requireLoopback } from './sidecar-flags.ts';
 import { type Terminal, usageError } from './terminal.ts';
 
 export function controlPlaneCommand(terminal: Terminal): Command {
@@ -22,6 +22,16 @@ export function controlPlaneCommand(terminal: Terminal): Command {
         .default({ host: '127.0.0.1', port: 7071 }, '127.0.0.1:7071'),
     )
     .option('--store <url>', 'where the state is kept: embedded:DIR', 'embedded:.weft/store')
+    .addOption(
+      new Option('--history-count <number>', 'revisions that are kept, to look at and to go back to')
+        .argParser(parseHistoryCount)
+        .default(limits.revisionsKeptMax),
+    )
+    .addOption(
+      new Option('--history-age <duration>', 'how old a revision gets: it goes when a newer one is made after that')
+        .argParser(durationFlag(limits.historyAgeMsMin, limits.historyAgeMsMax, '1m to 87600h'))
+        .default(limits.historyAgeMs, '2160h, 90 days'),
+    )
     .option(
       '--ca-dir <folder>',
       "where the certificate authority's root.key and root.crt are, or are made (default: ca beside the store's folder)",
@@ -39,16 +49,37 @@ export function controlPlaneCommand(terminal: Terminal): Command {
         .argParser(durationFlag(limits.certificateTtlMsMin, limits.certificateTtlMsMax, '10s to 168h'))
         .default(limits.certificateTtlMs, '1h'),
     )
+    .option(
+      '--tls-cert <file>',
+      "certificate (PEM, chain included) that the API shows people over TLS; read again when it changes (default: one of the mesh's own root)",
+    )
+    .option('--tls-key <file>', 'its private key (PEM)')
+    .option(
+      '--tls-name <host>',
+      "a further name or address in the API's certificate of the mesh's own root; repeatable",
+      collectHost,
+    )
+    .option('--push-tls', 'TLS on the push port on loopback too; sidecars need a join token then')
+    .option(
+      '--insecure-control-plane',
+      'let other machines in without TLS and without a first token: whoever reaches the ports may do everything',
+    )
     .addHelpText(
       'after',
       `
 Prints one line of JSON with the addresses it bound once it is ready. Port 0 means any free port.
 The API describes itself at /openapi.json. Its port speaks TLS too, with a certificate of the mesh's own root.
 Who has root.key can act as any Service: it is kept with mode 600, and a key that others may read is refused.
+On addresses that are not loopback, API and push port speak TLS only, sidecars need join tokens, and there must be an API token:
+make the first one in the store, before the start (docs/access.md). Plain HTTP is answered on loopback connections only.
 
 Examples:
   weft control-plane
+  weft token create --role admin --store embedded:/var/lib/weft/store > admin.token
+  weft control-plane --store embedded:/var/lib/weft/store --listen 0.0.0.0:7070 --push 0.0.0.0:7071
+  weft control-plane --listen 0.0.0.0:7070 --push 0.0.0.0:7071 --tls-cert api.crt --tls-key api.key
   weft control-plane --listen 127.0.0.1:0 --push 127.0.0.1:0 --store embedded:/var/lib/weft/store
+  weft control-plane --history-count 1000 --history-age 720h
   weft control-plane --ca-dir /etc/weft/ca --trust-domain mesh.example.org --certificate-ttl 24h`,
     )
     .action(async (flags: ControlPlaneFlags) => {
@@ -66,11 +97,20 @@ function parseTrustDomain(text: string): string {
   return text;
 }
 
-function check({ listen, push, store }: ControlPlaneFlags): void {
-  requireLoopback('--listen', listen);
-  requireLoopback('--push', push);
+function parseHistoryCount(text: string): number {
+  const count = /^[0-9]{1,6}$/.test(text) ? Number(text) : 0;
+  if (count < 1 || count > limits.revisionsFlagMax)
+    throw new InvalidArgumentError(`Expected a number, 1 to ${limits.revisionsFlagMax}.`);
+  return count;
+}
+
+function check({ listen, push, store, tlsCert, tlsKey }: ControlPlaneFlags): void {
   if (listen.port !== 0 && formatAddress(listen) === formatAddress(push))
     throw usageError(`--listen and --push cannot both be ${formatAddress(listen)}.`);
   if (!/^embedded:.+/.test(store))
     throw usageError(`--store ${store} is not understood: this version keeps its state in embedded:DIR.`);
+  if ((tlsCert === undefined) !== (tlsKey === undefined))
+    throw usageError('--tls-cert and --tls-key belong together: name both files.');
 }
+
+const collectHost = (text: string, earlier: readonly string[] = []): readonly string[] => [...earlier, parseHost(text)];

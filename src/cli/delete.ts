@@ -25,10 +25,17 @@ export function deleteCommand(terminal: Terminal): Command {
 Examples:
   weft delete httproute cart
   weft delete service cart -n shop --wait applied
-  weft delete -f mesh.yaml`,
+  weft delete httproute cart --dry-run     only show what would go
+  weft delete -f mesh.yaml -m 'shop closes'`,
     )
     .action(async (kind: string | undefined, name: string | undefined, flags: DeleteFlags) => {
-      await write({ apply: [], delete: await namesToDelete(kind, name, flags, terminal) }, flags, terminal);
+      const names = await namesToDelete(kind, name, flags, terminal);
+      const message = flags.message ?? '';
+      await write(
+        (client, options) => client.transact({ apply: [], delete: names, message }, options),
+        flags,
+        terminal,
+      );
     });
   return addWriteFlags(command);
 }

@@ -56,6 +56,8 @@ const advice: Readonly<Record<FailureCode, string>> = {
     'Look whether the far sidecar ended or the network broke; a request that is safe to repeat (GET, PUT, DELETE) is tried again by itself.',
   'stale-connection':
     'Let the app keep idle connections for longer than 5 s; requests that are safe to repeat are tried again by themselves.',
+  'pipeline-lost':
+    'Find out which request before it on the connection is slow, or take `pipelining` off the Service if its app is not safe with it.',
   'upstream-reset':
     "Look into the app's log: it closed the connection without an answer (a crash, a restart, or a limit of its own).",
   'upstream-garbage': 'Mend the app: what it answered is not valid HTTP/1.1.',

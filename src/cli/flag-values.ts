@@ -1,16 +1,21 @@
 /** What the values of flags mean: addresses, names, durations, labels. Each parser answers a value or says what was expected. */
+import { resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import { parseDuration } from '../model/duration.ts';
 import { isHost, isLabelName, isLabelValue, isZone, labelNameExpected } from '../model/endpoint-fields.ts';
+import type { HostPort, LocalAddress, SocketPath } from '../model/host-port.ts';
 import { limits } from '../model/limits.ts';
 import { defaultNamespace } from '../model/resources.ts';
-import type { HostPort, UpstreamListener } from '../sidecar/options.ts';
+import type { UpstreamListener } from '../sidecar/options.ts';
 
+const socketPrefix = 'unix:';
 const labelName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 const hostName = /^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$/;
 
 /** `HOST:PORT`, IPv6 in brackets. Port 0 (any free port) is allowed: it is a place to listen. */
 export function parseListenAddress(text: string): HostPort {
+  if (text.startsWith(`${socketPrefix}/`))
+    throw new InvalidArgumentError('Expected HOST:PORT: unix sockets are for --app and --outbound.');
   const found = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(text);
   const host = found?.[1] ?? found?.[2];
   const port = Number(found?.[3]);
@@ -26,9 +31,36 @@ export function parseTargetAddress(text: string): HostPort {
   return address;
 }
 
-/** The opposite of `parseListenAddress`. */
-export const formatAddress = ({ host, port }: HostPort): string =>
-  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+/** `HOST:PORT`, or `unix:PATH`, as a place to listen that only this machine can reach. */
+export const parseLocalListenAddress = (text: string): LocalAddress =>
+  text.startsWith(socketPrefix) ? parseSocketPath(text) : parseListenAddress(text);
+
+/** `HOST:PORT`, or `unix:PATH`, of the app. */
+export const parseAppAddress = (text: string): LocalAddress =>
+  text.startsWith(socketPrefix) ? parseSocketPath(text) : parseTargetAddress(text);
+
+/** A relative path begins at the working directory. */
+function parseSocketPath(text: string): SocketPath {
+  const said = text.slice(socketPrefix.length);
+  if (said === '') throw new InvalidArgumentError('Expected unix:PATH, for instance unix:/run/cart/app.sock.');
+  const path = resolve(said);
+  const bytes = Buffer.byteLength(path);
+  if (bytes > limits.socketPathBytesMax)
+    throw new InvalidArgumentError(
+      `The system takes at most ${limits.socketPathBytesMax} bytes for the path of a unix socket, and ${path} has ${bytes}.`,
+    );
+  return { path };
+}
+
+/** Of a file, as chmod(1) takes it: `600`, `660`. Nobody can connect without the right to write, and this user must. */
+export function parseSocketMode(text: string): number {
+  const mode = /^0?[0-7]{3}$/.test(text) ? Number.parseInt(text, 8) : 0;
+  if ((mode & 0o600) !== 0o600)
+    throw new InvalidArgumentError(
+      'Expected three octal digits, for instance 600 (this user) or 660 (its group, too).',
+    );
+  return mode;
+}
 
 export function parsePort(text: string): number {
   const port = /^[0-9]{1,5}$/.test(text) ? Number(text) : 0;
@@ -68,13 +100,15 @@ export function parseWait(text: string): number {
   return waitMs;
 }
 
-/** `http://HOST:PORT`; the scheme may be left out. Answers it without a trailing slash. */
+/** `http://HOST:PORT` or `https://HOST:PORT`; without a scheme it is http. Answers it without a trailing slash. */
 export function parseServerUrl(text: string): string {
-  const url = URL.canParse(text.includes('://') ? text : `http://${text}`)
-    ? new URL(text.includes('://') ? text : `http://${text}`)
-    : null;
-  if (url === null || url.protocol !== 'http:' || url.pathname !== '/' || url.search !== '' || url.hash !== '')
-    throw new InvalidArgumentError('Expected http://HOST:PORT, for instance http://127.0.0.1:7070.');
+  const whole = text.includes('://') ? text : `http://${text}`;
+  const url = URL.canParse(whole) ? new URL(whole) : null;
+  const isBare = url !== null && url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '';
+  if (!isBare || !['http:', 'https:'].includes(url.protocol))
+    throw new InvalidArgumentError(
+      'Expected http://HOST:PORT or https://HOST:PORT, for instance http://127.0.0.1:7070.',
+    );
   return url.origin;
 }
 

@@ -6,6 +6,7 @@ import { readManifest } from '../model/manifest.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
 import { keyOf, type Resource } from '../model/resources.ts';
 import { describeObject } from '../model/validate.ts';
+import { RefusedError } from './client.ts';
 import { countOf } from './table.ts';
 import { CliError, type Terminal } from './terminal.ts';
 
@@ -56,8 +57,18 @@ export async function readManifestFiles(
 
 const nameOf = (path: string): string => (path === '-' ? 'standard input' : path);
 
+/** Sends what these entries hold; of a refusal every problem gets its file and line. */
+export async function withPlaces<T>(entries: readonly ManifestEntry[], send: () => Promise<T>): Promise<T> {
+  try {
+    return await send();
+  } catch (error) {
+    if (!(error instanceof RefusedError)) throw error;
+    throw new RefusedError({ ...error.refusal, problems: locateProblems(error.refusal.problems ?? [], entries) });
+  }
+}
+
 /** The control plane names objects; the person who wrote them looks for files and lines. */
-export function locateProblems(problems: readonly Problem[], entries: readonly ManifestEntry[]): readonly Problem[] {
+function locateProblems(problems: readonly Problem[], entries: readonly ManifestEntry[]): readonly Problem[] {
   return problems.map((problem) => {
     const entry = entries.find(({ resource }) => describeObject(resource) === problem.object);
     return entry === undefined ? problem : entry.locate(problem);

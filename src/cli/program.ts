@@ -2,10 +2,17 @@
 import { Command, CommanderError } from 'commander';
 import { applyCommand } from './apply.ts';
 import { caCommand } from './ca.ts';
+import { completionCommand } from './completion.ts';
 import { controlPlaneCommand } from './control-plane-command.ts';
 import { deleteCommand } from './delete.ts';
+import { describeCommand } from './describe.ts';
+import { diffCommand } from './diff.ts';
+import { editCommand } from './edit.ts';
+import { explainCommand } from './explain.ts';
 import { getCommand } from './get.ts';
+import { historyCommand } from './history.ts';
 import { latencyCommand } from './latency.ts';
+import { rollbackCommand } from './rollback.ts';
 import { runCommand } from './run-command.ts';
 import { sidecarCommand } from './sidecar-command.ts';
 import { statCommand } from './stat.ts';
@@ -44,8 +51,8 @@ function program(version: string, terminal: Terminal): Command {
     .addHelpText(
       'after',
       `
-Exit codes: 0 done, 1 failed, 2 the command line is wrong; \`weft run\` answers its app's code.
-Environment: WEFT_SERVER (--server), WEFT_TOKEN (--token), WEFT_LOG_LEVEL (debug, info, warn, error, silent; default info).
+Exit codes: 0 done, 1 failed, 2 the command line is wrong; \`weft run\` answers its app's code, \`weft diff\` 1 when something differs.
+Environment: WEFT_SERVER (--server), WEFT_TOKEN (--token), WEFT_CA (--ca), WEFT_LOG_LEVEL (debug, info, warn, error, silent; default info).
 
 Start here:
   weft control-plane
@@ -57,8 +64,14 @@ Start here:
     sidecarCommand,
     runCommand,
     applyCommand,
+    diffCommand,
     getCommand,
+    describeCommand,
+    editCommand,
     deleteCommand,
+    historyCommand,
+    rollbackCommand,
+    explainCommand,
     statusCommand,
     statCommand,
     latencyCommand,
@@ -67,6 +80,7 @@ Start here:
     whyCommand,
     tokenCommand,
     caCommand,
+    completionCommand,
   ];
   for (const command of commands) root.addCommand(command(terminal));
   configure(root, 'weft', terminal);

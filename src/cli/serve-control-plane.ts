@@ -1,8 +1,7 @@
 /** Starts a control plane in this process and announces it when it is ready. */
 import { join, resolve } from 'node:path';
 import { startControlPlane } from '../control/control-plane.ts';
-import type { HostPort } from '../sidecar/options.ts';
-import { formatAddress } from './flag-values.ts';
+import { formatAddress, type HostPort } from '../model/host-port.ts';
 import { serveUntilSignal } from './lifetime.ts';
 import { openProcessLogger } from './log-level.ts';
 import { explainStartFailure } from './start-failure.ts';
@@ -15,8 +14,16 @@ export interface ControlPlaneFlags {
   readonly store: string;
   readonly caDir?: string;
   readonly trustDomain: string;
+  readonly historyCount: number;
+  /** Ms. */
+  readonly historyAge: number;
   /** Ms. */
   readonly certificateTtl: number;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsName?: readonly string[];
+  readonly pushTls?: true;
+  readonly insecureControlPlane?: true;
 }
 
 /** Answers that wait for sidecars are cut after this; the change they wait for is committed all the same. */
@@ -33,19 +40,36 @@ export function serveControlPlane(flags: ControlPlaneFlags, terminal: Terminal):
   return serveUntilSignal(start, stopMs, logger);
 }
 
-async function startExplained(
-  { listen, push, store, caDir, trustDomain, certificateTtl }: ControlPlaneFlags,
-  logger: ReturnType<typeof openProcessLogger>,
-) {
+async function startExplained(flags: ControlPlaneFlags, logger: ReturnType<typeof openProcessLogger>) {
+  const {
+    listen,
+    push,
+    store,
+    caDir,
+    trustDomain,
+    certificateTtl,
+    historyCount,
+    historyAge,
+    tlsCert,
+    tlsKey,
+    tlsName = [],
+  } = flags;
   try {
     return await startControlPlane({
       listen: formatAddress(listen),
       push: formatAddress(push),
       storeUrl: store,
+      retention: { countMax: historyCount, ageMsMax: historyAge },
       // Beside the store and never in it: who copies a store takes no key along.
       caDirectory: resolve(caDir ?? join(store.replace(/^embedded:/, ''), '..', 'ca')),
       trustDomain,
       certificateTtlMs: certificateTtl,
+      ...(tlsCert === undefined || tlsKey === undefined
+        ? {}
+        : { tlsFiles: { certFile: resolve(tlsCert), keyFile: resolve(tlsKey) } }),
+      tlsNames: tlsName,
+      isPushTls: flags.pushTls === true,
+      isInsecure: flags.insecureControlPlane === true,
       logger,
       clock: systemClock,
     });

@@ -12,7 +12,8 @@ import { explainStartFailure } from './start-failure.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface RunFlags extends SidecarFlags {
-  readonly appPort: number;
+  /** On 127.0.0.1; absent: `app` says where. */
+  readonly appPort?: number;
   /** Ms. */
   readonly readyTimeout: number;
   /** Ms. */
@@ -38,7 +39,7 @@ export function serveSidecar(options: SidecarOptions, stopMs: number, terminal: 
 /** Resolves with the app's exit code. */
 export async function runWithSidecar(
   options: SidecarOptions,
-  { appPort, readyTimeout, stopTimeout }: RunFlags,
+  { readyTimeout, stopTimeout }: Pick<RunFlags, 'readyTimeout' | 'stopTimeout'>,
   [command = '', ...args]: readonly string[],
   terminal: Terminal,
 ): Promise<number> {
@@ -58,7 +59,7 @@ export async function runWithSidecar(
       // The token lets whoever has it be this Service; it was for the sidecar.
       env: { ...process.env, WEFT_JOIN_TOKEN: undefined },
       service: options.service,
-      appPort,
+      app: options.app!,
       readyMs: readyTimeout,
       stopMs: stopTimeout,
       isInteractive: process.stdin.isTTY === true,

@@ -1,17 +1,19 @@
 /** The flags of `weft sidecar`, which `weft run` shares, and how they become `SidecarOptions`. */
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { formatAddress, type HostPort, isSocketPath, type LocalAddress } from '../model/host-port.ts';
 import { limits } from '../model/limits.ts';
-import type { HostPort, HttpCore, SidecarOptions, UpstreamListener } from '../sidecar/options.ts';
+import type { HttpCore, SidecarOptions, UpstreamListener } from '../sidecar/options.ts';
 import {
   collectLabel,
   collectUpstream,
-  formatAddress,
   isLoopback,
   parseHost,
   parseListenAddress,
+  parseLocalListenAddress,
   parseServerUrls,
   parseServiceName,
+  parseSocketMode,
   parseWait,
   parseZone,
 } from './flag-values.ts';
@@ -29,8 +31,9 @@ import { usageError } from './terminal.ts';
 /** What commander hands over, by the names it derives from the flags. */
 export interface SidecarFlags extends ListenerPolicyFlags {
   readonly service: { readonly name: string; readonly namespace: string };
-  readonly app?: HostPort;
-  readonly outbound: HostPort;
+  readonly app?: LocalAddress;
+  readonly outbound: LocalAddress;
+  readonly outboundMode?: number;
   readonly outboundHttp: HttpCore;
   readonly inbound?: HostPort;
   readonly inboundHttp: HttpCore;
@@ -59,9 +62,14 @@ export function addSidecarFlags(command: Command): Command {
   return command
     .requiredOption('--service <name>', 'the service it stands beside: NAME or NAME.NAMESPACE', parseServiceName)
     .addOption(
-      new Option('--outbound <address>', 'where the app calls other services')
-        .argParser(parseListenAddress)
+      new Option('--outbound <address>', 'where the app calls other services; or unix:PATH')
+        .argParser(parseLocalListenAddress)
         .default(loopback(15_001), '127.0.0.1:15001'),
+    )
+    .option(
+      '--outbound-mode <mode>',
+      'who may connect to --outbound unix:PATH, as the mode of its file: 600 (this user; the default), 660 (its group, too)',
+      parseSocketMode,
     )
     .option('--inbound <address>', 'where others call the app, for instance 0.0.0.0:15006', parseListenAddress)
     .option(
@@ -88,7 +96,7 @@ export function addSidecarFlags(command: Command): Command {
     )
     .option(
       '--control-plane <urls>',
-      'API of the control plane, several with commas (default: http://127.0.0.1:7070)',
+      'API of the control plane, several with commas; with a join token it is asked over TLS, whatever the scheme (default: http://127.0.0.1:7070)',
       parseServerUrls,
     )
     .option('--config <file>', 'resources out of a file, instead of a control plane; read again when it changes')
@@ -135,7 +143,7 @@ export function addSidecarFlags(command: Command): Command {
  */
 export function sidecarOptionsOf(
   flags: SidecarFlags,
-  app: HostPort | null,
+  app: LocalAddress | null,
   joinToken: string | null = null,
 ): SidecarOptions {
   if (flags.config !== undefined && flags.controlPlane !== undefined)
@@ -143,6 +151,12 @@ export function sidecarOptionsOf(
   if (flags.inbound !== undefined && app === null)
     throw usageError('--inbound delivers to an app: say where it listens with --app 127.0.0.1:PORT.');
   checkIdentityFlags(flags, app, joinToken);
+  checkSockets(flags, app);
+  // A state directory may hold an identity that came over TLS.
+  if (joinToken === null && flags.stateDir === undefined && flags.controlPlane?.some((url) => url.startsWith('https:')))
+    throw usageError(
+      '--control-plane https://... needs a join token: it names the root that the control plane must prove to have (--join-token-file or WEFT_JOIN_TOKEN).',
+    );
   const link = linkAddressOf(flags, app);
   const upstreams = flags.upstream ?? [];
   checkLoops(flags, link);
@@ -158,6 +172,7 @@ export function sidecarOptionsOf(
     namespace: flags.service.namespace,
     app,
     outbound: flags.outbound,
+    outboundMode: flags.outboundMode ?? socketModeDefault,
     outboundHttp: flags.outboundHttp,
     inbound: flags.inbound ?? null,
     inboundHttp: flags.inboundHttp,
@@ -184,7 +199,18 @@ export function sidecarOptionsOf(
   };
 }
 
-function checkIdentityFlags(flags: SidecarFlags, app: HostPort | null, joinToken: string | null): void {
+/** This user only. */
+const socketModeDefault = 0o600;
+
+function checkSockets({ outbound, outboundMode }: SidecarFlags, app: LocalAddress | null): void {
+  const isSocket = isSocketPath(outbound);
+  if (outboundMode !== undefined && !isSocket)
+    throw usageError('--outbound-mode is the mode of a file: it needs --outbound unix:PATH.');
+  if (isSocket && app !== null && isSocketPath(app) && app.path === outbound.path)
+    throw usageError(`--app and --outbound are both unix:${app.path}: the sidecar would call itself.`);
+}
+
+function checkIdentityFlags(flags: SidecarFlags, app: LocalAddress | null, joinToken: string | null): void {
   const tokenFlag = flags.joinTokenFile === undefined ? 'WEFT_JOIN_TOKEN' : '--join-token-file';
   if (flags.link !== undefined && app === null)
     throw usageError('--link delivers to an app: say where it listens with --app 127.0.0.1:PORT.');
@@ -204,18 +230,19 @@ function checkIdentityFlags(flags: SidecarFlags, app: HostPort | null, joinToken
 }
 
 /** With a control plane whoever has an app wants to be called over the link, at the host where he can be called at all. */
-function linkAddressOf({ link, inbound, advertise, config }: SidecarFlags, app: HostPort | null): HostPort | null {
+function linkAddressOf({ link, inbound, advertise, config }: SidecarFlags, app: LocalAddress | null): HostPort | null {
   if (link !== undefined) return link;
   const host = inbound?.host ?? advertise;
   return app === null || config !== undefined || host === undefined ? null : { host, port: 0 };
 }
 
-/** A listener on Node's own servers shares no port: further loops would have nothing to do. */
-function checkLoops({ loops, inbound, inboundHttp, outboundHttp }: SidecarFlags, link: HostPort | null): void {
-  if (loops === 1 || link !== null || outboundHttp === 'uws' || (inbound !== undefined && inboundHttp === 'uws'))
-    return;
+/** A listener on Node's own servers shares no port, and one at a unix socket no path: further loops would have nothing to do. */
+function checkLoops(flags: SidecarFlags, link: HostPort | null): void {
+  const { loops, outbound, outboundHttp, upstream = [], inbound, inboundHttp } = flags;
+  const isOutboundShared = outboundHttp === 'uws' && (!isSocketPath(outbound) || upstream.length > 0);
+  if (loops === 1 || link !== null || isOutboundShared || (inbound !== undefined && inboundHttp === 'uws')) return;
   throw usageError(
-    `--loops ${loops} needs listeners that several event loops can serve: --outbound-http uws, --inbound-http uws, or a --link.`,
+    `--loops ${loops} needs listeners that several event loops can serve: --outbound-http uws${isSocketPath(outbound) ? ' at a port (a unix socket has one event loop)' : ''}, --inbound-http uws, or a --link.`,
   );
 }
 
@@ -236,7 +263,7 @@ function linkPortsOf(link: HostPort | null, loops: number): readonly NamedListen
 
 interface NamedListener {
   readonly flag: string;
-  readonly address: HostPort;
+  readonly address: LocalAddress;
   /** It serves whoever connects, so nobody but this machine may. */
   readonly isLocal: boolean;
 }
@@ -244,19 +271,19 @@ interface NamedListener {
 function checkListeners(listeners: readonly NamedListener[]): void {
   const flagByAddress = new Map<string, string>();
   for (const { flag, address, isLocal } of listeners) {
-    if (isLocal) requireLoopback(flag, address);
+    if (isLocal && !isSocketPath(address)) requireLoopback(flag, address);
     const text = formatAddress(address);
-    const earlier = address.port === 0 ? undefined : flagByAddress.get(text);
+    const earlier = !isSocketPath(address) && address.port === 0 ? undefined : flagByAddress.get(text);
     if (earlier !== undefined) throw usageError(`${earlier} and ${flag} cannot both listen on ${text}.`);
     flagByAddress.set(text, flag);
   }
 }
 
-/** API, push, admin and outbound have no access control yet: they serve this machine only. */
-export function requireLoopback(flag: string, address: HostPort): void {
+/** Admin and outbound ports ask nobody who he is: they serve this machine only. */
+function requireLoopback(flag: string, address: HostPort): void {
   if (!isLoopback(address.host))
     throw usageError(
-      `${flag} ${formatAddress(address)} would be open to other machines, and there is no access control for it yet: use an address such as 127.0.0.1:${address.port}.`,
+      `${flag} ${formatAddress(address)} would be open to other machines, and it asks nobody who he is: use an address such as 127.0.0.1:${address.port}.`,
     );
 }
 

@@ -1,25 +1,26 @@
 /** `weft stat`: success rate, rate and latency of every hop over the last window, and where its time went. */
 
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import type { SeriesStats, WindowStats } from '../model/report.ts';
 
 import { namespaceOf } from '../model/resources.ts';
 import { type Part, parts } from '../telemetry/recorder.ts';
 import { addClientFlags, type ClientFlags, ControlPlaneClient } from './client.ts';
+import { formatValue, type Output, tableOption } from './output-flag.ts';
 import { type Cell, formatMs, formatTable } from './table.ts';
 import { CliError, type Terminal } from './terminal.ts';
 
 const namesShownMax = 20;
 
 interface StatFlags extends ClientFlags {
-  readonly output: 'table' | 'json';
+  readonly output: Output;
 }
 
 export function statCommand(terminal: Terminal): Command {
   const command = new Command('stat')
     .description('show success rate, requests a second, latency and the parts of each hop')
     .argument('[service]', 'only hops from or to this service: NAME or NAME.NAMESPACE')
-    .addOption(new Option('-o, --output <format>', 'how').choices(['table', 'json']).default('table'))
+    .addOption(tableOption())
     .addHelpText(
       'after',
       `
@@ -43,7 +44,7 @@ Parts are means in milliseconds and sum to the hop's own total; those that took 
       const client = new ControlPlaneClient(flags);
       const stats = await client.stats();
       const shown = { ...stats, series: stats.series.filter((series) => concerns(series, service)).sort(byHop) };
-      if (flags.output === 'json') return terminal.out(JSON.stringify(shown, null, 2));
+      if (flags.output !== 'table') return terminal.out(await formatValue(shown, flags.output));
       terminal.out(shown.series.length > 0 ? formatStats(shown) : await describeNone(service, seconds(stats), client));
     });
   return addClientFlags(command);

@@ -1,8 +1,9 @@
 /** `weft status`: the control plane at a glance, and what each sidecar has in force. */
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import type { SidecarStatus } from '../control/fleet.ts';
 import { defaultNamespace } from '../model/resources.ts';
 import { addClientFlags, type ClientFlags, ControlPlaneClient, type FoundedServiceStatus } from './client.ts';
+import { formatValue, type Output, tableOption } from './output-flag.ts';
 import { countOf, formatAge, formatTable } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -12,7 +13,7 @@ const foundedShownMax = 5;
 export function statusCommand(terminal: Terminal): Command {
   const command = new Command('status')
     .description('show the control plane and what each sidecar has in force')
-    .addOption(new Option('-o, --output <format>', 'how').choices(['table', 'json']).default('table'))
+    .addOption(tableOption())
     .addHelpText(
       'after',
       `
@@ -28,15 +29,19 @@ Core: shown where a listener runs on the uWebSockets.js core for Node 20, whose 
 --outbound-http node (or --inbound-http node) has none of them, and Node 24 with the official build of uWebSockets.js,
 which needs glibc 2.38 or newer, has fewer.`,
     )
-    .action(async (flags: ClientFlags & { readonly output: 'table' | 'json' }) => {
+    .action(async (flags: ClientFlags & { readonly output: Output }) => {
       const client = new ControlPlaneClient(flags);
       const [status, sidecars] = await Promise.all([client.status(), client.sidecars()]);
-      if (flags.output === 'json') return terminal.out(JSON.stringify({ ...status, sidecars }, null, 2));
+      if (flags.output !== 'table') return terminal.out(await formatValue({ ...status, sidecars }, flags.output));
       const upMs = terminal.nowMs() - Date.parse(status.startedAt);
       terminal.out(
         `control plane ${client.server}, weft ${status.version}, up ${formatAge(upMs)}, store ${status.store}`,
       );
       terminal.out(`revision ${status.revision}, ${summaryOf(sidecars)}`);
+      if (status.access?.isInsecure === true)
+        terminal.out(
+          `WARNING: the control plane runs with --insecure-control-plane: other machines reach it in plain HTTP${status.access.requiresToken ? '' : ', and whoever does may do everything'}`,
+        );
       const insecure = sidecars.filter(({ isLinkInsecure }) => isLinkInsecure).length;
       if (insecure > 0)
         terminal.out(`WARNING: ${countOf(insecure, 'sidecar')} with --insecure-link: no encryption, no identity`);

@@ -1,6 +1,6 @@
 /** The person's side of a command: where it writes, what it may read, and how it ends. Passed in, so that tests own it. */
 
-/** Documented in `weft --help`; `weft run` answers its app's code instead. */
+/** Documented in `weft --help`; `weft run` answers its app's code instead, and `weft diff` has codes like those of kubectl diff. */
 export const exitCodes = { ok: 0, failed: 1, usage: 2 } as const;
 
 export interface Terminal {
@@ -12,6 +12,8 @@ export interface Terminal {
   readStdin(bytesMax: number): Promise<string>;
   /** Wall clock, ms since the epoch. */
   nowMs(): number;
+  /** Whether standard output is a terminal that shows colours, and NO_COLOR (no-color.org) does not forbid them. */
+  readonly hasColours: boolean;
   /** What the process will answer; commands that neither fail nor set it answer 0. */
   exitCode: number;
 }
@@ -39,6 +41,7 @@ export function processTerminal(): Terminal {
     err: (line) => void process.stderr.write(`${line}\n`),
     readStdin: (bytesMax) => readAll(process.stdin, bytesMax),
     nowMs: () => Date.now(),
+    hasColours: process.stdout.isTTY === true && (process.env.NO_COLOR ?? '') === '' && process.env.TERM !== 'dumb',
     exitCode: exitCodes.ok,
   };
 }

@@ -1,4 +1,4 @@
-/** One transaction sent for a person: the flags of every command that writes, and what became of the write in words. */
+/** One write sent for a person: the flags of every command that writes, and what became of it in words. */
 import { type Command, Option } from 'commander';
 import { limits } from '../model/limits.ts';
 import {
@@ -7,10 +7,11 @@ import {
   ControlPlaneClient,
   type Refusal,
   RefusedError,
-  type Transaction,
+  type TransactionOptions,
   type TransactionResult,
 } from './client.ts';
 import { parseWait } from './flag-values.ts';
+import { formatValue, type TextOutput, textOption } from './output-flag.ts';
 import { countOf } from './table.ts';
 import { CliError, type Terminal } from './terminal.ts';
 
@@ -20,7 +21,10 @@ export interface WriteFlags extends ClientFlags {
   readonly timeout: number;
   readonly dryRun?: true;
   readonly message?: string;
+  readonly output: TextOutput;
 }
+
+export type Send = (client: ControlPlaneClient, options: TransactionOptions) => Promise<TransactionResult>;
 
 export function addWriteFlags(command: Command): Command {
   return addClientFlags(command)
@@ -30,38 +34,47 @@ export function addWriteFlags(command: Command): Command {
         .argParser(parseWait)
         .default(limits.waitAppliedMs, '30s'),
     )
-    .option('--dry-run', 'check everything, change nothing')
-    .option('-m, --message <text>', 'why; kept with the revision');
+    .option('--dry-run', 'check everything, show what would change, change nothing')
+    .option('-m, --message <text>', 'why; kept with the revision')
+    .addOption(textOption());
 }
 
 /**
- * Sends the changes and prints what became of each object.
+ * Sends a change and prints what became of each object; of a dry run also what would differ.
  * @throws CliError when the control plane refused, or when `--wait applied` ran out: then it names the sidecars.
  */
 export async function write(
-  changes: Pick<Transaction, 'apply' | 'delete'>,
+  send: Send,
   flags: WriteFlags,
   terminal: Terminal,
+  client = new ControlPlaneClient(flags),
 ): Promise<void> {
   const isDryRun = flags.dryRun === true;
-  const say = (results: TransactionResult['results']) => {
-    for (const { kind, namespace, name, action } of results)
-      terminal.out(`${kind}/${namespace}/${name} ${action}${isDryRun ? ' (dry run)' : ''}`);
-  };
+  const waitAppliedMs = flags.wait === 'applied' && !isDryRun ? flags.timeout : 0;
   try {
-    const { applied, results, revision } = await new ControlPlaneClient(flags).transact(
-      { ...changes, message: flags.message ?? '' },
-      { waitAppliedMs: flags.wait === 'applied' && !isDryRun ? flags.timeout : 0, isDryRun },
-    );
-    say(results);
-    if (isDryRun) return;
+    const result = await send(client, { waitAppliedMs, isDryRun });
+    if (flags.output !== 'text') return terminal.out(await formatValue(result, flags.output));
+    say(result.results, isDryRun, terminal);
+    if (isDryRun) return await showDiff(result.results, terminal);
+    const { applied, revision } = result;
     const where = applied === undefined ? '' : `, in force on ${countOf(applied.applied.length, 'sidecar')}`;
     terminal.out(`revision ${revision}${where}`);
   } catch (error) {
     if (!(error instanceof RefusedError) || error.refusal.code !== 'not-applied') throw error;
-    say(error.refusal.results ?? []);
+    if (flags.output === 'text') say(error.refusal.results ?? [], isDryRun, terminal);
     throw notApplied(error.refusal, flags.timeout);
   }
+}
+
+function say(results: TransactionResult['results'], isDryRun: boolean, terminal: Terminal): void {
+  for (const { kind, namespace, name, action } of results)
+    terminal.out(`${kind}/${namespace}/${name} ${action}${isDryRun ? ' (dry run)' : ''}`);
+}
+
+async function showDiff(results: TransactionResult['results'], terminal: Terminal): Promise<void> {
+  const { changesOf, formatDiff } = await import('./object-diff.ts');
+  const diff = formatDiff(changesOf(results), { before: 'now', after: 'after this' }, terminal.hasColours);
+  if (diff !== '') terminal.out(`\n${diff}`);
 }
 
 function notApplied({ revision, missing = [], refused = [] }: Refusal, timeoutMs: number): CliError {

@@ -22,11 +22,18 @@ export interface ObjectName {
 /** What is wanted of one object. `expected` is the revision that it must be at: 0 for "must not exist", null for whatever it is. */
 export type WantedObject =
   | { readonly resource: Resource; readonly expected: number | null }
+  /** As it was stored once, its time of creation included: routes of equal precedence go by age. */
+  | { readonly restore: Resource; readonly expected: number | null }
   | { readonly remove: ObjectName; readonly expected: number | null };
 
+/** What is wanted, found out when its turn has come, from the mesh as it is at `revision`. */
+export type WantedAt = (revision: number) => Promise<readonly WantedObject[] | Refusal>;
+
 export interface WantedChange {
-  readonly objects: readonly WantedObject[];
+  readonly objects: readonly WantedObject[] | WantedAt;
   readonly who: string;
+  /** Whether the author may change what lies in a namespace. */
+  readonly mayWrite: (namespace: string) => boolean;
   readonly message: string;
   /** Recognises a change that arrives twice. */
   readonly requestId: string;
@@ -42,6 +49,11 @@ export interface ChangeResult extends ObjectName {
   readonly revision: number;
 }
 
+export interface ForbiddenObject extends ObjectName {
+  /** That the author may not write in: the object's own, or that of a Service which a route belongs to. */
+  readonly forbidden: string;
+}
+
 export type ChangeOutcome =
   /** `revision` is the newest one when nothing had to be written. */
   | {
@@ -50,16 +62,22 @@ export type ChangeOutcome =
       readonly results: readonly ChangeResult[];
       /** Of each result: as it was written, or would be; null for a deleted one. */
       readonly resources: readonly (Resource | null)[];
+      /** Of each result: as it was; null for a created one. */
+      readonly replaced: readonly (Resource | null)[];
     }
   | { readonly tag: 'invalid'; readonly problems: readonly Problem[] }
   | { readonly tag: 'conflict'; readonly object: ObjectName; readonly expected: number; readonly actual: number }
   | { readonly tag: 'missing'; readonly object: ObjectName }
+  /** The author may not change these, or what they are attached to. */
+  | { readonly tag: 'forbidden'; readonly objects: readonly ForbiddenObject[] }
+  /** What the change goes back to is no longer kept; `oldest` is the first revision that can be returned to. */
+  | { readonly tag: 'gone'; readonly revision: number; readonly oldest: number }
   /** The request id was used before, for a change that asked for something else. */
   | { readonly tag: 'reused-id'; readonly revision: number }
   /** Nothing is wrong with the change; it may be sent again. */
   | { readonly tag: 'unavailable'; readonly reason: string };
 
-type Refusal = Exclude<ChangeOutcome, { tag: 'done' }>;
+export type Refusal = Exclude<ChangeOutcome, { tag: 'done' }>;
 
 export interface ChangesOptions {
   readonly store: Store;
@@ -76,6 +94,7 @@ interface Planned {
   readonly key: ObjectKey;
   readonly object: ObjectName;
   readonly action: Action;
+  readonly before: Resource | null;
   readonly resource: Resource | null;
   /** `resource` as the store keeps it. */
   readonly value: string | null;
@@ -104,11 +123,20 @@ export class Changes {
 
   async #make(wanted: WantedChange): Promise<ChangeOutcome> {
     const { world, store, clock } = this.#options;
-    const before = wanted.isDryRun ? null : this.#madeBefore(wanted);
+    if (typeof wanted.objects !== 'function') {
+      const forbidden = this.#forbiddenIn(wanted.objects, wanted.mayWrite);
+      if (forbidden.length > 0) return { tag: 'forbidden', objects: forbidden };
+    }
+    const before = wanted.isDryRun ? null : await this.#madeBefore(wanted);
     if (before !== null) return before;
     for (let tries = 1; tries <= triesMax; tries++) {
       const judgedAt = world.revision;
-      const planned = this.#plan(wanted.objects);
+      const objects = await objectsAt(wanted, judgedAt);
+      if ('tag' in objects) return objects;
+      if (world.revision !== judgedAt) continue;
+      const forbidden = this.#forbiddenIn(objects, wanted.mayWrite);
+      if (forbidden.length > 0) return { tag: 'forbidden', objects: forbidden };
+      const planned = this.#plan(objects);
       if ('tag' in planned) return planned;
       const changes = planned.filter(({ action }) => action !== 'unchanged');
       const refusal = await this.#judge(changes);
@@ -134,15 +162,31 @@ export class Changes {
     return { tag: 'unavailable', reason: `others have written ${triesMax} times while this change was judged` };
   }
 
+  /** A route changes the Services that it is attached to, or was, wherever they are. What a route sends requests to is only called. */
+  #forbiddenIn(objects: readonly WantedObject[], mayWrite: WantedChange['mayWrite']): readonly ForbiddenObject[] {
+    return objects.flatMap((wanted) => {
+      const object = objectOf(wanted);
+      const before = this.#options.world.get(keyOfName(object));
+      const after = 'remove' in wanted ? null : 'restore' in wanted ? wanted.restore : wanted.resource;
+      const touched = new Set([object.namespace, ...parentNamespacesOf(before), ...parentNamespacesOf(after)]);
+      const forbidden = [...touched].find((namespace) => !mayWrite(namespace));
+      return forbidden === undefined ? [] : [{ ...object, forbidden }];
+    });
+  }
+
   /**
    * The answer to a change that arrives again: what the first one did, though the objects may have changed since, and though what it
    * expected of them no longer holds. Null when the request id is new.
    */
-  #madeBefore({ objects, requestId }: WantedChange): ChangeOutcome | null {
+  async #madeBefore(wantedAgain: WantedChange): Promise<ChangeOutcome | null> {
     const { store } = this.#options;
-    const made = store.madeBy(requestId);
+    const made = store.madeBy(wantedAgain.requestId);
     if (made === null) return null;
     const { revision } = made;
+    const found = await objectsAt(wantedAgain, revision - 1);
+    // What it went back to may be forgotten by now; what it did is not.
+    const objects = 'tag' in found && found.tag === 'gone' ? doneBy(made) : found;
+    if ('tag' in objects) return objects;
     const changes = new Map(made.changes.map((change) => [change.key, change]));
     const planned: Planned[] = [];
     for (const wanted of objects) {
@@ -150,13 +194,14 @@ export class Changes {
       const key = keyOfName(object);
       const change = changes.get(key);
       const value = change === undefined ? this.#valueAt(key, revision) : change.after;
-      const resource = value === null ? null : (JSON.parse(value) as Resource);
+      const resource = parsed(value);
       const isSame =
         'remove' in wanted
           ? change?.after === null
-          : resource !== null && isDeepStrictEqual(asStored(wanted.resource, resource, 0), resource);
+          : resource !== null && isDeepStrictEqual(storedForm(wanted, resource, 0), resource);
       if (!isSame) return { tag: 'reused-id', revision };
-      planned.push({ key, object, action: actionOf(change), resource, value, revision });
+      const before = change === undefined ? resource : parsed(change.before);
+      planned.push({ key, object, action: actionOf(change), before, resource, value, revision });
       changes.delete(key);
     }
     return changes.size > 0
@@ -193,15 +238,15 @@ export class Changes {
       const before = world.get(key);
       if ('remove' in wanted) {
         if (before === null) return { tag: 'missing', object };
-        planned.push({ key, object, action: 'deleted', resource: null, value: null, revision });
+        planned.push({ key, object, action: 'deleted', before, resource: null, value: null, revision });
         continue;
       }
-      const resource = asStored(wanted.resource, before, clock.nowMs());
+      const resource = storedForm(wanted, before, clock.nowMs());
       const value = JSON.stringify(resource);
       if (Buffer.byteLength(value) > limits.objectBytesMax)
         problems.push({ object: describe(object), path: '', message: `is larger than ${limits.objectBytesMax} bytes` });
       const action = before === null ? 'created' : isDeepStrictEqual(before, resource) ? 'unchanged' : 'replaced';
-      planned.push({ key, object, action, resource, value, revision });
+      planned.push({ key, object, action, before, resource, value, revision });
     }
     return problems.length > 0 ? { tag: 'invalid', problems } : planned;
   }
@@ -247,7 +292,8 @@ function done(
   const results = planned.map(
     (one): ChangeResult => ({ ...one.object, action: one.action, revision: revisionOf(one) }),
   );
-  return { tag: 'done', revision, results, resources: planned.map(({ resource }) => resource) };
+  const resources = planned.map(({ resource }) => resource);
+  return { tag: 'done', revision, results, resources, replaced: planned.map(({ before }) => before) };
 }
 
 function actionOf(change: Revision['changes'][number] | undefined): Action {
@@ -255,10 +301,34 @@ function actionOf(change: Revision['changes'][number] | undefined): Action {
   return change.after === null ? 'deleted' : change.before === null ? 'created' : 'replaced';
 }
 
+const parentNamespacesOf = (resource: Resource | null): readonly string[] =>
+  resource?.kind === 'HTTPRoute'
+    ? resource.spec.parentRefs.map(({ namespace }) => namespace ?? namespaceOf(resource))
+    : [];
+
 /** `Service default/cart`. */
 export const describe = ({ kind, namespace, name }: ObjectName): string => `${kind} ${namespace}/${name}`;
 
-const objectOf = (wanted: WantedObject): ObjectName => ('remove' in wanted ? wanted.remove : nameOf(wanted.resource));
+const objectsAt = async ({ objects }: WantedChange, revision: number): Promise<readonly WantedObject[] | Refusal> =>
+  typeof objects === 'function' ? objects(revision) : objects;
+
+function doneBy({ changes }: Revision): readonly WantedObject[] {
+  return changes.map(({ key, after }): WantedObject => {
+    const [kind, namespace, name] = key.split('/') as [Kind, string, string];
+    const resource = parsed(after);
+    return resource === null
+      ? { remove: { kind, namespace, name }, expected: null }
+      : { restore: resource, expected: null };
+  });
+}
+
+function objectOf(wanted: WantedObject): ObjectName {
+  if ('remove' in wanted) return wanted.remove;
+  return nameOf('restore' in wanted ? wanted.restore : wanted.resource);
+}
+
+const parsed = (value: string | null): Resource | null => (value === null ? null : (JSON.parse(value) as Resource));
+
 const keyOfName = ({ kind, namespace, name }: ObjectName): ObjectKey => `${kind}/${namespace}/${name}`;
 
 export const nameOf = (resource: Resource): ObjectName => ({
@@ -266,6 +336,11 @@ export const nameOf = (resource: Resource): ObjectName => ({
   namespace: namespaceOf(resource),
   name: resource.metadata.name,
 });
+
+type Kept = Exclude<WantedObject, { readonly remove: ObjectName }>;
+
+const storedForm = (wanted: Kept, before: Resource | null, nowMs: number): Resource =>
+  'restore' in wanted ? wanted.restore : asStored(wanted.resource, before, nowMs);
 
 /** The namespace is written out, the revision is the store's to know, and the time of creation stays what it was. */
 function asStored(resource: Resource, before: Resource | null, nowMs: number): Resource {

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { type TrustBundle, trustBundleKey } from '../model/identity.ts';
-import { namespaceOf, type ObjectKey, type Resource } from '../model/resources.ts';
+import { isObjectKey, namespaceOf, type ObjectKey, type Resource } from '../model/resources.ts';
 import { qualifiedSuffixes } from '../model/service-names.ts';
 import type { ConfigKey, UnitName } from '../model/snapshot.ts';
 import { encodeChange } from '../wire/resource-codec.ts';
@@ -50,6 +50,8 @@ export class ConfigIndex {
     let isForAll = false;
     for (const { key, text, revision } of changes) {
       if (key === trustBundleKey) isForAll = true;
+      // What else the control plane stores for itself, such as its API tokens, is for no sidecar.
+      else if (!isObjectKey(key)) continue;
       const before = this.#entries.get(key);
       if (before !== undefined) {
         this.#touch(before.references, units, hosts);

@@ -3,27 +3,44 @@
  * from there pushed to the sidecars that it concerns (push.ts). Start at `startControlPlane`; what it starts, `close` ends, here.
  */
 
+import { randomBytes } from 'node:crypto';
 import { DecisionPool } from '../decisions/pool.ts';
 import { RootDirectory } from '../identity/root-directory.ts';
+import { controlPlaneServerName } from '../model/identity.ts';
 import { limits } from '../model/limits.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { AccessControl } from './access/access-control.ts';
+import type { HeldBytesOptions } from './api/held-bytes.ts';
 import { type RunningApi, startApi } from './api/server.ts';
 import { Watchers } from './api/watch.ts';
+import { ApiCredentials } from './ca/api-credentials.ts';
 import { CertificateAuthority } from './ca/certificate-authority.ts';
 import { StoredBundle } from './ca/stored-bundle.ts';
+import { TlsFiles } from './ca/tls-files.ts';
 import { Changes } from './change.ts';
-import { type RunningPush, startPush } from './push.ts';
+import { type PushTransport, type RunningPush, startPush } from './push.ts';
 import { openEmbeddedStore } from './store/embedded.ts';
+import { defaultRetention, type Retention } from './store/revision-log.ts';
 import type { Store, StoreClock } from './store/store.ts';
 import { World } from './world.ts';
 
 export interface ControlPlaneOptions {
-  /** `HOST:PORT` of the API, loopback; port 0 is any free port. */
+  /** `HOST:PORT` of the API; port 0 is any free port. Beyond loopback it needs a first API token. */
   readonly listen: string;
-  /** `HOST:PORT` of the push port, likewise. */
+  /** `HOST:PORT` of the push port, likewise. Beyond loopback it speaks TLS. */
   readonly push: string;
+  /** TLS on the push port on loopback too. */
+  readonly isPushTls?: boolean;
+  /** Beyond loopback without a first token, and plain beside TLS. */
+  readonly isInsecure?: boolean;
+  /** What people are shown by the API over TLS; default: the certificate of the mesh's root that sidecars are shown. */
+  readonly tlsFiles?: { readonly certFile: string; readonly keyFile: string };
+  /** Further names and addresses in the certificate of the mesh's root. */
+  readonly tlsNames?: readonly string[];
   /** `embedded:DIR`. */
   readonly storeUrl: string;
+  /** How far back history goes; default `defaultRetention`. */
+  readonly retention?: Retention;
   /** Where the key of the certificate authority is, or is made. */
   readonly caDirectory: string;
   /** Default `weft.local`. A store keeps the one that it was begun with. */
@@ -36,6 +53,7 @@ export interface ControlPlaneOptions {
   readonly workerFile?: URL;
   /** Default `limits.watchersMax`. */
   readonly watchersMax?: number;
+  readonly heldBytes?: HeldBytesOptions;
 }
 
 export const defaultTrustDomain = 'weft.local';
@@ -50,7 +68,7 @@ export interface RunningControlPlane {
 export class ControlPlaneError extends Error {
   override readonly name = 'ControlPlaneError';
   constructor(
-    readonly code: 'not-loopback' | 'bad-address' | 'bad-store',
+    readonly code: 'no-api-token' | 'bad-address' | 'bad-store',
     message: string,
   ) {
     super(message);
@@ -58,28 +76,23 @@ export class ControlPlaneError extends Error {
 }
 
 /** Rejects with an error made for people, and leaves nothing behind. */
-export async function startControlPlane({
-  listen,
-  push: pushAddress,
-  storeUrl,
-  caDirectory,
-  trustDomain = defaultTrustDomain,
-  certificateTtlMs = limits.certificateTtlMs,
-  logger,
-  clock,
-  workerFile,
-  watchersMax,
-}: ControlPlaneOptions): Promise<RunningControlPlane> {
-  const api = parseLoopback(listen, 'API');
-  const pushAt = parseLoopback(pushAddress, 'push port');
+export async function startControlPlane(options: ControlPlaneOptions): Promise<RunningControlPlane> {
+  const { caDirectory, clock, heldBytes, isPushTls = false, logger, storeUrl, tlsNames = [], watchersMax } = options;
+  const { certificateTtlMs = limits.certificateTtlMs, trustDomain = defaultTrustDomain } = options;
+  const { retention = defaultRetention } = options;
+  const [apiAt, pushAt] = [parseAddress(options.listen), parseAddress(options.push)];
+  const isBeyond = apiAt.isBeyond || pushAt.isBeyond;
+  const isInsecure = isBeyond && options.isInsecure === true;
   const open: Partial<Open> = {};
   try {
-    const store = await openStore(storeUrl, clock, logger);
+    const store = await openStore(storeUrl, retention, clock, logger);
     open.store = store;
+    const access = new AccessControl({ store, clock, randomBytes });
+    if (isBeyond && !isInsecure && !access.requiresToken) throw withoutToken(storeUrl);
     const world = new World(store);
     open.world = world;
     const pool = new DecisionPool({
-      ...(workerFile === undefined ? {} : { workerFile }),
+      ...(options.workerFile === undefined ? {} : { workerFile: options.workerFile }),
       onError: (error) => logger.error({ error: String(error) }, 'a worker failed'),
     });
     open.pool = pool;
@@ -89,31 +102,49 @@ export async function startControlPlane({
       clock,
       logger,
       certificateTtlMs,
+      serverNames: [apiAt.host, pushAt.host, ...tlsNames],
       // An embedded store is one process's own.
       isOnlyReplica: true,
     });
     open.authority = authority;
-    const push = await startPush({ store, authority, ...pushAt, clock, logger });
+    // Whoever may come from anywhere shows who he is.
+    if (!isInsecure && (isBeyond || isPushTls)) await authority.requireJoinTokens();
+    const credentials = new ApiCredentials(authority, clock);
+    const tlsFiles =
+      options.tlsFiles === undefined ? null : await TlsFiles.open({ ...options.tlsFiles, clock, logger });
+    const transport: PushTransport =
+      pushAt.isBeyond || isPushTls
+        ? { tag: 'tls', context: () => credentials.context(), isInsecure: isInsecure && pushAt.isBeyond }
+        : { tag: 'loopback' };
+    const push = await startPush({ store, authority, host: pushAt.host, port: pushAt.port, clock, logger, transport });
     open.push = push;
     authority.begin(push.fleet);
     const watchers = new Watchers({ store, clock, ...(watchersMax === undefined ? {} : { watchersMax }) });
     open.watchers = watchers;
     const changes = new Changes({ store, world, clock, compile: (units) => pool.compile(units) });
     const server = await startApi({
-      ...api,
+      host: apiAt.host,
+      port: apiAt.port,
       world,
       changes,
       fleet: push.fleet,
       authority,
+      access,
+      isInsecure,
+      isExposed: isInsecure && apiAt.isBeyond,
+      tlsContext: (serverName) =>
+        tlsFiles === null || serverName === controlPlaneServerName ? credentials.context() : tlsFiles.context(),
       watchers,
       store,
       storeName: storeUrl,
-      push: push.address,
+      push,
       startedAtMs: clock.nowMs(),
       clock,
       logger,
+      ...(heldBytes === undefined ? {} : { heldBytes }),
     });
     open.server = server;
+    if (isBeyond) logReach(logger, isInsecure, server, push, authority);
     let closing: Promise<void> | null = null;
     return {
       api: server.address,
@@ -129,6 +160,28 @@ export async function startControlPlane({
     );
     throw error;
   }
+}
+
+function logReach(
+  logger: Logger,
+  isInsecure: boolean,
+  { address: api }: RunningApi,
+  { address: push }: RunningPush,
+  { root }: CertificateAuthority,
+): void {
+  if (isInsecure)
+    logger.warn(
+      { api, push },
+      '--insecure-control-plane: OTHER MACHINES reach API and push port in plain HTTP, and as long as there are no tokens whoever does may do everything',
+    );
+  else logger.info({ api, push, root: root.sha256 }, 'other machines name the root of the mesh: --ca sha256:ROOT');
+}
+
+function withoutToken(storeUrl: string): ControlPlaneError {
+  return new ControlPlaneError(
+    'no-api-token',
+    `Other machines could reach this control plane, and nobody has made an API token yet: make the first one with \`weft token create --role admin --store ${storeUrl}\`, and start it again. (--insecure-control-plane goes without tokens and TLS.)`,
+  );
 }
 
 interface Open {
@@ -157,26 +210,23 @@ async function closeAll({ store, world, pool, authority, push, watchers, server 
   if (failures.length > 0) throw failures[0];
 }
 
-async function openStore(url: string, clock: StoreClock, logger: Logger): Promise<Store> {
+/** Rejects with ControlPlaneError `bad-store` and with StoreError. */
+export async function openStore(url: string, retention: Retention, clock: StoreClock, logger: Logger): Promise<Store> {
   const [, driver, rest] = /^([a-z]+):(.+)$/.exec(url) ?? [];
   if (driver === 'embedded' && rest !== undefined) {
     const onBackgroundError = (error: Error) => logger.error({ error: error.message }, 'the store failed');
-    return openEmbeddedStore({ directory: rest, clock, onBackgroundError });
+    return openEmbeddedStore({ directory: rest, clock, retention, onBackgroundError });
   }
   if (driver === 'etcd')
     throw new ControlPlaneError('bad-store', 'A store on etcd is not there yet: use embedded:DIR.');
   throw new ControlPlaneError('bad-store', `The store ${url} is not understood: use embedded:DIR.`);
 }
 
-function parseLoopback(address: string, what: string): { readonly host: string; readonly port: number } {
+function parseAddress(address: string) {
   const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? [];
   const host = bracketed ?? plain;
   if (host === undefined || Number(port) > 65_535)
     throw new ControlPlaneError('bad-address', `${address} is not HOST:PORT.`);
-  if (host !== 'localhost' && host !== '::1' && !/^127(\.\d{1,3}){3}$/.test(host))
-    throw new ControlPlaneError(
-      'not-loopback',
-      `The ${what} has no access control yet, so it takes loopback addresses only: use 127.0.0.1, not ${host}.`,
-    );
-  return { host, port: Number(port) };
+  const isBeyond = host !== 'localhost' && host !== '::1' && !/^127(\.\d{1,3}){3}$/.test(host);
+  return { host, port: Number(port), isBeyond };
 }

@@ -10,6 +10,7 @@ import { encodeControlFrame } from '../wire/control-frame.ts';
 import { ConfigIndex } from './config-index.ts';
 import { Debounce } from './debounce.ts';
 import { type Member, type PushConnection, revisionOf } from './fleet-member.ts';
+import { PushFrames } from './push-frames.ts';
 import { RegisteredEndpoints } from './registered-endpoints.ts';
 import {
   changeSetTo,
@@ -37,6 +38,7 @@ export class Publisher implements ScopeSource {
   readonly #index = new ConfigIndex();
   readonly #endpoints = new RegisteredEndpoints();
   readonly #scopes = new Scopes<Member>(this);
+  readonly #frames = new PushFrames();
   readonly #debounce: Debounce;
   readonly #store: Store;
   readonly #log: LimitedLog;
@@ -239,11 +241,19 @@ export class Publisher implements ScopeSource {
       return;
     }
     member.sequence++;
-    const { sequence, heldSequence } = member;
-    member.delivery = { tag: 'sent', sequence, view, scope };
-    const founded = member.hasFounded ? this.#foundedNote(member) : {};
+    member.delivery = { tag: 'sent', sequence: member.sequence, view, scope };
+    connection.send(
+      member.hasFounded
+        ? this.#foundedFrame(member, changeSet)
+        : this.#frames.of(changeSet, member.sequence, member.heldSequence),
+    );
+  }
+
+  /** For this one alone: it is told what nobody else need know. */
+  #foundedFrame(member: Member, changeSet: Uint8Array): Uint8Array {
     member.hasFounded = false;
-    connection.send(encodeControlFrame({ tag: 'push', sequence, base: heldSequence, changeSet, ...founded }));
+    const { sequence, heldSequence: base } = member;
+    return encodeControlFrame({ tag: 'push', sequence, base, changeSet, ...this.#foundedNote(member) });
   }
 
   #foundedNote({ lease: { service, namespace } }: Member): { foundedService: true; similarService?: string } {

@@ -1,5 +1,6 @@
 /** The push half of a control plane: the port that sidecars connect to, and the fleet that they are. */
 
+import type { SecureContext } from 'node:tls';
 import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Fleet } from './fleet.ts';
@@ -7,6 +8,8 @@ import { LeaseWriter } from './lease-writer.ts';
 import { admitPush, type Identifier } from './push-admission.ts';
 import { openPushListener } from './push-listener.ts';
 import { PushSession } from './push-session.ts';
+import type { PushListenerOptions } from './push-socket.ts';
+import { openTlsPushListener } from './push-tls-listener.ts';
 import { ServiceFounder } from './service-founder.ts';
 import { SidecarFleet } from './sidecar-fleet.ts';
 import { StatWindow } from './stat-window.ts';
@@ -16,17 +19,27 @@ export interface PushOptions {
   readonly store: Store;
   /** Says whose a push token is. */
   readonly authority: Identifier;
-  /** A loopback address, without brackets. */
+  /** Without brackets. */
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
   readonly clock: StoreClock;
   readonly logger: Logger;
+  /** Default: loopback. */
+  readonly transport?: PushTransport;
 }
+
+export type PushTransport =
+  /** Plain WebSockets on uWebSockets.js, for this machine. */
+  | { readonly tag: 'loopback' }
+  /** For other machines. `isInsecure`: plain WebSockets too. */
+  | { readonly tag: 'tls'; readonly context: () => Promise<SecureContext>; readonly isInsecure: boolean };
 
 export interface RunningPush {
   /** `HOST:PORT` as bound. */
   readonly address: string;
+  readonly speaksTls: boolean;
+  readonly speaksPlain: boolean;
   readonly fleet: Fleet;
   /** Ends all connections and answers who waits. Leases live on, so that the sidecars find their endpoints in the next control plane. */
   close(): Promise<void>;
@@ -37,28 +50,33 @@ export class PushError extends Error {
   readonly code = 'not-loopback';
 }
 
-/** Rejects with PushError for an address that is not loopback, and with ListenError when the port cannot be bound. */
-export async function startPush({ store, authority, host, port, clock, logger }: PushOptions): Promise<RunningPush> {
-  if (!isLoopback(host))
-    throw new PushError(
-      `the push port takes loopback addresses only, as there is no access control yet: use 127.0.0.1, not ${host}`,
-    );
+/** Rejects with PushError when strangers would reach uWebSockets.js, and with ListenError when the port cannot be bound. */
+export async function startPush(options: PushOptions): Promise<RunningPush> {
+  const { store, authority, host, port, clock, logger, transport = { tag: 'loopback' } } = options;
+  if (transport.tag === 'loopback' && !isLoopback(host))
+    throw new PushError(`the push port takes ${host} over TLS only`);
   const log = new LimitedLog(clock, logger);
   const statWindow = new StatWindow(() => clock.nowMs());
   const fleet = new SidecarFleet({ store, clock, log, statWindow });
   const founder = new ServiceFounder(store, clock);
   const rooms = { fleet, leases: new LeaseWriter(store), founder, statWindow, log };
   try {
-    const listener = await openPushListener({
+    const listening: PushListenerOptions = {
       host,
       port,
       clock,
       log,
       admit: (authorization) => admitPush(authority, authorization),
       open: (connection, identity) => new PushSession(connection, rooms, identity),
-    });
+    };
+    const isTls = transport.tag === 'tls';
+    const listener = isTls
+      ? await openTlsPushListener({ ...listening, tlsContext: transport.context, isInsecure: transport.isInsecure })
+      : await openPushListener(listening);
     return {
       address: listener.address,
+      speaksTls: isTls,
+      speaksPlain: !isTls || transport.isInsecure,
       fleet,
       close: async () => {
         listener.close();

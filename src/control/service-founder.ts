@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { isObjectKey, keyOf, type ObjectKey, type Service } from '../model/resources.ts';
 import { slipOf } from '../model/similar-names.ts';
-import type { Store, StoreClock } from './store/store.ts';
+import type { Revision, Store, StoreClock } from './store/store.ts';
 
 /** Who has made a revision in which a Service was founded. */
 const who = 'registration';
@@ -13,6 +13,10 @@ const who = 'registration';
 const revisionsLookedAt = 1_000;
 /** So many of the newest are compared with the other names: it is work for each pair. */
 const comparedMax = 20;
+
+/** Whether a registration made it: nobody has decided that, and as long as the sidecar is there it is needed. */
+export const isFounding = ({ who: by }: Revision, { before }: Revision['changes'][number]): boolean =>
+  by === who && before === null;
 
 /** A Service that a registration has created, and to which nobody has written anything since. */
 export interface FoundedService {

@@ -190,6 +190,7 @@ function* buildUnit(sources: UnitSources, world: World): Steps<ServiceUnit> {
     balancer: balancerOf(spec.loadBalancer),
     timeouts: timeoutsOf({}, null, service, world),
     limits: limitsOf(spec.limits ?? {}),
+    pipelinedDepth: spec.pipelining === undefined ? 1 : (spec.pipelining.maxRequests ?? limits.pipelinedDepth),
     // Stable: routes, rules and matches were added in their own order of precedence, which decides between equals.
     matches: yield* sorted(matches, byPrecedence),
     actions,

@@ -17,6 +17,15 @@ const trustDomainPattern = /^[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?$/;
 
 export const isTrustDomain = (text: string): boolean => trustDomainPattern.test(text);
 
+const namespacePattern = new RegExp(`^${namePattern}$`);
+export const isNamespaceName = (text: string): boolean => namespacePattern.test(text);
+
+/**
+ * What a sidecar asks for by name (SNI) when it speaks TLS to a control plane, whatever it has called it: the certificate of the mesh's
+ * own root, where people are shown one of another CA.
+ */
+export const controlPlaneServerName = 'control-plane.weft';
+
 /** The path of a Service's identity, the same in every trust domain: `/ns/default/sa/cart`. */
 export const identityPath = (namespace: string, service: string): string => `/ns/${namespace}/sa/${service}`;
 

@@ -43,6 +43,18 @@ export const limits = {
   poolSweepMs: 250,
   /** How late a request's timeout may fire. */
   deadlineSweepMs: 20,
+  /** Requests on one connection that wait for their answers, where a Service takes several: by default, and the most that can be said. */
+  pipelinedDepth: 8,
+  pipelinedDepthMax: 64,
+  /** While fewer connections than this have a request under way, the next request gets one for itself. */
+  pipelinedSpread: 8,
+  /** Connections that are looked at for the one with the fewest requests. */
+  pipelinedLooksMax: 16,
+  /** No request is put behind an answer that has been waited for this long; after the second those that stand behind it go elsewhere. */
+  pipelinedJoinMs: 20,
+  pipelinedWaitMs: 1_000,
+  /** Of an answer that nobody waits for any more, read for the sake of those behind it. */
+  pipelinedDrainBytesMax: 64 * 1024,
   /** 1xx answers before the final one. */
   interimAnswersMax: 16,
   /** Chunk extensions of one answer, all together. */
@@ -135,6 +147,8 @@ export const limits = {
   endpointsPerServiceMax: 10_000,
   nameCharsMax: 63,
   hostCharsMax: 253,
+  /** `sun_path` of a unix socket's address has 108 bytes, the NUL at the end included (unix(7)). */
+  socketPathBytesMax: 107,
   labelValueCharsMax: 128,
   /** Of one registered endpoint. */
   labelsMax: 64,
@@ -189,9 +203,36 @@ export const limits = {
   reconnectFirstMs: 500,
   reconnectMsMax: 5_000,
   watchersMax: 1_000,
+  /** Objects that a watcher which comes back is told again: beyond it, listing them costs less. */
+  watchCatchUpCharsMax: 16 * 1024 * 1024,
+  /** Events that all watchers together have not taken yet: beyond it, whoever is behind loses its connection. */
+  watchUnsentBytesMax: 128 * 1024 * 1024,
+  /**
+   * How far back history goes, unless flags say otherwise: by count, and by age before the newest revision. `revisionsFlagMax`: what the flag
+   * for the count may be.
+   */
   revisionsKeptMax: 10_000,
+  revisionsFlagMax: 100_000,
+  historyAgeMs: 90 * 24 * 3600_000,
+  historyAgeMsMin: 60_000,
+  historyAgeMsMax: 3650 * 24 * 3600_000,
   /** Keys and values of all kept revisions together, before and after: they are in memory, and objects may be large. */
   historyCharsMax: 64 * 1024 * 1024,
+
+  /** The API. Bodies of requests that are read or answered, and of answers that are not taken yet, each all together. */
+  apiBodyBytesMax: 256 * 1024 * 1024,
+  apiAnswerBytesMax: 256 * 1024 * 1024,
+  /** How long a reader may take nothing more of an answer that was begun. */
+  apiAnswerIdleMs: 15_000,
+  /** Tokens of the API. */
+  apiTokensMax: 500,
+  apiTokenTtlMs: 30 * 24 * 3600_000,
+  apiTokenTtlMsMax: 3650 * 24 * 3600_000,
+  /** A token that expired this long ago leaves the list with the next change of it. */
+  apiTokenForgottenMs: 30 * 24 * 3600_000,
+  editorNamespacesMax: 64,
+  /** How often the files of --tls-cert and --tls-key are looked at, while connections come. */
+  tlsFilesLookMs: 1_000,
 
   /** Telemetry. */
   seriesMax: 2_000,

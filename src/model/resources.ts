@@ -156,6 +156,15 @@ export const ServiceLimits = Type.Object(
   closed,
 );
 
+/** The Service's endpoints answer requests that are sent ahead of the answers before them, each in its turn. */
+export const Pipelining = Type.Object(
+  {
+    /** On one connection at a time. Default: `limits.pipelinedDepth`. */
+    maxRequests: optional(Type.Integer({ minimum: 2, maximum: limits.pipelinedDepthMax })),
+  },
+  closed,
+);
+
 export const ServiceSpec = Type.Object(
   {
     protocol: optional(oneOf('http')),
@@ -168,6 +177,8 @@ export const ServiceSpec = Type.Object(
     ),
     loadBalancer: optional(LoadBalancer),
     limits: optional(ServiceLimits),
+    /** Default: one request at a time on a connection. */
+    pipelining: optional(Pipelining),
   },
   closed,
 );

@@ -152,6 +152,8 @@ export interface ServiceUnit {
   readonly timeouts: Timeouts;
   /** Null: none of its own. */
   readonly limits: UnitLimits | null;
+  /** Requests at a time on one connection to an endpoint that is spoken to in HTTP/1.1. */
+  readonly pipelinedDepth: number;
   /** In order of precedence: Exact, RegularExpression, PathPrefix; then longer, method, headers, query, older, name, rule. Empty: no route is attached, everything goes to the Service itself. */
   readonly matches: readonly UnitMatch[];
   readonly actions: readonly UnitAction[];

@@ -73,6 +73,7 @@ export interface UnitFacts {
   readonly hosts: readonly string[];
   readonly timeouts: Timeouts;
   readonly limits: UnitLimits | null;
+  readonly pipelinedDepth: number;
   readonly balancer: UnitBalancer;
   readonly hasRoutes: boolean;
   readonly patterns: readonly Pattern[];

@@ -62,6 +62,12 @@ const table = {
   'link-refused': [503, 'upstream', true, 'The far sidecar refused the link or the request before it looked at it.'],
   'link-lost': [502, 'upstream', false, 'The link to the far sidecar broke before it had answered.'],
   'stale-connection': [502, 'upstream', false, 'A kept connection was closed by the endpoint as the request was sent.'],
+  'pipeline-lost': [
+    502,
+    'upstream',
+    false,
+    'The connection was given up, or was held up for too long, before an answer to an earlier request on it was complete.',
+  ],
   'upstream-reset': [502, 'upstream', false, 'The endpoint closed the connection before it had answered.'],
   'upstream-garbage': [502, 'upstream', false, 'The endpoint answered with something that is not valid HTTP.'],
   'upstream-head-too-large': [502, 'upstream', false, "The answer's header fields are larger than the limit."],

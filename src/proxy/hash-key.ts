@@ -39,7 +39,7 @@ function keyOf(source: HashSource, request: RequestHead): string | undefined {
     case 'path-segment':
       return pathSegment(request.path, source.index);
     case 'source-address':
-      return request.sourceAddress;
+      return request.sourceAddress === '' ? undefined : request.sourceAddress;
     default:
       return source satisfies never;
   }

@@ -64,8 +64,9 @@ export function* openSteps({ revision, compiled, previous, live, slots, random }
     const before = previous?.services.get(unit.name) ?? null;
     if (before?.compiled === unit) services.set(unit.name, before);
     else {
-      const endpoints = yield* openEndpoints(unit, before);
-      services.set(unit.name, new OpenService(unit, endpoints, live, random));
+      const facts = factsOf(unit);
+      const endpoints = yield* openEndpoints(unit, facts, before);
+      services.set(unit.name, new OpenService(unit, facts, endpoints, live, random));
       yield;
     }
   }
@@ -121,28 +122,31 @@ class OpenEndpoint implements LoopEndpoint {
   readonly slot: number;
   readonly link: readonly string[];
   readonly identity: string;
+  readonly pipelinedDepth: number;
   // These two may change while the address stays. The object is kept then, because its upstream is: a request under the old version
   // sees the newer facts, which only say how to speak to the same process.
   zone: string;
   hasSidecar: boolean;
   upstream: Upstream | null = null;
 
-  constructor({ address, host, port, slot, link, identity, zone, hasSidecar }: Omit<LoopEndpoint, 'upstream'>) {
-    this.address = address;
-    this.host = host;
-    this.port = port;
-    this.slot = slot;
-    this.link = link;
-    this.identity = identity;
-    this.zone = zone;
-    this.hasSidecar = hasSidecar;
+  constructor(facts: Omit<LoopEndpoint, 'upstream'>) {
+    this.address = facts.address;
+    this.host = facts.host;
+    this.port = facts.port;
+    this.slot = facts.slot;
+    this.link = facts.link;
+    this.identity = facts.identity;
+    this.pipelinedDepth = facts.pipelinedDepth;
+    this.zone = facts.zone;
+    this.hasSidecar = facts.hasSidecar;
   }
 
-  /** Whether its upstream leads where the new version says. It does not when the link differs, or who must answer there. */
-  leadsTo(slot: number, link: readonly string[], identity: string): boolean {
+  /** Whether its upstream leads where the new version says, in the same way. It does not when the link differs, or who must answer there. */
+  leadsTo(slot: number, link: readonly string[], identity: string, pipelinedDepth: number): boolean {
     return (
       this.slot === slot &&
       this.identity === identity &&
+      this.pipelinedDepth === pipelinedDepth &&
       this.link.length === link.length &&
       this.link.every((address, i) => address === link[i])
     );
@@ -162,8 +166,13 @@ class OpenService implements LoopService {
   readonly routes: RouteTable | null;
   private readonly balancer: Balancer | null;
 
-  constructor(unit: CompiledUnit, endpoints: readonly OpenEndpoint[], live: SharedLiveState, random: () => number) {
-    const facts = factsOf(unit);
+  constructor(
+    unit: CompiledUnit,
+    facts: UnitFacts,
+    endpoints: readonly OpenEndpoint[],
+    live: SharedLiveState,
+    random: () => number,
+  ) {
     const slots = int32Of(unit, sections.slots);
     this.compiled = unit;
     this.name = unit.name;
@@ -187,7 +196,7 @@ const noLink: readonly string[] = [];
 /** Opened without a chance to interrupt: some ten microseconds. */
 const endpointsPerStep = 32;
 
-function* openEndpoints(unit: CompiledUnit, before: OpenService | null): Steps<OpenEndpoint[]> {
+function* openEndpoints(unit: CompiledUnit, facts: UnitFacts, before: OpenService | null): Steps<OpenEndpoint[]> {
   const slots = int32Of(unit, sections.slots);
   assert(slots[0] === 1, 'a unit has its slots before it is opened');
   const records = int32Of(unit, sections.endpoints);
@@ -203,10 +212,12 @@ function* openEndpoints(unit: CompiledUnit, before: OpenService | null): Steps<O
     const zone = zones[i]!;
     const link = links[i] ?? noLink;
     const identity = identities[records[4 * i + 3]!]!;
+    const pipelinedDepth = link.length === 0 ? facts.pipelinedDepth : 1;
     const kept = known.get(address);
-    if (kept === undefined || !kept.leadsTo(slot, link, identity)) {
+    if (kept === undefined || !kept.leadsTo(slot, link, identity, pipelinedDepth)) {
       const [host, port] = [hosts[i]!, records[4 * i]!];
-      opened.push(new OpenEndpoint({ address, host, port, slot, link, identity, zone, hasSidecar }));
+      const way = { host, port, link, identity, pipelinedDepth };
+      opened.push(new OpenEndpoint({ address, slot, zone, hasSidecar, ...way }));
       continue;
     }
     kept.zone = zone;

@@ -113,7 +113,7 @@ function fill(exchange: Exchange, sinks: OutcomeSinks): void {
   finished.host = head.host;
   finished.path = head.path;
   finished.source = head.source === '' ? sinks.source : head.source;
-  finished.sourceAddress = head.sourceAddress;
+  finished.sourceAddress = head.sourceAddress === '' ? 'unknown' : head.sourceAddress;
   finished.endpoint = attempt === null ? '' : attempt.endpoint.address;
   finished.attempts = exchange.attempts;
   finished.status = exchange.status;

@@ -2,6 +2,7 @@
  * The two faces between a listener and the proxy. A listener checks a request head once (`head-check.ts`), hands it over with a
  * `Downstream` to answer through, and from then on reports what the client sends. It never routes and never retries.
  */
+import type { HostPort, LocalAddress } from '../model/host-port.ts';
 import type { ListenerLimits } from '../model/listener-limits.ts';
 import type { HopTiming } from '../telemetry/ledger.ts';
 import type { Failure } from './failure.ts';
@@ -30,7 +31,7 @@ export interface RequestHead {
   readonly bodyBytes: number;
   /** The calling Service as its certificate proves it, `web.default`; empty where the caller has none. */
   readonly source: string;
-  /** IP address of the peer, without port. */
+  /** IP address of the peer, without port; empty: it has none, as at a unix socket. */
   readonly sourceAddress: string;
   /** `performance.now()` when the listener's callback for this head began. */
   readonly readAtMs: number;
@@ -116,12 +117,9 @@ export interface RefusedHeadFacts {
   readonly source?: string;
 }
 
-export interface ListenerOptions {
-  readonly host: string;
+export interface ListenerSettings {
   /** Default: `normalise`. */
   readonly paths?: PathPolicy;
-  /** 0: any free port. */
-  readonly port: number;
   readonly acceptor: RequestAcceptor;
   /** Default: `defaultListenerLimits`. Those of bodies are the acceptor's to keep. */
   readonly limits?: ListenerLimits;
@@ -135,8 +133,13 @@ export interface ListenerOptions {
   readonly newRequestId?: () => string;
 }
 
+/** Port 0: any free port. */
+export type ListenerOptions = ListenerSettings & HostPort;
+/** A listener that can be at a unix socket instead. */
+export type LocalListenerOptions = ListenerSettings & LocalAddress;
+
 export interface Listener {
-  /** `HOST:PORT` as bound. */
+  /** As bound: `HOST:PORT`, or `unix:/PATH`. */
   readonly address: string;
   readonly connections: number;
   /**

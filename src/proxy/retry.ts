@@ -18,12 +18,13 @@ export interface AttemptFacts {
 
 /**
  * True when no byte of the request can have been acted upon, or the method may be repeated and the connection was a stale one
- * (RFC 9112 section 9.3.1), or the link broke before there was an answer. Anything else is the business of a retry policy, and there is none by default: retried POSTs have paid people twice.
+ * (RFC 9112 section 9.3.1), or the link, or the line of requests that it stood in, broke before there was an answer. Anything else is the business of a retry policy, and there is none by default: retried POSTs have paid people twice.
  */
 export function mayTryAgain(facts: AttemptFacts): boolean {
   if (facts.attempts >= limits.attemptsMax || !facts.isBodyAtHand) return false;
   if (facts.failure.isSafeToRetry) return true;
   const { code } = facts.failure;
-  const isLost = code === 'link-lost' || (code === 'stale-connection' && facts.isReusedConnection);
+  const isLost =
+    code === 'link-lost' || code === 'pipeline-lost' || (code === 'stale-connection' && facts.isReusedConnection);
   return isLost && idempotent.has(facts.method);
 }

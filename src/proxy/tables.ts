@@ -17,6 +17,8 @@ export interface LoopEndpoint {
   readonly link: readonly string[];
   /** Who answers on the link: a SPIFFE ID, or a path (`/ns/default/sa/cart`) within the own trust domain. Empty: the own app, which has no link. */
   readonly identity: string;
+  /** Requests at a time on one connection; 1 where it has a link, which carries any number. Another one is another object. */
+  readonly pipelinedDepth: number;
   /** Slot in the live state: the same for as long as any version in use holds this address of this unit. */
   readonly slot: number;
   /** This loop's way there; opened by the proxy at first use, kept over versions, retired when no version holds the endpoint. */

@@ -4,31 +4,32 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { compileUnit } from '../decisions/compile/compile-unit.ts';
+import { formatAddress, isSocketPath, type LocalAddress } from '../model/host-port.ts';
 import { limits } from '../model/limits.ts';
-import type { ServiceUnit, Timeouts, UnitLimits } from '../model/snapshot.ts';
+import type { ServiceUnit, Timeouts } from '../model/snapshot.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 import type { SharedLiveState } from '../proxy/live-state.ts';
-import { type OpenSnapshot, openSnapshot } from '../proxy/open-snapshot.ts';
+import { type OpenResult, type OpenSnapshot, openSnapshot } from '../proxy/open-snapshot.ts';
 import type { ConfigurationInForce } from '../proxy/proxy.ts';
 import type { SlotTable } from '../proxy/slot-table.ts';
 import type { LoopService, LoopSnapshot } from '../proxy/tables.ts';
-import type { HostPort, SidecarOptions } from './options.ts';
+import type { SidecarOptions } from './options.ts';
 
 const defaultTimeouts: Timeouts = { requestMs: 0, perTryMs: 0, idleMs: limits.idleTimeoutMs };
 
-export type OwnPolicy = Pick<ServiceUnit, 'timeouts' | 'limits'>;
+export type OwnPolicy = Pick<ServiceUnit, 'timeouts' | 'limits' | 'pipelinedDepth'>;
+const noPolicy: OwnPolicy = { timeouts: defaultTimeouts, limits: null, pipelinedDepth: 1 };
 
 export class OwnUnit {
   /** What the loops open. */
   current: CompiledUnit;
-  private timeouts = defaultTimeouts;
-  private limits: UnitLimits | null = null;
-  private readonly app: HostPort;
+  private policy = noPolicy;
+  private readonly app: LocalAddress;
 
   /** `slots`: of a live state of its own, for the numbers of the outbound side mean other endpoints. */
   constructor(
     private readonly options: Pick<SidecarOptions, 'service' | 'namespace' | 'zone' | 'labels'> & {
-      readonly app: HostPort;
+      readonly app: LocalAddress;
     },
     private readonly slots: SlotTable,
   ) {
@@ -38,16 +39,18 @@ export class OwnUnit {
 
   /** The Service's inbound policy; null when there is no such Service (any more). Compiled in place: a unit of one endpoint takes some 50 µs. */
   setPolicy(policy: OwnPolicy | null): void {
-    const { timeouts, limits } = policy ?? { timeouts: defaultTimeouts, limits: null };
-    if (isDeepStrictEqual([timeouts, limits], [this.timeouts, this.limits])) return;
-    this.timeouts = timeouts;
-    this.limits = limits;
+    const { timeouts, limits, pipelinedDepth } = policy ?? noPolicy;
+    const wanted = { timeouts, limits, pipelinedDepth };
+    if (isDeepStrictEqual(wanted, this.policy)) return;
+    this.policy = wanted;
     this.current = this.compile();
   }
 
   private compile(): CompiledUnit {
     const { service, namespace, zone, labels } = this.options;
-    const { host, port } = this.app;
+    const { app } = this;
+    // The address of a socket says all: endpoints in configuration have none (docs/adr/0016).
+    const { host, port } = isSocketPath(app) ? { host: '', port: 0 } : app;
     const name = `${service}.${namespace}`;
     const compiled = compileUnit({
       name,
@@ -57,7 +60,7 @@ export class OwnUnit {
       hosts: [],
       endpoints: [
         {
-          address: `${host.includes(':') ? `[${host}]` : host}:${port}`,
+          address: formatAddress(app),
           host,
           port,
           weight: 1,
@@ -69,8 +72,7 @@ export class OwnUnit {
         },
       ],
       balancer: { policy: 'RoundRobin', hashOn: [], boundedLoadPercent: 0, ringEntries: 0, decayMs: 0 },
-      timeouts: this.timeouts,
-      limits: this.limits,
+      ...this.policy,
       matches: [],
       actions: [],
     });
@@ -91,20 +93,22 @@ export class InboundService implements ConfigurationInForce {
     private readonly random: () => number,
   ) {
     this.compiled = unit;
-    this.opened = this.open(null);
+    this.opened = this.open(null).snapshot;
     this.current = this.answerEveryHost();
   }
 
   swap(unit: CompiledUnit): void {
     if (unit === this.compiled) return;
     this.compiled = unit;
-    this.opened = this.open(this.opened);
+    const { snapshot, left } = this.open(this.opened);
+    this.opened = snapshot;
     this.current = this.answerEveryHost();
+    for (const endpoint of left) endpoint.upstream?.retire();
   }
 
-  private open(previous: OpenSnapshot | null): OpenSnapshot {
+  private open(previous: OpenSnapshot | null): OpenResult {
     const { compiled, live, random } = this;
-    return openSnapshot({ revision: 0, compiled: [compiled], previous, live, slots: null, random }).snapshot;
+    return openSnapshot({ revision: 0, compiled: [compiled], previous, live, slots: null, random });
   }
 
   private answerEveryHost(): LoopSnapshot {

@@ -4,11 +4,10 @@
  */
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { splitAddress } from '../model/host-port.ts';
+import { type HostPort, splitAddress } from '../model/host-port.ts';
 import { probePort } from '../proxy/listener/free-port.ts';
 import { formatAddress, ListenError } from '../proxy/listener/listen-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { HostPort } from './options.ts';
 import { makeDirectory } from './state-dir.ts';
 
 export interface KeptPortsOptions {

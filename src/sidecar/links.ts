@@ -1,4 +1,5 @@
 /** The links of one event loop of a sidecar: how it calls others over theirs, and how others call its app. */
+import type { HostPort } from '../model/host-port.ts';
 import type { CoarseTimer } from '../proxy/coarse-timer.ts';
 import type { LinkIdentity } from '../proxy/link/link-identity.ts';
 import { createLinkListener } from '../proxy/link/link-server.ts';
@@ -8,7 +9,6 @@ import type { Listener, ListenerOptions } from '../proxy/request.ts';
 import type { LoopEndpoint } from '../proxy/tables.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Instruments } from './instruments.ts';
-import type { HostPort } from './options.ts';
 
 export interface LinksOptions {
   readonly isInsecure: boolean;

@@ -2,6 +2,7 @@
  * One event loop that serves requests, as the cold half of a sidecar sees it: its own (serving-loop.ts), or one in a thread behind
  * messages (loop-thread.ts). Whatever crosses this line is plain values and shared memory.
  */
+import type { LocalAddress } from '../model/host-port.ts';
 import type { RecentAnswer, RecentQuery } from '../model/recent-request.ts';
 import type { UnitName } from '../model/snapshot.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
@@ -9,12 +10,20 @@ import type { HopRows } from '../telemetry/breakdown.ts';
 import type { LoopReading } from '../telemetry/loop-delay.ts';
 import type { ListenerReading, UpstreamReading } from '../telemetry/render.ts';
 import type { CodeCount, SeriesTable } from '../telemetry/series.ts';
-import type { HostPort, SidecarOptions } from './options.ts';
+import type { SidecarOptions } from './options.ts';
 
 /** What a loop needs to know of what the sidecar was asked to be. No secret is among it. */
 export type LoopOptions = Pick<
   SidecarOptions,
-  'service' | 'namespace' | 'app' | 'outboundHttp' | 'inboundHttp' | 'listenerPolicies' | 'limits' | 'isLinkInsecure'
+  | 'service'
+  | 'namespace'
+  | 'app'
+  | 'outboundMode'
+  | 'outboundHttp'
+  | 'inboundHttp'
+  | 'listenerPolicies'
+  | 'limits'
+  | 'isLinkInsecure'
 >;
 
 /** A port that leads to one service is named after it, as `--upstream` names it. */
@@ -22,7 +31,8 @@ export type LoopListenerName = 'outbound' | 'inbound' | 'link' | `upstream:${str
 
 export interface WantedListener {
   readonly name: LoopListenerName;
-  readonly at: HostPort;
+  /** A unix socket: of `outbound` only. */
+  readonly at: LocalAddress;
   /** Other loops listen there, too. Only for the uWebSockets.js core. */
   readonly isShared: boolean;
 }
@@ -60,7 +70,7 @@ export type LoopRequests = Omit<RecentAnswer, 'loopsMissing'>;
 export interface Loop {
   /** What it has counted. Rows are added at the end, and never leave. */
   table(): SeriesTable;
-  /** Resolves with `HOST:PORT` as bound. Rejects with ListenError, which names the flag. */
+  /** Resolves with the address as bound, `HOST:PORT` or `unix:/PATH`. Rejects with ListenError, which names the flag. */
   listen(wanted: WantedListener): Promise<string>;
   /** Resolves once requests that come see the change. Rejects when that takes longer than `limits.loopAnswerMs`; it will happen yet. */
   swap(change: LoopChange): Promise<void>;

@@ -2,7 +2,7 @@
  * All event loops of a sidecar, as its cold half sees them: its own, which it serves requests on too, and those in threads. What happens on
  * each of them happens on all, and what they count is one count.
  */
-import { splitAddress } from '../model/host-port.ts';
+import { type HostPort, isSocketPath, type LocalAddress, splitAddress } from '../model/host-port.ts';
 import type { LatencyAnswer, RecentAnswer, RecentQuery } from '../model/recent-request.ts';
 import { probePort } from '../proxy/listener/free-port.ts';
 import { latencyOf } from '../telemetry/breakdown.ts';
@@ -10,8 +10,7 @@ import type { MetricsInput } from '../telemetry/render.ts';
 import type { SeriesTable } from '../telemetry/series.ts';
 import type { KeptPorts } from './kept-ports.ts';
 import type { CompiledChange, Loop, LoopChange, LoopListenerName, LoopReadings } from './loop.ts';
-import { metricsInputOf } from './metrics-input.ts';
-import type { HostPort } from './options.ts';
+import { metricsInputOf, type OwnMetrics } from './metrics-input.ts';
 import { nameFlag } from './serving-loop.ts';
 
 /** The loop that the cold half runs on itself. */
@@ -24,7 +23,7 @@ export interface OwnLoop extends Loop {
 
 export interface BoundListener {
   readonly name: LoopListenerName;
-  /** `HOST:PORT`. */
+  /** `HOST:PORT` or `unix:/PATH`. */
   readonly address: string;
 }
 
@@ -59,19 +58,24 @@ export class Loops {
   // --- Listeners -----------------------------------------------------------------------------------------------------------------
 
   /**
-   * Opens a listener on all loops at one port where its core can share ports, or else on the first loop alone. Port 0 is any free one.
-   * Resolves with `HOST:PORT`; rejects with ListenError, which names the flag.
+   * Opens a listener on all loops at one port where its core can share ports, or else on the first loop alone: a unix socket has one listener.
+   * Port 0 is any free one. Resolves with `HOST:PORT` or `unix:/PATH`; rejects with ListenError, which names the flag.
    */
-  async listen(name: LoopListenerName, at: HostPort, canShare: boolean): Promise<string> {
-    const isShared = canShare && this.others.length > 0;
-    // Sharing is silent, also with a process that nobody meant.
-    if (isShared && at.port !== 0) await probePort(at.host, at.port).catch(nameFlag(name.split(':')[0]!));
-    const address = await this.own.listen({ name, at, isShared });
-    if (isShared) {
-      const sameAt = { host: at.host, port: splitAddress(address).port };
-      await Promise.all(this.others.map((loop) => loop.listen({ name, at: sameAt, isShared })));
-    }
+  async listen(name: LoopListenerName, at: LocalAddress, canShare: boolean): Promise<string> {
+    const address =
+      isSocketPath(at) || !canShare || this.others.length === 0
+        ? await this.own.listen({ name, at, isShared: false })
+        : await this.listenOnAll(name, at);
     this.bound.push({ name, address });
+    return address;
+  }
+
+  private async listenOnAll(name: LoopListenerName, at: HostPort): Promise<string> {
+    // Sharing is silent, also with a process that nobody meant.
+    if (at.port !== 0) await probePort(at.host, at.port).catch(nameFlag(name.split(':')[0]!));
+    const address = await this.own.listen({ name, at, isShared: true });
+    const sameAt = { host: at.host, port: splitAddress(address).port };
+    await Promise.all(this.others.map((loop) => loop.listen({ name, at: sameAt, isShared: true })));
     return address;
   }
 
@@ -129,9 +133,9 @@ export class Loops {
     return { hops: latencyOf(given), loopsMissing: answers.length - given.length };
   }
 
-  async metricsInput(config: MetricsInput['config']): Promise<MetricsInput> {
+  async metricsInput(own: OwnMetrics): Promise<MetricsInput> {
     const readings = await this.readings();
-    return metricsInputOf(this.tables(), readings, config);
+    return metricsInputOf(this.tables(), readings, own);
   }
 
   /** For people: what each loop has to do. */

@@ -4,11 +4,14 @@ import type { MetricsInput } from '../telemetry/render.ts';
 import type { SeriesTable } from '../telemetry/series.ts';
 import type { LoopReadings } from './loop.ts';
 
+/** What the cold half of the sidecar knows, whatever its loops do. */
+export type OwnMetrics = Pick<MetricsInput, 'config' | 'certificateExpiresAtMs'>;
+
 /** Tables and readings in the order of the loops. */
 export function metricsInputOf(
   tables: readonly SeriesTable[],
   readings: readonly LoopReadings[],
-  config: MetricsInput['config'],
+  own: OwnMetrics,
 ): MetricsInput {
   return {
     tables,
@@ -20,7 +23,7 @@ export function metricsInputOf(
       ...loop,
       connections: listeners.reduce((sum, { connections }) => sum + connections, 0),
     })),
-    config,
+    ...own,
     process: readProcess(),
     overflowed: sumOf(readings, ({ overflowed }) => overflowed),
     accessLogLinesDropped: sumOf(readings, ({ accessLogLinesDropped }) => accessLogLinesDropped),

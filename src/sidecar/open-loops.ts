@@ -79,6 +79,7 @@ const loopOptionsOf = (options: SidecarOptions): LoopOptions => ({
   service: options.service,
   namespace: options.namespace,
   app: options.app,
+  outboundMode: options.outboundMode,
   outboundHttp: options.outboundHttp,
   inboundHttp: options.inboundHttp,
   listenerPolicies: options.listenerPolicies,

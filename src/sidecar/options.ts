@@ -1,13 +1,8 @@
 /** What one sidecar was asked to be: the command line, parsed and checked. Everything is resolved; nothing here has a default left. */
+import type { HostPort, LocalAddress } from '../model/host-port.ts';
 import type { ListenerLimits, ListenerName } from '../model/listener-limits.ts';
 import type { ForwardingPolicy } from '../proxy/forwarding.ts';
 import type { PathPolicy } from '../proxy/path.ts';
-
-/** Where to listen or to connect. `host` without brackets, also for IPv6; port 0 is any free port (listeners only). */
-export interface HostPort {
-  readonly host: string;
-  readonly port: number;
-}
 
 /** A local port that leads to one service whatever the Host says: `--upstream cart=127.0.0.1:9101`. */
 export interface UpstreamListener {
@@ -36,8 +31,10 @@ export interface SidecarOptions {
   readonly service: string;
   readonly namespace: string;
   /** The app beside it; null for a sidecar that only calls others. */
-  readonly app: HostPort | null;
-  readonly outbound: HostPort;
+  readonly app: LocalAddress | null;
+  readonly outbound: LocalAddress;
+  /** Who may connect to `outbound` where it is a unix socket: its mode, such as 0o600. */
+  readonly outboundMode: number;
   readonly outboundHttp: HttpCore;
   /** Null: nobody can call the app through this sidecar in plain HTTP; without a link either, no endpoint is registered. */
   readonly inbound: HostPort | null;

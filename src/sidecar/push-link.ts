@@ -1,10 +1,12 @@
 /** One connection to one control plane, from the question where its push port is to the close. Frames in, frames out; no protocol. */
+import type { TLSSocket } from 'node:tls';
 import WebSocket from 'ws';
 import { limits } from '../model/limits.ts';
 import type { Clock } from './clock.ts';
 import { withDeadline } from './deadline.ts';
 import { askForBootstrap } from './identity/bootstrap-client.ts';
-import type { ControlPlaneTrust } from './identity/control-plane-contact.ts';
+import { type ControlPlaneTrust, connectToControlPlane } from './identity/control-plane-contact.ts';
+import { Silence, silenceLookMs } from './silence.ts';
 
 export interface PushLinkEvents {
   readonly onFrame: (bytes: Uint8Array) => void;
@@ -20,10 +22,6 @@ export interface PushLink {
   send(frame: Uint8Array): void;
   close(): void;
 }
-
-/** Two looks in the time after which a lease must be renewed; a control plane that was not heard of in four of them is gone. */
-const lookMs = limits.leaseRenewMs / 2;
-const silentLooksMax = 4;
 
 export interface PushCredentials {
   /** Shown to the push port; null: nothing. */
@@ -47,11 +45,35 @@ export async function openPushLink(
   const within = <T>(step: (deadline: AbortSignal) => Promise<T>) =>
     withDeadline(clock, signal, limits.connectTimeoutMs, step);
   const { pushUrl } = await within((deadline) => askForBootstrap(url, trust, clock.nowMs(), deadline));
-  return await within((deadline) => connect(pushUrl, token, clock, deadline, events));
+  return await within(async (deadline) => {
+    const secured = pushUrl.startsWith('wss:') ? await secure(pushUrl, trust, clock, deadline) : null;
+    return await connect(pushUrl, secured, token, clock, deadline, events);
+  });
+}
+
+/** A connection to somebody who has proved to be a control plane; the token is not sent before. */
+async function secure(
+  pushUrl: string,
+  trust: ControlPlaneTrust | null,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<TLSSocket> {
+  const { hostname, port } = new URL(pushUrl);
+  const address = { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: Number(port || 443) };
+  try {
+    if (trust === null)
+      throw new Error(
+        'it speaks TLS, and this sidecar knows no root to believe: name a join token with --join-token-file or WEFT_JOIN_TOKEN (weft token create --join makes one)',
+      );
+    return await connectToControlPlane(address, trust, clock.nowMs(), signal);
+  } catch (cause) {
+    throw new Error(`the push port ${pushUrl} cannot be reached: ${reasonOf(cause)}`, { cause });
+  }
 }
 
 function connect(
   pushUrl: string,
+  secured: TLSSocket | null,
   token: string | null,
   clock: Clock,
   signal: AbortSignal,
@@ -62,6 +84,7 @@ function connect(
       handshakeTimeout: limits.connectTimeoutMs,
       maxPayload: limits.pushFrameBytesMax,
       perMessageDeflate: false,
+      ...(secured === null ? {} : { createConnection: () => secured }),
       ...(token === null ? {} : { headers: { Authorization: `Bearer ${token}` } }),
     });
     let localAddress = '';
@@ -102,22 +125,21 @@ function refusalOf(status: number, hasToken: boolean): string {
 }
 
 function linkOver(socket: WebSocket, localAddress: string, clock: Clock, events: PushLinkEvents): PushLink {
-  let silentLooks = 0;
+  const silence = new Silence();
   let lastError = '';
-  let cancelLook = clock.after(lookMs, look);
+  let cancelLook = clock.after(silenceLookMs, look);
   // A loop that was busy for a minute has looked only once meanwhile, so it is not taken for a control plane that is gone.
   function look(): void {
-    if (++silentLooks > silentLooksMax) {
+    const found = silence.look();
+    if (found === 'gone') {
       lastError = 'nothing was heard of it any more';
       socket.terminate();
       return;
     }
-    socket.ping();
-    cancelLook = clock.after(lookMs, look);
+    if (found === 'ask') socket.ping();
+    cancelLook = clock.after(silenceLookMs, look);
   }
-  const heard = () => {
-    silentLooks = 0;
-  };
+  const heard = () => silence.heard();
   socket.on('ping', heard);
   socket.on('pong', heard);
   socket.on('message', (bytes: Buffer) => {

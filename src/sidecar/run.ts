@@ -4,11 +4,12 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import { isSocketPath, type LocalAddress } from '../model/host-port.ts';
 import { isProgramThere, noProgramLine } from './app-program.ts';
 
 /** What the runner needs of a sidecar. */
 export interface AppSidecar {
-  /** `HOST:PORT` as bound. */
+  /** As bound: `HOST:PORT`, or `unix:/PATH`. */
   readonly outbound: string;
   /** Resolves once a first configuration is in force. */
   readonly ready: Promise<void>;
@@ -25,7 +26,8 @@ export interface RunOptions {
   /** The app's environment; what Weft adds to it is added here. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly service: string;
-  readonly appPort: number;
+  /** Where it will listen. */
+  readonly app: LocalAddress;
   /** How long the sidecar may take to be ready, ms; 0 waits without end. */
   readonly readyMs: number;
   /** How long the app may take to end after it was told to, ms; then it is killed. 0 waits without end. */
@@ -149,6 +151,11 @@ async function untilReady(
   return outcome;
 }
 
+/** What tells an app where to listen. Many look at PORT; one that was set on purpose stays. */
+function placeOf({ app, env }: RunOptions): RunOptions['env'] {
+  return isSocketPath(app) ? { WEFT_APP_SOCKET: app.path } : { PORT: env.PORT ?? String(app.port) };
+}
+
 class AppRun {
   readonly #sidecar: AppSidecar;
   readonly #options: RunOptions;
@@ -168,10 +175,9 @@ class AppRun {
       detached: !options.isInteractive,
       env: {
         ...options.env,
-        WEFT_OUTBOUND: `http://${sidecar.outbound}`,
+        WEFT_OUTBOUND: sidecar.outbound.startsWith('unix:') ? sidecar.outbound : `http://${sidecar.outbound}`,
         WEFT_SERVICE: options.service,
-        // Many apps listen on $PORT. One that was set on purpose stays.
-        PORT: options.env.PORT ?? String(options.appPort),
+        ...placeOf(options),
       },
     });
   }

@@ -2,6 +2,7 @@
  * The hot half of a sidecar on one event loop: the outbound and the inbound proxy with their listeners, the ways to the endpoints, and the
  * timers of both. The cold half (sidecar.ts) hands it configuration and identity, and answers what it cannot decide by itself.
  */
+import { isSocketPath, type LocalAddress } from '../model/host-port.ts';
 import { limits } from '../model/limits.ts';
 import type { RecentQuery } from '../model/recent-request.ts';
 import { CoarseTimer } from '../proxy/coarse-timer.ts';
@@ -14,8 +15,9 @@ import { createEdgeListener } from '../proxy/listener/edge.ts';
 import { createUwsListener } from '../proxy/listener/uws.ts';
 import type { SharedLiveState } from '../proxy/live-state.ts';
 import { HttpProxy, type HttpProxyParts } from '../proxy/proxy.ts';
-import type { Listener, ListenerOptions, RequestAcceptor } from '../proxy/request.ts';
+import type { Listener, LocalListenerOptions, RequestAcceptor } from '../proxy/request.ts';
 import type { LoopEndpoint, SlowDecisions } from '../proxy/tables.ts';
+import { PipelinedPool } from '../proxy/upstream/http1-pipelined-pool.ts';
 import { Http1Pool } from '../proxy/upstream/http1-pool.ts';
 import type { Upstream } from '../proxy/upstream/upstream.ts';
 import type { HopRows } from '../telemetry/breakdown.ts';
@@ -38,6 +40,7 @@ import type {
 } from './loop.ts';
 import { LoopConfiguration } from './loop-configuration.ts';
 import type { OwnLoop } from './loops.ts';
+import { listenAtSocket } from './socket-file.ts';
 
 export interface ServingLoopParts {
   readonly options: LoopOptions;
@@ -98,7 +101,7 @@ export class ServingLoop implements OwnLoop {
     this.inbound =
       this.inboundService === null
         ? null
-        : this.openProxy('inbound', 'unknown', this.inboundService, this.inboundService.live);
+        : this.openProxy('inbound', 'unknown', this.inboundService, this.inboundService.live, options.app!);
     this.usedTimer = setInterval(() => {
       if (this.usedHosts.size > 0) onHostsUsed([...this.usedHosts]);
       this.usedHosts.clear();
@@ -116,6 +119,8 @@ export class ServingLoop implements OwnLoop {
     source: string,
     configuration: HttpProxyParts['configuration'],
     live: SharedLiveState,
+    /** Where every endpoint is, whatever its address: the app. */
+    app?: LocalAddress,
   ): HttpProxy {
     const { instruments, log, discovery, slowDecisions, random } = this.parts;
     return new HttpProxy({
@@ -130,20 +135,25 @@ export class ServingLoop implements OwnLoop {
       discovery,
       slowDecisions,
       live,
-      openUpstream: (endpoint) => this.openUpstream(endpoint),
+      openUpstream: (endpoint) => this.openUpstream(endpoint, app),
       deadlines: new Deadlines(this.deadlineTimer),
       now: () => performance.now(),
       random,
     });
   }
 
-  /** Over the link where the endpoint has one; never in plain HTTP instead, which would prove nothing. */
-  private openUpstream(endpoint: LoopEndpoint): Upstream {
-    const { host, port, link } = endpoint;
-    const upstream =
-      link.length > 0 ? this.links.openUpstream(endpoint) : new Http1Pool({ host, port, timer: this.poolTimer });
+  private openUpstream(endpoint: LoopEndpoint, to: LocalAddress = endpoint): Upstream {
+    const upstream = this.upstreamTo(endpoint, to);
     this.upstreams.set(endpoint, upstream);
     return upstream;
+  }
+
+  /** Over the link where the endpoint has one; never in plain HTTP instead, which would prove nothing. */
+  private upstreamTo(endpoint: LoopEndpoint, to: LocalAddress): Upstream {
+    const { link, pipelinedDepth: depth } = endpoint;
+    if (link.length > 0) return this.links.openUpstream(endpoint);
+    const options = { ...(isSocketPath(to) ? to : { host: to.host, port: to.port }), timer: this.poolTimer };
+    return depth > 1 ? new PipelinedPool({ ...options, depth }) : new Http1Pool(options);
   }
 
   async listen({ name, at, isShared }: WantedListener): Promise<string> {
@@ -156,8 +166,9 @@ export class ServingLoop implements OwnLoop {
     return listener.address;
   }
 
-  private listenForLinks(at: WantedListener['at'], events: ListenerEvents): Promise<Listener> {
+  private listenForLinks(at: LocalAddress, events: ListenerEvents): Promise<Listener> {
     const { options } = this.parts;
+    if (isSocketPath(at)) throw new Error('a link has a port: it comes from other machines');
     const { paths, forwarding } = options.listenerPolicies.link;
     return this.links.listen(at, {
       acceptor: forwardingAcceptor(this.acceptorOf('link'), forwarding),
@@ -171,7 +182,7 @@ export class ServingLoop implements OwnLoop {
     const { instruments, options } = this.parts;
     const settings = name === 'inbound' ? 'inbound' : 'outbound';
     const { paths, forwarding } = options.listenerPolicies[settings];
-    const listenerOptions: ListenerOptions = {
+    const listenerOptions: LocalListenerOptions = {
       ...at,
       paths,
       acceptor: forwardingAcceptor(this.acceptorOf(name), forwarding),
@@ -180,9 +191,11 @@ export class ServingLoop implements OwnLoop {
       onConnectionEnded: events.onConnectionEnded,
       loopDelay: instruments.loopWaitMs,
     };
-    return options[`${settings}Http`] === 'uws'
-      ? createUwsListener({ ...listenerOptions, sharePort: isShared })
-      : createEdgeListener(listenerOptions);
+    const open = () =>
+      options[`${settings}Http`] === 'uws'
+        ? createUwsListener({ ...listenerOptions, sharePort: isShared })
+        : createEdgeListener(listenerOptions);
+    return isSocketPath(at) ? listenAtSocket(at, options.outboundMode, open) : open();
   }
 
   private acceptorOf(name: LoopListenerName): RequestAcceptor {

@@ -6,8 +6,8 @@
 
 import { compileUnit } from '../decisions/compile/compile-unit.ts';
 import { DecisionPool } from '../decisions/pool.ts';
+import { formatAddress, isSocketPath } from '../model/host-port.ts';
 import { limits } from '../model/limits.ts';
-import { formatAddress } from '../proxy/listener/listen-error.ts';
 import { monotonicMs, SharedLiveState } from '../proxy/live-state.ts';
 import { SlotTable } from '../proxy/slot-table.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -30,8 +30,9 @@ import { startReporter } from './reporter.ts';
 export interface RunningSidecar {
   /** As it was named: `cart`, or `cart.shop` outside the default namespace. */
   readonly service: string;
-  /** `HOST:PORT` as bound. */
+  /** As bound: `HOST:PORT`, or `unix:/PATH`. */
   readonly outbound: string;
+  /** `HOST:PORT` as bound, here and below. */
   readonly inbound?: string;
   readonly link?: string;
   /** Of each event loop, where there are several. */
@@ -119,7 +120,7 @@ class Sidecar {
     this.admin = await createAdmin({
       ...options.admin,
       readiness: () => this.readiness(),
-      renderMetrics: () => this.renderMetrics(loops, source),
+      renderMetrics: () => this.renderMetrics(loops, source, identity),
       config: () => this.describe(loops, source, identity),
       stats: async () => {
         await loops.catchUp();
@@ -213,12 +214,12 @@ class Sidecar {
     const { app, zone, labels, advertise } = this.options;
     if (app === null || this.draining !== null || (inbound === null && link.length === 0)) return;
     const register = () => this.source!.register({ inbound, link, advertise, zone, labels });
-    const address = formatAddress(app.host, app.port);
-    const onLate = () => {
+    const address = formatAddress(app);
+    const onLate = (reason: string) => {
       this.source!.setTrouble(`app ${address} accepts no connections`);
       this.logger.warn(
-        { app: address },
-        'the app accepts no connections yet, so nobody is sent to it; is this its port?',
+        { app: address, reason },
+        `the app accepts no connections yet, so nobody is sent to it; is this its ${isSocketPath(app) ? 'socket' : 'port'}?`,
       );
     };
     this.stops.push(whenAppAccepts(app, register, onLate));
@@ -232,10 +233,11 @@ class Sidecar {
     return { isReady: true, reason: '' };
   }
 
-  private async renderMetrics(loops: Loops, source: ConfigSource): Promise<string> {
+  private async renderMetrics(loops: Loops, source: ConfigSource, identity: IdentityAgent): Promise<string> {
     const { isConnected, nacks } = source.status();
-    const revision = this.inForce.snapshot?.revision ?? 0;
-    return this.decisions.renderMetrics(await loops.metricsInput({ revision, isConnected, nacks }));
+    const config = { revision: this.inForce.snapshot?.revision ?? 0, isConnected, nacks };
+    const certificateExpiresAtMs = identity.current?.expiresAtMs ?? null;
+    return this.decisions.renderMetrics(await loops.metricsInput({ config, certificateExpiresAtMs }));
   }
 
   private async describe(loops: Loops, source: ConfigSource, identity: IdentityAgent): Promise<unknown> {

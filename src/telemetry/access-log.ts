@@ -18,6 +18,7 @@ export interface AccessEntry {
   readonly path: string;
   /** The calling Service, `web.default`; `unknown` where it cannot be proved. */
   readonly source: string;
+  /** `unknown` where the peer has none, as at a unix socket. */
   readonly sourceAddress: string;
   readonly destination: string;
   readonly route: string;

@@ -42,6 +42,8 @@ export interface MetricsInput {
   readonly listeners: readonly ListenerReading[];
   readonly loops: readonly LoopMetrics[];
   readonly config: { readonly revision: number; readonly isConnected: boolean; readonly nacks: number };
+  /** End of the validity of the certificate for links, ms since the epoch; null: there is none. */
+  readonly certificateExpiresAtMs: number | null;
   readonly process: ProcessReading;
   /** Requests counted under `other`, for want of a series of their own. */
   readonly overflowed: number;
@@ -165,9 +167,15 @@ function stateMetrics(input: MetricsInput): MetricJson[] {
   add(connected, {}, input.config.isConnected ? 1 : 0);
   const nacks = counter('weft_config_nacks_total', 'Configurations that were refused.');
   add(nacks, {}, input.config.nacks);
+  const expires = gauge(
+    'weft_certificate_expires_timestamp_seconds',
+    'When the certificate for links expires, since unix epoch in seconds.',
+  );
+  // Without one there is no value: 0 would look like one that expired in 1970.
+  if (input.certificateExpiresAtMs !== null) add(expires, {}, input.certificateExpiresAtMs / 1000);
   return [
     ...[connections, pending, listeners, usedUp, delay, utilization, loopConnections, loopRequests],
-    ...[revision, connected, nacks],
+    ...[revision, connected, nacks, expires],
   ];
 }
 

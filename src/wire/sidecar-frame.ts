@@ -45,6 +45,33 @@ export function encodeSidecarFrame(frame: SidecarFrame): Uint8Array {
 
 /** @throws WireError when the bytes are no SidecarFrame, or one that this version does not know. */
 export function decodeSidecarFrame(bytes: Uint8Array): SidecarFrame {
+  return frequentFrame(bytes) ?? decodeAnyFrame(bytes);
+}
+
+/** First bytes of fields: number and wire type, see push.proto. */
+const tagOf = { ack: 0x1a, renew: 0x3a, sequence: 0x08 } as const;
+const renewed: SidecarFrame = { tag: 'renew', trouble: '' };
+
+/**
+ * Acks and plain renewals, exactly as they are encoded, are what ten thousand sidecars send most: read here in an eighth of the time that the generated code
+ * takes (`npm run sim`). Null: it is something else, or the same in other bytes.
+ */
+function frequentFrame(bytes: Uint8Array): SidecarFrame | null {
+  if (bytes.length === 2) return bytes[0] === tagOf.renew && bytes[1] === 0 ? renewed : null;
+  // Up to four bytes of seven bits: what is longer is left to the generated code, which has 64 bits.
+  const isAck = bytes.length >= 4 && bytes.length <= 7 && bytes[0] === tagOf.ack && bytes[1] === bytes.length - 2;
+  if (!isAck || bytes[2] !== tagOf.sequence) return null;
+  let sequence = 0;
+  for (let at = 3; at < bytes.length; at++) {
+    const byte = bytes[at]!;
+    const isLast = at === bytes.length - 1;
+    if (byte < 0x80 !== isLast) return null;
+    sequence |= (byte & 0x7f) << (7 * (at - 3));
+  }
+  return { tag: 'ack', sequence };
+}
+
+function decodeAnyFrame(bytes: Uint8Array): SidecarFrame {
   const frame = decodeMessage(() => message.decode(bytes));
   if (frame.hello) return helloFrom(frame.hello);
   if (frame.subscribe)

@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 // The benchmark: what a request costs through Weft and through other proxies, scenario by scenario, and which targets that reaches.
 // The proxies have one core, the load generator and the app the other; contestants take turns, and are compared round by round.
-import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readOptions, usage } from './bench-options.mjs';
 import { BenchRoom } from './bench-room.mjs';
 import { Certificates } from './certificates.mjs';
+import { commitOf } from './commit.mjs';
 import { contestantsOf } from './contestants.mjs';
+import { readElsewhere } from './elsewhere.mjs';
 import { answer, checkAnswer } from './load.mjs';
 import { buildNativeBench, startUpstream } from './native-bench.mjs';
 import { publish } from './page.mjs';
@@ -17,6 +18,7 @@ import { aligned, tableOf } from './report.mjs';
 import { newDocument, resultOf, writeDocument } from './results.mjs';
 import { enter, runRounds } from './rounds.mjs';
 import { loads, messages, scenarios } from './scenarios.mjs';
+import { targetRows } from './targets.mjs';
 import { hasCore, isThere, loadLine, machineLines, machineOf, ownTools, requireTools } from './tools.mjs';
 import { measureVitals } from './vitals.mjs';
 
@@ -35,6 +37,7 @@ async function main() {
   if (options.isList) return list(chosen, options.chosen);
   const names = provide(chosen, options);
   const document = options.resumed ?? documentOf(options);
+  document.elsewhere = readElsewhere();
   await inRoom(options, async (field) => {
     for (const line of machineLines(document.machine)) console.log(line);
     if (options.isProfile) return leaveProfiles(chosen, field, join(results, `profile-${timeOf(new Date())}`));
@@ -88,10 +91,18 @@ async function inRoom(options, work) {
     if (!hasCore(core)) throw new Error(`This machine has no core ${core}: the benchmark needs two (--cores P,L).`);
   const room = new BenchRoom(options);
   try {
-    const app = await startUpstream(room, answer);
+    const appSocket = room.path('app.sock');
+    const app = await startUpstream(room, answer, appSocket);
     await checkAnswer(app.port);
     const nodeFlags = { a: options.nodeFlags, b: options.nodeFlags };
-    await work({ room, app: app.process, appPort: app.port, certificates: new Certificates(room), nodeFlags });
+    await work({
+      room,
+      app: app.process,
+      appPort: app.port,
+      appSocket,
+      certificates: new Certificates(room),
+      nodeFlags,
+    });
   } finally {
     await room.close();
   }
@@ -154,6 +165,8 @@ async function measureScenario(scenario, all, isFirst, { room, app }, { chosen, 
 }
 
 function show(document, { isPublished }) {
+  document.elsewhere = readElsewhere();
+  document.targets = targetRows(document);
   const width = Math.max(...document.targets.map(({ verdict }) => verdict.length));
   const rows = document.targets.map(({ row, target, reached, verdict }) => [
     row,
@@ -164,18 +177,6 @@ function show(document, { isPublished }) {
   console.log(`\n${aligned([['target', 'at most', 'reached', ''], ...rows])}`);
   console.log(`load average at the end ${loadLine()}`);
   if (isPublished) publish(document);
-}
-
-/** What is measured; `+` for changes that no commit has. */
-function commitOf() {
-  try {
-    const git = (...words) =>
-      execFileSync('git', words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
-    return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', '-uno') === '' ? '' : '+');
-  } catch {
-    // A release has no repository.
-    return 'of no commit';
-  }
 }
 
 function nowText() {

@@ -4,7 +4,9 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release } from 'node:os';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
+import { commitOf } from './commit.mjs';
 import { WatchedMesh } from './config-scale-processes.mjs';
+import { keepConfigScale } from './elsewhere.mjs';
 import { readFlags, stop } from './flags.mjs';
 import { aligned } from './report.mjs';
 import { medianOf } from './statistics.mjs';
@@ -21,6 +23,7 @@ const usage = `Usage: npm run bench:config -- [options]
   --dist DIR     the build whose processes are measured (dist); tables and look-ups are those of this checkout
   --json FILE    every figure
 
+The newest figures of each part are kept for the table of targets that \`npm run bench\` prints.
 A turn of the loop counts with at most the CPU time that the whole process had meanwhile, so that other work on the machine does not count.`;
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -41,6 +44,7 @@ async function main() {
   const results = {};
   for (const part of options.only) results[part] = await measure[part](scale, options);
   console.log(`load average at the end ${loadLine()}`);
+  keepConfigScale(results, { commit: commitOf(), at: new Date().toISOString() });
   if (options.json !== null)
     writeFileSync(options.json, `${JSON.stringify({ machine: machineLine, ...results }, null, 2)}\n`);
 }

@@ -4,20 +4,20 @@ import { freePorts, waitFor } from './bench-room.mjs';
 import * as haproxy from './haproxy.mjs';
 import { startRelay } from './native-bench.mjs';
 import * as nginx from './nginx.mjs';
-import { startHttpSidecars, startLinkSidecars, startOneSidecar } from './weft.mjs';
+import { startHttpSidecars, startLinkSidecars, startOneSidecar, startOneSidecarAtSocket } from './weft.mjs';
 
 const peerName = 'hop-b.bench';
 
 /**
- * By name, in the order of their turns. `start(field)` answers with the port that takes the load and the processes of the hops, the first one
- * first; `field` has the room, the app's port, the certificates and Node's flags by hop. `needs` is a program that may be missing.
+ * By name, in the order of their turns. `start(field)` answers with the port (or the path of the socket) that takes the load and the processes of
+ * the hops, the first one first; `field` has the room, the app's port and socket, the certificates and Node's flags by hop. `needs` is a program that may be missing.
  */
 export const contestantsOf = {
   'one-hop': {
     relay: { title: 'smallest relay', start: (field) => inARow(field, 1, relayHop) },
     nginx: { title: 'nginx', needs: 'nginx', start: (field) => inARow(field, 1, nginxHop) },
     haproxy: { title: 'haproxy', needs: 'haproxy', start: (field) => inARow(field, 1, haproxyHop) },
-    weft: { title: 'weft', start: startOneSidecar },
+    weft: { title: 'weft', start: (field) => startOneSidecar(field) },
     'http-proxy': { title: 'http-proxy', start: (field) => inARow(field, 1, nodeHop('http-proxy')) },
     fastify: { title: '@fastify/http-proxy', start: (field) => inARow(field, 1, nodeHop('fastify')) },
   },
@@ -33,6 +33,24 @@ export const contestantsOf = {
     nginx: { title: 'nginx -> mutual TLS 1.3 -> nginx', needs: 'nginx', start: startTlsNginx },
     haproxy: { title: 'haproxy -> mutual TLS 1.3 -> haproxy', needs: 'haproxy', start: startTlsHaproxy },
     weft: { title: 'weft -> mutual TLS link -> weft', start: (field) => startLinkSidecars(field, true) },
+  },
+  'one-hop-pipelining': {
+    nginx: { title: 'nginx', needs: 'nginx', start: (field) => inARow(field, 1, nginxHop) },
+    weft: { title: 'weft, pipelining', start: (field) => startOneSidecar(field, { pipelining: {} }) },
+    'weft-plain': { title: 'weft without', start: (field) => startOneSidecar(field) },
+  },
+  'one-hop-unix': {
+    nginx: { title: 'nginx, TCP', needs: 'nginx', start: (field) => inARow(field, 1, nginxHop) },
+    weft: { title: 'weft, called over a unix socket', start: startOneSidecarAtSocket },
+    'weft-plain': { title: 'weft, TCP', start: (field) => startOneSidecar(field) },
+  },
+  'two-hops-unix': {
+    nginx: { title: 'nginx -> nginx, TCP', needs: 'nginx', start: (field) => inARow(field, 2, nginxHop) },
+    weft: {
+      title: 'weft -> plain link -> weft, unix sockets',
+      start: (field) => startLinkSidecars(field, false, true),
+    },
+    'weft-plain': { title: 'weft -> plain link -> weft, TCP', start: (field) => startLinkSidecars(field, false) },
   },
 };
 

@@ -23,8 +23,15 @@ const headersOf = ({ requestBytes }) => ({
   ...(requestBytes > 0 ? { 'Content-Type': 'application/octet-stream' } : {}),
 });
 
-/** @throws Error saying what was wrong with the answer. */
-export function checkAnswer(port, message = smallGet) {
+/** Whom to load, of what a contestant says of itself: a port of 127.0.0.1, or the path of a unix socket. */
+export const placeOf = ({ port, socketPath }) => socketPath ?? port;
+const isPath = (place) => typeof place === 'string';
+
+/**
+ * @param place see `placeOf`
+ * @throws Error saying what was wrong with the answer.
+ */
+export function checkAnswer(place, message = smallGet) {
   const { path, requestBytes, answerBytes } = message;
   const method = requestBytes > 0 ? 'POST' : 'GET';
   const length = requestBytes > 0 ? { 'Content-Length': requestBytes } : {};
@@ -33,7 +40,8 @@ export function checkAnswer(port, message = smallGet) {
   return new Promise((resolve, reject) => {
     const fail = (what) => reject(new Error(`wrong answer: ${what}`));
     const sent = request({
-      ...{ host: '127.0.0.1', port, path, method, agent },
+      ...(isPath(place) ? { socketPath: place } : { host: '127.0.0.1', port: place }),
+      ...{ path, method, agent },
       headers: { Host: host, ...headersOf(message), ...length },
     });
     sent.setTimeout(checkTimeoutMs, () => sent.destroy(new Error(`nothing within ${checkTimeoutMs} ms`)));
@@ -58,13 +66,15 @@ export function checkAnswer(port, message = smallGet) {
 
 /**
  * One round of load, every answer checked for status and body.
+ * @param place see `placeOf`
  * @param load `connections` kept open, the `message` that they carry, and `rate` in requests a second (0: kept busy)
  * @returns completed requests, requests a second, percentiles in milliseconds, the load generator's own CPU time in microseconds
  * @throws Error when any request failed or was answered wrongly, or did not leave because the answers before it took too long.
  */
-export async function runLoad(core, port, { connections, seconds, rate = 0, message = smallGet }) {
+export async function runLoad(core, place, { connections, seconds, rate = 0, message = smallGet }) {
   const { requests, failures, firstFailure, ...figures } = await runLoadGenerator(core, {
-    ...{ port, connections, seconds, rate, host, path: message.path },
+    ...(isPath(place) ? { address: `unix:${place}` } : { port: place }),
+    ...{ connections, seconds, rate, host, path: message.path },
     header: Object.entries(headersOf(message)).map(([name, value]) => `${name}: ${value}`),
     ...{ 'request-byte': requestByte, 'request-bytes': message.requestBytes },
     ...{ 'body-byte': answer.bodyByte, 'body-bytes': message.answerBytes },

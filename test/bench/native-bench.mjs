@@ -21,10 +21,12 @@ export function buildNativeBench() {
 
 /**
  * Starts the app: `answer` is what it answers a request with that has no wishes of its own.
+ * @param socketPath where it listens, too: a unix socket
  * @returns the process and its port
  */
-export function startUpstream(room, { bodyByte, bodyBytes }) {
-  const flags = ['--body-byte', bodyByte, '--bytes', String(bodyBytes)];
+export function startUpstream(room, { bodyByte, bodyBytes }, socketPath) {
+  const places = ['--address', '127.0.0.1', ...(socketPath === undefined ? [] : ['--address', `unix:${socketPath}`])];
+  const flags = [...places, '--body-byte', bodyByte, '--bytes', String(bodyBytes)];
   return startProgram(room, room.loadCore, 'upstream', flags, first);
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { waitFor } from './bench-room.mjs';
 import { contestantsOf } from './contestants.mjs';
 import { readProfile } from './cpu-profile.mjs';
-import { checkAnswer, runLoad } from './load.mjs';
+import { checkAnswer, placeOf, runLoad } from './load.mjs';
 import { dropReplacedCode, removeMap } from './perf-map.mjs';
 import { readSamples } from './perf-script.mjs';
 import { aligned } from './report.mjs';
@@ -131,7 +131,7 @@ async function countSystemCalls(contestant, field, load, leaveIn) {
     field.room.start(field.room.loadCore, 'strace', ['-c', '-f', '-p', String(pid), '-o', files[hop]]),
   );
   await Promise.all(tracers.map((one) => waitFor(one, 'strace', () => one.log.includes('attached'))));
-  const { requests } = await runLoad(field.room.loadCore, entry.port, { ...load, seconds: traceSeconds });
+  const { requests } = await runLoad(field.room.loadCore, placeOf(entry), { ...load, seconds: traceSeconds });
   // It writes its counts when it is interrupted.
   for (const { child } of tracers) child.kill('SIGINT');
   await Promise.all(tracers.map(({ exited }) => exited));
@@ -150,8 +150,8 @@ const withFlags = ({ nodeFlags }, more) =>
   Object.fromEntries(hops.map((hop) => [hop, [...nodeFlags[hop], ...more[hop]]]));
 
 async function warmUp(entry, { room }, load) {
-  await checkAnswer(entry.port, load.message);
-  await runLoad(room.loadCore, entry.port, { ...load, seconds: warmUpSeconds });
+  await checkAnswer(placeOf(entry), load.message);
+  await runLoad(room.loadCore, placeOf(entry), { ...load, seconds: warmUpSeconds });
 }
 
 const headLine = ({ title }, { connections }, { perSecond, cpuUs, userUs, systemUs }) =>

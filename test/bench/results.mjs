@@ -10,7 +10,8 @@ const format = 'weft-bench/1';
 const baselineNames = ['nginx', 'relay'];
 
 export function newDocument({ form, machine, commit, options, startedAt }) {
-  return { format, form, startedAt, endedAt: null, machine, commit, options, vitals: null, scenarios: [], targets: [] };
+  const figures = { vitals: null, elsewhere: {}, scenarios: [], targets: [] };
+  return { format, form, startedAt, endedAt: null, machine, commit, options, ...figures };
 }
 
 /** @throws Error when the file is no document of a run. */

@@ -1,5 +1,5 @@
 // The rounds: every contestant in turn, round by round, and what one of them cost.
-import { checkAnswer, runLoad } from './load.mjs';
+import { checkAnswer, placeOf, runLoad } from './load.mjs';
 import { coreBusyUs, cpuBetween, readCpu, residentMib } from './pinned-process.mjs';
 
 /** V8 has compiled what is hot by then; a sidecar's first two seconds cost up to a third more. */
@@ -11,14 +11,14 @@ export async function enter(name, { title, start }, field) {
   const entry = { name, title, port: 0, processes: [], voidBecause: null };
   await unlessVoid(entry, async () => {
     Object.assign(entry, await start(field));
-    await checkAnswer(entry.port);
+    await checkAnswer(placeOf(entry));
   });
   return entry;
 }
 
 /**
  * Runs all rounds. A contestant that answers wrongly once is void from then on, with all its rounds.
- * @param entries `{ name, port, processes, voidBecause }`; `voidBecause` is set here, too
+ * @param entries `{ name, port or socketPath, processes, voidBecause }`; `voidBecause` is set here, too
  * @param load `{ connections, rate, message }` as `runLoad` takes them
  * @param options `app` is the process behind all contestants; a measurement during which others had more than `othersMax` of the proxies'
  *   core is done again at once, and of `triesMax` the least disturbed counts; `warmUpSeconds` before the first round
@@ -28,14 +28,14 @@ export async function runRounds(entries, load, { rounds, onRound, warmUpSeconds 
   const figures = Object.fromEntries(entries.map(({ name }) => [name, []]));
   for (const entry of entries)
     await unlessVoid(entry, async () => {
-      await checkAnswer(entry.port, load.message);
-      await runLoad(options.loadCore, entry.port, { ...load, seconds: warmUpSeconds });
+      await checkAnswer(placeOf(entry), load.message);
+      await runLoad(options.loadCore, placeOf(entry), { ...load, seconds: warmUpSeconds });
     });
   let again = 0;
   for (let round = 1; round <= rounds; round += 1) {
     for (const entry of entries) {
       await unlessVoid(entry, async () => {
-        await checkAnswer(entry.port, load.message);
+        await checkAnswer(placeOf(entry), load.message);
         const { least, tries } = await measureUndisturbed(entry, load, options);
         figures[entry.name].push(least);
         again += tries - 1;
@@ -57,12 +57,12 @@ async function measureUndisturbed(entry, load, { othersMax, ...options }) {
 }
 
 /** One round of one contestant: CPU microseconds per completed request, of all hops together and of each. */
-export async function measure({ port, processes }, load, { app, proxyCore, loadCore, seconds }) {
+export async function measure({ processes, ...entry }, load, { app, proxyCore, loadCore, seconds }) {
   const appBefore = readCpu([app]);
   const before = processes.map((one) => readCpu([one]));
   const coreBusyBeforeUs = coreBusyUs(proxyCore);
   const startedAtMs = performance.now();
-  const { busySeconds, loadCpuUs, ...found } = await runLoad(loadCore, port, { ...load, seconds });
+  const { busySeconds, loadCpuUs, ...found } = await runLoad(loadCore, placeOf(entry), { ...load, seconds });
   const busyUs = busySeconds * 1e6;
   const elapsedUs = (performance.now() - startedAtMs) * 1_000;
   const coreBusy = coreBusyUs(proxyCore) - coreBusyBeforeUs;

@@ -1,10 +1,16 @@
 // What is measured: how many proxies stand in a row, how they are loaded, and what a request carries. Each combination is a scenario.
 import { smallGet } from './load.mjs';
 
+/** What differs from another topology in one thing only is measured where that thing shows. */
+const few = { loads: ['busy-64', 'rate-3000'], messages: ['get-100'] };
+
 export const topologies = {
   'one-hop': { title: 'one hop' },
   'two-hops': { title: 'two hops, plain' },
   'two-hops-tls': { title: 'two hops, mutual TLS between' },
+  'one-hop-pipelining': { title: 'one hop, pipelining declared safe', only: { ...few, loads: ['busy-64'] } },
+  'one-hop-unix': { title: 'one hop, called over a unix socket', only: few },
+  'two-hops-unix': { title: 'two hops, plain, apps at unix sockets', only: few },
 };
 
 /** `rate` in requests a second; 0: all connections are kept busy. */
@@ -40,10 +46,15 @@ const shortIds = [
 export const scenarios = Object.keys(topologies).flatMap((topology) =>
   Object.keys(messages).flatMap((message) =>
     Object.keys(loads)
-      .filter((load) => loads[load].rate * bytesOf(messages[message]) <= bytesPerSecondMax)
+      .filter((load) => isMeasured(topologies[topology], load, message))
       .map((load) => scenarioOf(topology, load, message)),
   ),
 );
+
+function isMeasured({ only }, load, message) {
+  if (only !== undefined && !(only.loads.includes(load) && only.messages.includes(message))) return false;
+  return loads[load].rate * bytesOf(messages[message]) <= bytesPerSecondMax;
+}
 
 /**
  * @param patterns `TOPOLOGY/LOAD/MESSAGE`, where a part may be `*` and those at the end may be missing; empty: all, or the short ones

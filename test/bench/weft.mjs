@@ -4,44 +4,64 @@ import { service, startSidecar } from './sidecar.mjs';
 
 const handshakeTimeoutMs = 2_000;
 
-/** The caller's sidecar alone: the app's address is that of an app without a sidecar. */
-export function startOneSidecar(field) {
-  return startA(field, 'weft-one', [], [`127.0.0.1:${field.appPort}`]);
+/**
+ * The caller's sidecar alone: the app's address is that of an app without a sidecar.
+ * @param spec what else the app's Service says
+ */
+export function startOneSidecar(field, spec = {}) {
+  const name = `weft-one${Object.keys(spec)
+    .map((key) => `-${key}`)
+    .join('')}`;
+  return startA(field, { name, endpoints: [`127.0.0.1:${field.appPort}`], spec });
+}
+
+/** The same, called over a unix socket. */
+export function startOneSidecarAtSocket(field) {
+  const name = 'weft-one-unix';
+  return startA(field, { name, endpoints: [`127.0.0.1:${field.appPort}`], outbound: socketOf(field, name) });
 }
 
 export async function startHttpSidecars(field) {
   const b = await startB(field, 'weft-http-b', ['--inbound', '127.0.0.1:0']);
-  return startA(field, 'weft-http-a', [], [b.ready.inbound], b);
+  return startA(field, { name: 'weft-http-a', endpoints: [b.ready.inbound], b });
 }
 
-/** @param isSecure with mutual TLS, or in plain TCP */
-export async function startLinkSidecars(field, isSecure) {
-  const kind = isSecure ? 'weft-link-tls' : 'weft-link';
+/**
+ * @param isSecure with mutual TLS, or in plain TCP
+ * @param isLocal app and sidecar meet at unix sockets, on both sides
+ */
+export async function startLinkSidecars(field, isSecure, isLocal = false) {
+  const kind = `weft-link${isSecure ? '-tls' : ''}${isLocal ? '-unix' : ''}`;
   const flagsOf = (name) => (isSecure ? ['--identity-dir', field.certificates.identityDir(name)] : ['--insecure-link']);
-  const b = await startB(field, `${kind}-b`, ['--link', '127.0.0.1:0', ...flagsOf('b')]);
+  const app = isLocal ? `unix:${field.appSocket}` : undefined;
+  const b = await startB(field, `${kind}-b`, ['--link', '127.0.0.1:0', ...flagsOf('b')], app);
   const link = firstOf(b.ready.link);
   const protocol = await tlsProtocolOf(link);
   const wanted = isSecure ? 'TLSv1.3' : 'none';
   if (protocol !== wanted) throw new Error(`the link listener speaks TLS: ${protocol}, and not ${wanted}`);
   // The link's address is the endpoint's only one: whoever fell back to HTTP/1.1 would fail, and not be measured as the link.
-  return startA(field, `${kind}-a`, flagsOf('a'), [{ address: link, link }], b);
+  const name = `${kind}-a`;
+  const outbound = isLocal ? socketOf(field, name) : undefined;
+  return startA(field, { name, flags: flagsOf('a'), endpoints: [{ address: link, link }], outbound, b });
 }
 
-function startB({ room, appPort, nodeFlags }, name, flags) {
-  const app = `127.0.0.1:${appPort}`;
+const socketOf = ({ room }, name) => `unix:${room.path(`${name}.sock`)}`;
+
+function startB({ room, appPort, nodeFlags }, name, flags, app = `127.0.0.1:${appPort}`) {
   return startSidecar(room, {
     ...{ name, service: 'b', resources: [service('b', [])], nodeFlags: nodeFlags.b },
     flags: ['--app', app, ...flags],
   });
 }
 
-async function startA({ room, nodeFlags }, name, flags, endpoints, b) {
+async function startA({ room, nodeFlags }, { name, flags = [], endpoints, spec, outbound, b }) {
   const a = await startSidecar(room, {
-    ...{ name, service: 'a', resources: [service('b', endpoints)], nodeFlags: nodeFlags.a },
-    flags,
+    ...{ name, service: 'a', resources: [service('b', endpoints, spec)], nodeFlags: nodeFlags.a },
+    ...{ flags, outbound },
   });
   const processes = b === undefined ? [a.process] : [a.process, b.process];
-  return { port: Number(a.ready.outbound.split(':').pop()), processes };
+  const [, place] = a.ready.outbound.split(':');
+  return a.ready.outbound.startsWith('unix:') ? { socketPath: place, processes } : { port: Number(place), processes };
 }
 
 /** What a listener answers a TLS client without a certificate, who learns the protocol before it is refused; `none` for no TLS. */

@@ -150,12 +150,24 @@ export class Bench {
   async app(handler: RequestListener): Promise<{ address: string; port: number; server: Server }> {
     const server = createServer(handler);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    this.closeAtEnd(server);
+    const { port } = server.address() as AddressInfo;
+    return { address: `127.0.0.1:${port}`, port, server };
+  }
+
+  /** The same at a unix socket. */
+  async appAt(path: string, handler: RequestListener): Promise<{ address: string; server: Server }> {
+    const server = createServer(handler);
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    this.closeAtEnd(server);
+    return { address: `unix:${path}`, server };
+  }
+
+  private closeAtEnd(server: Server): void {
     this.closers.push(() => {
       server.closeAllConnections();
       server.close();
     });
-    const { port } = server.address() as AddressInfo;
-    return { address: `127.0.0.1:${port}`, port, server };
   }
 
   /** An app that speaks bytes. */
@@ -193,7 +205,7 @@ export interface Reply {
   readonly body: string;
 }
 
-/** One request through `address` (HOST:PORT) with this Host; a broken answer rejects. */
+/** One request through `address` (HOST:PORT, or unix:/PATH) with this Host; a broken answer rejects. */
 export function call(
   address: string,
   host: string,
@@ -207,11 +219,11 @@ export function call(
   } = {},
 ): Promise<Reply> {
   const [hostname, port] = address.split(':');
+  const place = hostname === 'unix' ? { socketPath: port } : { hostname, port };
   return new Promise((resolve, reject) => {
     const outgoing = httpRequest(
       {
-        hostname,
-        port,
+        ...place,
         path,
         method: options.method ?? 'GET',
         headers: { host, ...options.headers },

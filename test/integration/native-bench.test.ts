@@ -1,6 +1,9 @@
 import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -78,6 +81,21 @@ describe.skipIf(!hasCompiler)('native-bench', () => {
         expect(figures).toMatchObject({ requests: 0, firstFailure: failure });
         expect(figures.failures).toBeGreaterThan(0);
       }
+    });
+
+    it('loads a unix socket', async () => {
+      const directory = mkdtempSync(join(tmpdir(), 'weft-native-bench-'));
+      const address = `unix:${join(directory, 'app.sock')}`;
+      const port = await start('upstream', '--address', '127.0.0.1', '--address', address);
+      for (const place of [{ address }, { port }]) {
+        const figures = await load(port, { ...place, connections: 8, path: '/?bytes=70000', 'body-bytes': 70_000 });
+        expect(figures).toMatchObject({ failures: 0 });
+        expect(figures.requests).toBeGreaterThan(0);
+      }
+      await expect(load(port, { address: `unix:/${'x'.repeat(108)}` })).rejects.toThrow(
+        /not a path that a unix socket/,
+      );
+      rmSync(directory, { recursive: true });
     });
 
     it('notices a request that gets no answer', async () => {

@@ -97,15 +97,20 @@ describe('the document', () => {
       '/v1/ca',
       '/v1/ca/rotate',
       '/v1/certificates',
+      '/v1/diff',
       '/v1/httproutes',
       '/v1/httproutes/{namespace}/{name}',
       '/v1/join-tokens',
       '/v1/revisions',
+      '/v1/revisions/{revision}',
+      '/v1/rollback',
       '/v1/services',
       '/v1/services/{namespace}/{name}',
       '/v1/sidecars',
       '/v1/stats',
       '/v1/status',
+      '/v1/tokens',
+      '/v1/tokens/{name}',
       '/v1/trafficpolicies',
       '/v1/trafficpolicies/{namespace}/{name}',
       '/v1/transactions',
@@ -170,6 +175,25 @@ describe('the answers', () => {
     const answer = await api.get(`/v1/${name}`);
     expect(answer.status).toBe(200);
     expectPromised('GET', `/v1/${name}`, answer);
+  });
+
+  it('of the past are, and of the way back', async () => {
+    const { revision } = (await api.get('/v1/status')).body;
+    await api.put('/v1/services/default/past', service('past'));
+    const one = '/v1/revisions/{revision}';
+    for (const which of [revision + 1, 1, 99, 'x']) expectPromised('GET', one, await api.get(`/v1/revisions/${which}`));
+    for (const query of [`?from=${revision}`, '?from=999', '', `?from=${revision + 1}&to=${revision}`])
+      expectPromised('GET', '/v1/diff', await api.get(`/v1/diff${query}`));
+    expectPromised('GET', '/v1/revisions', await api.get('/v1/revisions?kind=Service&namespace=default&name=past'));
+    for (const [body, query] of [
+      [{ revision }, '?dryRun=1'],
+      [{ revision }, ''],
+      [{ revision: 0 }, ''],
+      [{ revision: 999 }, ''],
+      ['{', ''],
+    ] as const)
+      expectPromised('POST', '/v1/rollback', await api.call('POST', `/v1/rollback${query}`, { body }));
+    expectPromised('POST', '/v1/transactions', await api.transact({ apply: [service('past')] }, '?dryRun=1'));
   });
 
   it('say what a client needs to know', async () => {

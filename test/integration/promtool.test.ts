@@ -26,6 +26,7 @@ describe('promtool check metrics', () => {
       listeners: [{ listener: 'outbound', connections: 1, connectionsUsedUp: 0 }],
       loops: [{ longestTurnMs: 1, utilization: 0.5, connections: 1 }],
       config: { revision: 1, isConnected: true, nacks: 0 },
+      certificateExpiresAtMs: 1_700_000_000_000,
       process: readProcess(),
       overflowed: recorder.overflowed,
       accessLogLinesDropped: 0,

@@ -1,14 +1,19 @@
 /** What the API says when it says no: an RFC 9457 problem, with Weft's own members `code`, `problems`, and what belongs to the code. */
 import type { Problem } from '../../model/problem.ts';
-import { type ChangeOutcome, describe } from '../change.ts';
+import type { AccessErrorCode } from '../access/access-error.ts';
+import { type ChangeOutcome, describe, type ForbiddenObject } from '../change.ts';
 
 export type ApiErrorCode =
   | 'bad-request'
   | 'invalid'
-  | 'unauthorized'
   | 'token-required'
   | 'token-invalid'
   | 'token-for-another-service'
+  | 'forbidden'
+  | 'tls-required'
+  | 'name-taken'
+  | 'too-many-tokens'
+  | 'admin-needed'
   | 'not-signing'
   | 'misdirected'
   | 'not-found'
@@ -26,10 +31,14 @@ export type ApiErrorCode =
 const titles: Readonly<Record<ApiErrorCode, readonly [status: number, title: string]>> = {
   'bad-request': [400, 'The request cannot be understood'],
   invalid: [422, 'The configuration is not valid'],
-  unauthorized: [401, 'Not allowed'],
   'token-required': [401, 'A token is needed'],
   'token-invalid': [401, 'The token is not valid'],
   'token-for-another-service': [403, 'The token is for another Service'],
+  forbidden: [403, 'The token does not allow this'],
+  'tls-required': [426, 'TLS is needed'],
+  'name-taken': [409, 'The name is taken'],
+  'too-many-tokens': [409, 'Too many tokens'],
+  'admin-needed': [409, 'An admin is needed'],
   'not-signing': [503, 'No certificates are signed now'],
   misdirected: [421, 'This is not the host that was asked for'],
   'not-found': [404, 'Not found'],
@@ -74,6 +83,12 @@ export class ApiError extends Error {
   }
 }
 
+/** `oldest`: the first revision whose state is still known. */
+export const revisionGone = (revision: number, oldest: number): ApiError =>
+  new ApiError('revision-gone', `Revision ${revision} is no longer kept: the oldest one that is known is ${oldest}.`, {
+    oldest,
+  });
+
 /** A refused change in the API's words. */
 export function changeError(outcome: Exclude<ChangeOutcome, { tag: 'done' }>): ApiError {
   switch (outcome.tag) {
@@ -93,7 +108,14 @@ export function changeError(outcome: Exclude<ChangeOutcome, { tag: 'done' }>): A
       );
     }
     case 'missing':
-      return new ApiError('not-found', `${describe(outcome.object)} does not exist.`);
+      return new ApiError(
+        'not-found',
+        `${describe(outcome.object)} does not exist, so nothing was changed: leave it out, or look at its name and namespace again.`,
+      );
+    case 'forbidden':
+      return forbiddenError(outcome.objects);
+    case 'gone':
+      return revisionGone(outcome.revision, outcome.oldest);
     case 'reused-id':
       return new ApiError(
         'idempotency-key-reused',
@@ -105,4 +127,33 @@ export function changeError(outcome: Exclude<ChangeOutcome, { tag: 'done' }>): A
     default:
       return outcome satisfies never;
   }
+}
+
+/** What access control refuses, in the API's words. */
+export const accessCodes: Readonly<Record<AccessErrorCode, ApiErrorCode>> = {
+  'token-required': 'token-required',
+  'token-invalid': 'token-invalid',
+  'name-taken': 'name-taken',
+  'no-such-token': 'not-found',
+  'too-many-tokens': 'too-many-tokens',
+  'admin-needed': 'admin-needed',
+  unavailable: 'unavailable',
+};
+
+const forbiddenShownMax = 20;
+
+function forbiddenError(objects: readonly ForbiddenObject[]): ApiError {
+  const names = objects.map((object) =>
+    object.forbidden === object.namespace
+      ? describe(object)
+      : `${describe(object)} (attached to a Service in ${object.forbidden})`,
+  );
+  const more = names.length - forbiddenShownMax;
+  const shown = `${names.slice(0, forbiddenShownMax).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+  const namespaces = [...new Set(objects.map(({ forbidden }) => forbidden))];
+  return new ApiError(
+    'forbidden',
+    `Nothing was changed: this needs a token of an editor of ${namespaces.slice(0, forbiddenShownMax).join(', ')}, or of an admin, for ${shown}.`,
+    { needs: 'editor', namespaces: namespaces.slice(0, forbiddenShownMax), objects: names.slice(0, forbiddenShownMax) },
+  );
 }

@@ -22,7 +22,6 @@ export interface CertificateRooms {
 const bodyBytesMax = 2 * limits.csrCharsMax;
 /** Each takes a few ms of this process: who comes after so many asks again. */
 const certificatesPendingMax = 1_000;
-const retryAfterSeconds = 1;
 
 export function addCertificateRoutes(app: FastifyInstance, { authority, log }: CertificateRooms): void {
   const tags = ['identity'];
@@ -60,7 +59,6 @@ export function addCertificateRoutes(app: FastifyInstance, { authority, log }: C
         const refusal = refusalOf(error);
         if (refusal.status === 401) void reply.header('www-authenticate', 'Bearer');
         if (refusal.status !== 400) logRefusal(log, request, identity, refusal);
-        if (refusal.status === 503) void reply.header('retry-after', String(retryAfterSeconds));
         throw refusal;
       } finally {
         pending--;
@@ -136,7 +134,7 @@ async function authorize(
   if (token === null) {
     if (request.headers.authorization !== undefined)
       throw new ApiError('token-invalid', 'Authorization must be "Bearer TOKEN".');
-    // The API listens on loopback only, so that whoever asks can act as any process of this machine already.
+    // Then both ports are on loopback only: whoever asks can act as any process of this machine already.
     if (!requiresJoinToken) return;
     throw new ApiError(
       'token-required',

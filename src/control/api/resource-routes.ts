@@ -4,9 +4,10 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { limits } from '../../model/limits.ts';
 import { type Kind, keyOf, kinds, type ObjectKey, type Resource } from '../../model/resources.ts';
-import { asShown, type ChangeResult, type Changes, type WantedChange, type WantedObject } from '../change.ts';
+import { asShown, type ChangeOutcome, type ChangeResult, type Changes, type WantedChange } from '../change.ts';
 import type { AppliedReport, Fleet } from '../fleet.ts';
 import type { World } from '../world.ts';
+import { authorOf, requesterOf } from './access-hook.ts';
 import { ApiError, changeError } from './api-error.ts';
 import * as schemas from './schemas.ts';
 import { timeoutMsOf, type WaitTimeout } from './wait-timeout.ts';
@@ -20,7 +21,7 @@ export interface ResourceRooms {
   readonly watchers: Watchers;
 }
 
-interface WriteQuery extends WaitTimeout {
+export interface WriteQuery extends WaitTimeout {
   readonly wait?: 'applied';
   readonly dryRun?: string;
 }
@@ -48,7 +49,13 @@ export function addResourceRoutes(app: FastifyInstance, rooms: ResourceRooms): v
         tags: ['watch'],
       },
     },
-    (request, reply) => rooms.watchers.watch(reply, { kind: null, namespace: null, from: resumeFrom(request) }),
+    (request, reply) =>
+      rooms.watchers.watch(reply, {
+        kind: null,
+        namespace: null,
+        from: resumeFrom(request),
+        isAllowed: requesterOf(request).isValid,
+      }),
   );
 }
 
@@ -73,7 +80,8 @@ function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet
     },
     (request, reply) => {
       const { namespace = null, watch } = request.query;
-      if (watch !== undefined) return watchers.watch(reply, { kind, namespace, from: resumeFrom(request) });
+      const { isValid: isAllowed } = requesterOf(request);
+      if (watch !== undefined) return watchers.watch(reply, { kind, namespace, from: resumeFrom(request), isAllowed });
       return reply.send({
         items: world.list(kind, namespace).map((resource) => asShown(resource, world.revisionOf(keyOf(resource)))),
         revision: world.revision,
@@ -162,20 +170,38 @@ function addTransactions(app: FastifyInstance, { changes, fleet }: ResourceRooms
     },
     async (request, reply) => {
       const { objects, message } = wantedByTransaction(request.body);
-      const { revision, results } = await make(changes, request, objects, message);
-      return reply.send({ revision, results, ...(await waitIfAsked(fleet, request.query, revision, results)) });
+      return reply.send(await writeSeveral({ changes, fleet }, request, objects, message));
     },
   );
 }
 
-async function make(changes: Changes, request: FastifyRequest, objects: readonly WantedObject[], message: string) {
+/** Writes and, if it is asked to, waits; or says what it would write. */
+export async function writeSeveral(
+  { changes, fleet }: Pick<ResourceRooms, 'changes' | 'fleet'>,
+  request: FastifyRequest,
+  objects: WantedChange['objects'],
+  message: string,
+): Promise<object> {
+  const query = request.query as WriteQuery;
+  const outcome = await make(changes, request, objects, message);
+  const { revision, results } = outcome;
+  if (isDryRun(query)) return { revision, results: withStates(outcome) };
+  return { revision, results, ...(await waitIfAsked(fleet, query, revision, results)) };
+}
+
+const withStates = ({ results, replaced, resources }: Extract<ChangeOutcome, { tag: 'done' }>) =>
+  results.map((result, i) =>
+    result.action === 'unchanged' ? result : { ...result, before: replaced[i], after: resources[i] },
+  );
+
+async function make(changes: Changes, request: FastifyRequest, objects: WantedChange['objects'], message: string) {
   const query = request.query as WriteQuery;
   // Refused before anything is written.
   timeoutMsOf(query);
   const wanted: WantedChange = {
     objects,
     message,
-    who: keptHeader(request, 'weft-actor') ?? 'anonymous',
+    ...authorOf(request),
     requestId: keptHeader(request, 'idempotency-key') ?? randomUUID(),
     isDryRun: isDryRun(query),
   };

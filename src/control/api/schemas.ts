@@ -1,5 +1,7 @@
 /** The shapes of the API's questions and answers, for /openapi.json. Resources have theirs in model/resources.ts. */
 import Type from 'typebox';
+import { roleNames, tokenNameExpected } from '../../model/access.ts';
+import { limits } from '../../model/limits.ts';
 import { HTTPRoute, kinds, Service, TrafficPolicy } from '../../model/resources.ts';
 import { TimeoutMs } from './wait-timeout.ts';
 
@@ -46,6 +48,7 @@ export const Transaction = Type.Object({
   ),
   message: Type.Optional(Type.String({ maxLength: 1024 })),
 });
+const stateOrNull = (description: string) => Type.Optional(Type.Union([AnyResource, Type.Null()], { description }));
 export const TransactionResult = Type.Object({
   revision: Type.Integer(),
   results: Type.Array(
@@ -53,6 +56,8 @@ export const TransactionResult = Type.Object({
       ...objectName,
       action: Type.Unsafe<string>({ type: 'string', enum: ['created', 'replaced', 'unchanged', 'deleted'] }),
       revision: Type.Integer(),
+      before: stateOrNull('of what a dry run would change: as it is; null: it does not exist'),
+      after: stateOrNull('of what a dry run would change: as it would be; null: it would not exist'),
     }),
   ),
   applied: Type.Optional(Applied),
@@ -112,6 +117,13 @@ export const Status = Type.Object({
   store: Type.String(),
   startedAt: Type.String(),
   sidecars: Type.Integer(),
+  access: Type.Object({
+    requiresToken: Type.Boolean({ description: 'a first API token was made: every request needs one' }),
+    isInsecure: Type.Boolean({
+      description:
+        'started with --insecure-control-plane: it may be reached from other machines without TLS and without a token',
+    }),
+  }),
   foundedServices: Type.Array(
     Type.Object({
       name: Type.String(),
@@ -126,16 +138,64 @@ export const Status = Type.Object({
     },
   ),
 });
-export const Revisions = Type.Object({
-  items: Type.Array(
-    Type.Object({
-      revision: Type.Integer(),
-      who: Type.String(),
-      message: Type.String(),
-      at: Type.String(),
-      changes: Type.Array(Type.Object({ object: Type.String(), action: Type.String() })),
+export const Role = Type.Unsafe<'reader'>({ type: 'string', enum: [...roleNames] });
+const tokenFields = {
+  id: Type.String({ description: 'no secret; part of the token' }),
+  name: Type.String(),
+  role: Role,
+  namespaces: Type.Array(Type.String(), { description: 'of an editor; else empty' }),
+  createdAt: Type.String(),
+  createdBy: Type.String(),
+  expiresAt: Type.Union([Type.String(), Type.Null()]),
+};
+export const TokenRequest = Type.Object({
+  role: Role,
+  namespaces: Type.Optional(Type.Array(Type.String(), { maxItems: limits.editorNamespacesMax })),
+  name: Type.Optional(Type.String({ description: tokenNameExpected })),
+  ttlSeconds: Type.Optional(
+    Type.Union([Type.Integer({ minimum: 1, maximum: limits.apiTokenTtlMsMax / 1000 }), Type.Null()], {
+      default: limits.apiTokenTtlMs / 1000,
+      description: 'null: without end',
     }),
   ),
+});
+export const MadeToken = Type.Object({ token: Type.String({ description: 'the secret, shown once' }), ...tokenFields });
+export const Tokens = Type.Object({
+  items: Type.Array(
+    Type.Object({
+      ...tokenFields,
+      lastUsedAt: Type.Union([Type.String(), Type.Null()], {
+        description: 'to the minute, of this control plane since it started',
+      }),
+    }),
+  ),
+});
+export const RevokedToken = Type.Object({ revoked: Type.String() });
+export const TokenParams = Type.Object({ name: Type.String({ description: 'name or id' }) });
+
+const keyChange = { object: Type.String({ description: 'KIND/NAMESPACE/NAME' }), action: Type.String() };
+const revisionFacts = {
+  revision: Type.Integer(),
+  who: Type.String(),
+  message: Type.String(),
+  at: Type.String(),
+};
+export const Revisions = Type.Object({
+  items: Type.Array(Type.Object({ ...revisionFacts, changes: Type.Array(Type.Object(keyChange)) })),
+  oldest: Type.Integer({ description: 'the first revision whose state is known: to go back to, or to compare with' }),
+});
+const StateChanges = Type.Array(
+  Type.Object({
+    ...keyChange,
+    before: stateOrNull('absent where the object is no resource; null: it did not exist'),
+    after: stateOrNull('likewise; null: it exists no longer'),
+  }),
+);
+export const Revision = Type.Object({ ...revisionFacts, changes: StateChanges });
+export const Diff = Type.Object({ from: Type.Integer(), to: Type.Integer(), changes: StateChanges });
+export const Rollback = Type.Object({
+  revision: Type.Integer({ minimum: 1, description: 'bring the resources to what they were right after this one' }),
+  message: Type.Optional(Type.String({ maxLength: 1024 })),
 });
 
 // Closed: a misspelt dryRun must not write.
@@ -176,10 +236,20 @@ export const WriteQuery = Type.Object(
 );
 export const TimeoutQuery = Type.Object({ timeoutMs: Type.Optional(TimeoutMs) }, closed);
 export const ObjectParams = Type.Object({ namespace: Type.String(), name: Type.String() });
-export const LimitQuery = Type.Object(
-  { limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,3}$', description: 'a number, 1 to 9999' })) },
+export const RevisionsQuery = Type.Object(
+  {
+    limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,3}$', description: 'a number, 1 to 9999' })),
+    before: Type.Optional(
+      Type.String({ pattern: '^[0-9]{1,15}$', description: 'a revision: only older ones, for the next page' }),
+    ),
+    kind: Type.Optional({ ...kind, description: 'with namespace and name: only what has changed this object' }),
+    namespace: Type.Optional(Type.String()),
+    name: Type.Optional(Type.String()),
+  },
   closed,
 );
+export const RevisionParams = Type.Object({ revision });
+export const DiffQuery = Type.Object({ from: revision, to: Type.Optional(revision) }, closed);
 
 const problemReply = (description: string) => ({
   description,
@@ -188,9 +258,14 @@ const problemReply = (description: string) => ({
 const refusals = {
   400: problemReply('the request cannot be understood'),
   401: problemReply('a token is needed, or the one that came is not valid'),
-  403: problemReply('the token is for another Service'),
+  403: problemReply(
+    'the token does not allow this: `detail` says which role and namespaces do, or that it is for another Service',
+  ),
   404: problemReply('the object does not exist'),
-  410: problemReply('the revision to watch from is no longer kept: list the objects, then watch from there'),
+  409: problemReply('the name is taken, there are too many, or the last admin would go'),
+  410: problemReply(
+    'the revision is no longer kept. A watch: list the objects, then watch from there; else `oldest` is the first that is known',
+  ),
   412: problemReply('an object is not at the revision that was expected of it'),
   413: problemReply('the body is too large'),
   415: problemReply('the body is not application/json'),
@@ -201,7 +276,7 @@ const refusals = {
 } as const;
 type Refused = keyof typeof refusals;
 
-/** The refusals that an address may answer with, for its `response`. */
+/** The refusals that an address may answer with, for its `response`. Those of the gate (401, 403) are added to each that has one. */
 export const refused = (...statuses: readonly Refused[]) =>
   Object.fromEntries(statuses.map((status) => [status, refusals[status]])) as Partial<typeof refusals>;
 export const refusedWrite = refused(400, 404, 412, 413, 415, 422, 500, 503, 504);

@@ -1,12 +1,15 @@
 /** The REST server: one place for limits, errors as problems, and /openapi.json. */
 
+import type { IncomingMessage } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import type { SecureContext } from 'node:tls';
 import swagger from '@fastify/swagger';
 import { Ajv } from 'ajv';
 import {
   type FastifyError,
   type FastifyInstance,
   type FastifyReply,
+  type FastifyRequest,
   type FastifySchemaValidationError,
   fastify,
 } from 'fastify';
@@ -15,23 +18,31 @@ import { version } from '../../model/version.ts';
 import { formatAddress, listenErrorFrom } from '../../proxy/listener/listen-error.ts';
 import { LimitedLog } from '../../telemetry/limited-log.ts';
 import type { Logger } from '../../telemetry/logger.ts';
-import { ApiCredentials } from '../ca/api-credentials.ts';
 import type { StoreClock } from '../store/store.ts';
 import { StoreError } from '../store/store-error.ts';
+import { type AccessRooms, addAccessHook } from './access-hook.ts';
 import { ApiError } from './api-error.ts';
 import { addCertificateRoutes, type CertificateRooms } from './certificate-routes.ts';
+import { HeldBytes, type HeldBytesOptions } from './held-bytes.ts';
 import { parseJsonBody } from './json-body.ts';
 import { addResourceRoutes, type ResourceRooms } from './resource-routes.ts';
+import { addRevisionRoutes } from './revision-routes.ts';
 import { addStatusRoutes, type StatusRooms } from './status-routes.ts';
-import { speakTlsToo } from './tls-port.ts';
+import { type PlainPolicy, speakTlsToo } from './tls-port.ts';
+import { addTokenRoutes } from './token-routes.ts';
 
-type ServerRooms = ResourceRooms & StatusRooms & CertificateRooms & { readonly logger: Logger };
+interface OwnRooms {
+  readonly logger: Logger;
+  readonly heldBytes?: HeldBytesOptions;
+}
+type ServerRooms = ResourceRooms & StatusRooms & CertificateRooms & AccessRooms & OwnRooms;
 
 export type ApiRooms = Omit<ServerRooms, 'log'>;
 
 const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 60_000;
 const connectionsMax = 10_000;
+const retryAfterSeconds = 1;
 /** How long an end waits for what is being answered. The process as a whole takes 5 s to stop. */
 const closeMs = 2_000;
 
@@ -40,6 +51,8 @@ export interface ApiOptions extends ApiRooms {
   /** 0: any free port. */
   readonly port: number;
   readonly clock: StoreClock;
+  /** What is shown to who speaks TLS and asks for this name (SNI; null: none). */
+  readonly tlsContext: (serverName: string | null) => Promise<SecureContext>;
 }
 
 export interface RunningApi {
@@ -51,11 +64,14 @@ export interface RunningApi {
 
 /** Rejects with ListenError when the port cannot be bound. */
 export async function startApi(options: ApiOptions): Promise<RunningApi> {
-  const { host, clock, logger } = options;
-  const app = await buildApi({ ...options, log: new LimitedLog(clock, logger) });
-  const credentials = new ApiCredentials(options.authority, clock);
+  const { host, clock, logger, tlsContext } = options;
+  const log = new LimitedLog(clock, logger);
+  const app = await buildApi({ ...options, log });
+  const onRefused = (peer: string) => log.warn({ peer }, 'plain HTTP from another machine was refused');
+  const plain: PlainPolicy = options.isExposed ? { tag: 'taken' } : { tag: 'on-loopback', onRefused };
   const cutUndecided = speakTlsToo(app.server, {
-    context: () => credentials.context(),
+    context: tlsContext,
+    plain,
     clock,
     onError: (error) => logger.error({ error: String(error) }, 'a TLS connection to the API could not be served'),
   });
@@ -96,16 +112,9 @@ async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
     clientErrorHandler: refuseMalformed,
   });
   app.server.maxConnections = connectionsMax;
-  app.addHook('onRequest', (request, _reply, next) => {
-    if (isLoopbackName(request.hostname)) next();
-    else
-      next(
-        new ApiError(
-          'misdirected',
-          'The API has no access control yet, so it answers to loopback names only: use 127.0.0.1.',
-        ),
-      );
-  });
+  addAccessHook(app, rooms);
+  const heldBytes = new HeldBytes(rooms.heldBytes);
+  heldBytes.watch(app);
   let isClosing = false;
   app.addHook('preClose', (done) => {
     isClosing = true;
@@ -117,10 +126,10 @@ async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
     done(null, payload);
   });
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, parsed) => {
+  app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
+    const body = await heldBytes.readBody(request, payload);
     // Clients that name a content type with every request have nothing to say with this one.
-    if (body === '' && request.method === 'DELETE') parsed(null, undefined);
-    else parsed(null, parseJsonBody(body));
+    return body === '' && request.method === 'DELETE' ? undefined : parseJsonBody(body);
   });
   const ajv = new Ajv({ allErrors: true, strict: false });
   // Bodies are judged by model/validate.ts, which the command line uses too; schemas of bodies and answers are documentation.
@@ -153,24 +162,29 @@ async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
         version,
         description: 'Services, routes and policies of a mesh; errors are RFC 9457 problems.',
       },
+      components: {
+        securitySchemes: {
+          token: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'an API token; nobody needs one until a first was made',
+          },
+        },
+      },
     },
   });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
   addResourceRoutes(app, rooms);
+  addRevisionRoutes(app, rooms);
   addStatusRoutes(app, rooms);
   addCertificateRoutes(app, rooms);
+  addTokenRoutes(app, rooms);
   await app.ready();
   return app;
 }
 
-/**
- * A web page can make its own host name lead to this machine (DNS rebinding), and is then free to read and write what has no access
- * control, through the browser of whoever runs a control plane. Its Host gives it away. Browsers always send one.
- */
-const isLoopbackName = (host: string): boolean =>
-  host === '' || host === 'localhost' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host);
-
 function sendProblem(reply: FastifyReply, { status, reply: problem }: ApiError): void {
+  if (status === 503) void reply.header('retry-after', String(retryAfterSeconds));
   void reply.code(status).type('application/problem+json').send(JSON.stringify(problem));
 }
 
@@ -203,13 +217,9 @@ function toApiError(error: FastifyError | ApiError | StoreError): ApiError {
       `${places[error.validationContext ?? ''] ?? 'The address'}: ${error.validation.map(explain).join('; ')}.`,
     );
   switch (error.code) {
-    case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new ApiError('too-large', 'The body is larger than the limit of this address.');
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
     case 'FST_ERR_CTP_EMPTY_TYPE':
       return new ApiError('unsupported-media-type', 'Send JSON, with content-type: application/json.');
-    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-      return new ApiError('bad-request', 'The body is not as long as Content-Length says.');
     case 'FST_ERR_BAD_URL':
       return new ApiError('bad-request', 'The address has a % that is no escape.');
     case 'FST_ERR_MAX_PARAM_LENGTH':
@@ -236,8 +246,11 @@ const collections = Object.values(kinds)
   .join('|');
 const known: readonly (readonly [RegExp, readonly string[]])[] = [
   [new RegExp(`^/v1/(${collections})/[^/]+/[^/]+$`), ['GET', 'HEAD', 'PUT', 'DELETE']],
-  [new RegExp(`^/v1/(${collections}|watch|sidecars|stats|bootstrap|status|revisions|ca)$`), ['GET', 'HEAD']],
-  [/^\/v1\/(transactions|certificates|join-tokens|ca\/rotate)$/, ['POST']],
+  [new RegExp(`^/v1/(${collections}|watch|sidecars|stats|bootstrap|status|revisions|diff|ca)$`), ['GET', 'HEAD']],
+  [/^\/v1\/revisions\/[^/]+$/, ['GET', 'HEAD']],
+  [/^\/v1\/tokens$/, ['GET', 'HEAD', 'POST']],
+  [/^\/v1\/tokens\/[^/]+$/, ['DELETE']],
+  [/^\/v1\/(transactions|rollback|certificates|join-tokens|ca\/rotate)$/, ['POST']],
   [/^\/(healthz|openapi\.json)$/, ['GET', 'HEAD']],
 ];
 

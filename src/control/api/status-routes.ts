@@ -1,8 +1,10 @@
 /** What the control plane says of itself, of the sidecars and of the traffic they report. */
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type from 'typebox';
+import { splitAddress } from '../../model/host-port.ts';
 import { bundlePem } from '../../model/identity.ts';
 import { version } from '../../model/version.ts';
+import type { AccessControl } from '../access/access-control.ts';
 import type { CertificateAuthority } from '../ca/certificate-authority.ts';
 import type { Fleet } from '../fleet.ts';
 import { foundedServices } from '../service-founder.ts';
@@ -14,12 +16,20 @@ export interface StatusRooms {
   readonly storeName: string;
   readonly fleet: Fleet;
   readonly authority: CertificateAuthority;
-  /** `HOST:PORT` of the push port. */
-  readonly push: string;
+  readonly push: PushPort;
+  readonly access: AccessControl;
+  /** Started with --insecure-control-plane. */
+  readonly isInsecure: boolean;
   readonly startedAtMs: number;
 }
 
-const revisionsShown = 50;
+/** The push port, as a sidecar must be told of it. */
+export interface PushPort {
+  /** `HOST:PORT` as bound. */
+  readonly address: string;
+  readonly speaksTls: boolean;
+  readonly speaksPlain: boolean;
+}
 
 function sidecarFacts(store: Store, fleet: Fleet): { sidecars: number; foundedServices: readonly object[] } {
   const sidecars = fleet.list();
@@ -35,9 +45,21 @@ function sidecarFacts(store: Store, fleet: Fleet): { sidecars: number; foundedSe
   return { sidecars: sidecars.length, foundedServices: founded };
 }
 
+/**
+ * Whoever listens everywhere has no one address to tell: the sidecar has reached this machine under some name, and finds the push port there
+ * too. Who came over TLS goes on over TLS where he can.
+ */
+function pushUrlFor({ hostname, protocol }: FastifyRequest, { address, speaksTls, speaksPlain }: PushPort): string {
+  const { host, port } = splitAddress(address);
+  const isWildcard = host === '0.0.0.0' || host === '::';
+  const isSecure = speaksTls && (protocol === 'https' || !speaksPlain);
+  const told = isWildcard && hostname !== '' ? `${hostname}:${port}` : address;
+  return `${isSecure ? 'wss' : 'ws'}://${told}/v1/push`;
+}
+
 export function addStatusRoutes(
   app: FastifyInstance,
-  { store, storeName, fleet, authority, push, startedAtMs }: StatusRooms,
+  { store, storeName, fleet, authority, push, access, isInsecure, startedAtMs }: StatusRooms,
 ): void {
   const tags = ['status'];
   app.get(
@@ -67,8 +89,8 @@ export function addStatusRoutes(
   app.get(
     '/v1/bootstrap',
     { schema: { summary: 'What a sidecar needs to connect', response: { 200: schemas.Bootstrap }, tags } },
-    () => ({
-      push: `ws://${push}/v1/push`,
+    (request) => ({
+      push: pushUrlFor(request, push),
       trustDomain: authority.bundle.trustDomain,
       revision: store.revision,
       bundle: bundlePem(authority.bundle),
@@ -83,32 +105,8 @@ export function addStatusRoutes(
       version,
       store: storeName,
       startedAt: new Date(startedAtMs).toISOString(),
+      access: { requiresToken: access.requiresToken, isInsecure },
       ...sidecarFacts(store, fleet),
-    }),
-  );
-  app.get<{ Querystring: { limit?: string } }>(
-    '/v1/revisions',
-    {
-      schema: {
-        summary: 'The newest revisions: who, when, what',
-        querystring: schemas.LimitQuery,
-        response: { 200: schemas.Revisions, ...schemas.refused(400) },
-        tags,
-      },
-    },
-    (request) => ({
-      items: store
-        .history(Number(request.query.limit ?? revisionsShown))
-        .map(({ revision, who, message, atMs, changes }) => ({
-          revision,
-          who,
-          message,
-          at: new Date(atMs).toISOString(),
-          changes: changes.map(({ key, before, after }) => ({
-            object: key,
-            action: after === null ? 'deleted' : before === null ? 'created' : 'replaced',
-          })),
-        })),
     }),
   );
   app.get(

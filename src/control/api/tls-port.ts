@@ -6,20 +6,31 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
 import { limits } from '../../model/limits.ts';
+import { formatAddress } from '../../proxy/listener/listen-error.ts';
 import type { StoreClock } from '../store/store.ts';
+import { ApiError } from './api-error.ts';
 
 const handshakeByte = 0x16;
+/** How long the answer to plain HTTP has to arrive: closed at once, what the peer still sends would take it away (RST). */
+const lingerMs = 1_000;
 
 export interface TlsPortOptions {
-  /** Of the certificate to show now. A connection that it rejects for is closed. */
-  readonly context: () => Promise<SecureContext>;
+  /** Of the certificate to show now, to who asks for this name (SNI; null: for none). A connection that it rejects for is closed. */
+  readonly context: (serverName: string | null) => Promise<SecureContext>;
+  readonly plain: PlainPolicy;
   readonly clock: StoreClock;
   /** Why a connection came to nothing: never the peer's fault. */
   readonly onError: (error: unknown) => void;
 }
 
+export type PlainPolicy =
+  | { readonly tag: 'taken' }
+  /** On connections between two loopback addresses only: what goes there no other machine can read. */
+  | { readonly tag: 'on-loopback'; readonly onRefused: (peer: string) => void }
+  | { readonly tag: 'refused'; readonly onRefused: (peer: string) => void };
+
 /** The answer cuts what is not decided yet; the server's own close does not know of it. */
-export function speakTlsToo(server: Server, { context, clock, onError }: TlsPortOptions): () => void {
+export function speakTlsToo(server: Server, { context, plain, clock, onError }: TlsPortOptions): () => void {
   const serve = server.listeners('connection') as ((socket: Socket) => void)[];
   server.removeAllListeners('connection');
   const undecided = new Set<Socket>();
@@ -50,9 +61,12 @@ export function speakTlsToo(server: Server, { context, clock, onError }: TlsPort
           socket.destroy();
           onError(error);
         });
-      else {
+      else if (plain.tag === 'taken' || (plain.tag === 'on-loopback' && isLocal(socket))) {
         serveOn(socket);
         socket.resume();
+      } else {
+        plain.onRefused(formatAddress(socket.remoteAddress ?? 'nobody', socket.remotePort ?? 0));
+        refusePlain(socket, clock);
       }
     });
   });
@@ -66,12 +80,40 @@ async function shakeHands(
   context: TlsPortOptions['context'],
   serveOn: (stream: Socket) => void,
 ): Promise<void> {
-  const secureContext = await context();
+  const secureContext = await context(null);
   if (socket.destroyed) return;
-  const secured = new TLSSocket(socket, { isServer: true, secureContext });
+  const secured = new TLSSocket(socket, {
+    isServer: true,
+    secureContext,
+    SNICallback: (serverName, done) => {
+      context(serverName).then(
+        (named) => done(null, named),
+        (error: Error) => done(error),
+      );
+    },
+  });
   secured.on('error', ignore);
   secured.once('secure', () => serveOn(secured));
   secured.once('close', () => socket.destroy());
+}
+
+const loopbackPattern = /^(::1|(::ffff:)?127(\.\d{1,3}){3})$/;
+const isLocal = ({ localAddress = '', remoteAddress = '' }: Socket): boolean =>
+  loopbackPattern.test(localAddress) && loopbackPattern.test(remoteAddress);
+
+/** For people and scripts that left the s out: what they sent has been seen on the network already, if anybody looks. */
+function refusePlain(socket: Socket, clock: StoreClock): void {
+  const { reply } = new ApiError(
+    'tls-required',
+    'This port speaks TLS to other machines: use https:// and the root of the mesh (--ca). A token that was sent in plain HTTP should be revoked.',
+  );
+  const body = JSON.stringify(reply);
+  socket.end(
+    `HTTP/1.1 426 Upgrade Required\r\nupgrade: TLS/1.3, HTTP/1.1\r\nconnection: upgrade, close\r\ncontent-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+  const cancel = clock.after(lingerMs, () => socket.destroy());
+  socket.once('close', cancel);
+  socket.resume();
 }
 
 const ignore = (): void => {};

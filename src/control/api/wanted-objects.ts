@@ -40,8 +40,7 @@ export function wantedByTransaction(body: unknown): {
   const problems: Problem[] = Object.keys(unknown).map((field) => unknownField(field, 'apply, delete, message'));
   if (!Array.isArray(apply)) problems.push({ path: 'apply', message: 'must be a list of resources' });
   if (!Array.isArray(remove)) problems.push({ path: 'delete', message: 'must be a list of { kind, namespace, name }' });
-  if (typeof message !== 'string' || message.length > messageCharsMax)
-    problems.push({ path: 'message', message: `must be a text of at most ${messageCharsMax} characters` });
+  problems.push(...messageProblems(message));
   const applied: unknown[] = Array.isArray(apply) ? apply : [];
   const removed: unknown[] = Array.isArray(remove) ? remove : [];
   const count = applied.length + removed.length;
@@ -65,6 +64,23 @@ export function wantedByTransaction(body: unknown): {
   if (objects.length === 0) throw new ApiError('bad-request', 'The transaction has no objects.');
   return { objects, message: message as string };
 }
+
+/** @throws ApiError invalid, bad-request. */
+export function wantedByRollback(body: unknown): { readonly revision: number; readonly message: string } {
+  if (!isObject(body)) throw new ApiError('bad-request', 'The body must be { "revision": NUMBER }.');
+  const { revision, message = '', ...unknown } = body;
+  const problems: Problem[] = Object.keys(unknown).map((field) => unknownField(field, 'revision, message'));
+  if (!Number.isSafeInteger(revision) || (revision as number) < 1)
+    problems.push({ path: 'revision', message: 'must be the number of a revision, 1 or more' });
+  problems.push(...messageProblems(message));
+  if (problems.length > 0) throw invalid(problems);
+  return { revision: revision as number, message: message as string };
+}
+
+const messageProblems = (message: unknown): readonly Problem[] =>
+  typeof message === 'string' && message.length <= messageCharsMax
+    ? []
+    : [{ path: 'message', message: `must be a text of at most ${messageCharsMax} characters` }];
 
 /** A header that is kept with a revision: null when it is not there. @throws ApiError bad-request. */
 export function keptHeader(request: FastifyRequest, name: string): string | null {

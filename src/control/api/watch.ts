@@ -19,6 +19,8 @@ export interface WatchersOptions {
   readonly watchersMax?: number;
   /** A reader that is this far behind is told to begin anew instead of being waited for. Default 1 MiB. */
   readonly unsentBytesMax?: number;
+  /** Of all readers together; beyond it, those that are behind lose their connections. Default `limits.watchUnsentBytesMax`. */
+  readonly unsentBytesMaxOfAll?: number;
 }
 
 export interface WatchRequest {
@@ -27,6 +29,8 @@ export interface WatchRequest {
   readonly namespace: string | null;
   /** The last revision that the watcher has; null begins with the next. */
   readonly from: number | null;
+  /** Asked now and then: a token may be revoked, or expire. */
+  readonly isAllowed: () => boolean;
 }
 
 export class Watchers {
@@ -34,23 +38,35 @@ export class Watchers {
   readonly #clock: StoreClock;
   readonly #watchersMax: number;
   readonly #unsentBytesMax: number;
+  readonly #unsentBytesMaxOfAll: number;
   readonly #open = new Map<ServerResponse, WatchRequest>();
   /** Told to begin anew; until their connection ends they hold memory, and count. */
   readonly #ending = new Set<ServerResponse>();
   readonly #unsubscribe: () => void;
   #cancelHeartbeat: () => void;
 
-  constructor({ store, clock, watchersMax = limits.watchersMax, unsentBytesMax = 1024 * 1024 }: WatchersOptions) {
+  constructor({
+    store,
+    clock,
+    watchersMax = limits.watchersMax,
+    unsentBytesMax = 1024 * 1024,
+    unsentBytesMaxOfAll = limits.watchUnsentBytesMax,
+  }: WatchersOptions) {
     this.#store = store;
     this.#clock = clock;
     this.#watchersMax = watchersMax;
     this.#unsentBytesMax = unsentBytesMax;
+    this.#unsentBytesMaxOfAll = unsentBytesMaxOfAll;
     this.#unsubscribe = store.subscribe((event) => {
       if (event.tag === 'revision') this.#publish(event.revision);
     });
     const beat = () => {
       this.#cancelHeartbeat = clock.after(heartbeatMs, beat);
-      for (const response of this.#open.keys()) this.#send(response, ': still here\n\n');
+      for (const [response, { isAllowed }] of this.#open) {
+        if (isAllowed()) this.#send(response, ': still here\n\n');
+        // It comes back, and hears why not.
+        else this.#end(response, '');
+      }
     };
     this.#cancelHeartbeat = clock.after(heartbeatMs, beat);
   }
@@ -62,7 +78,10 @@ export class Watchers {
   /** Takes over the reply. @throws ApiError when there are too many, or when `from` is no longer kept. */
   watch(reply: FastifyReply, request: WatchRequest): void {
     if (this.#open.size + this.#ending.size >= this.#watchersMax)
-      throw new ApiError('too-many-watchers', `There are ${this.#watchersMax} watchers already.`);
+      throw new ApiError(
+        'too-many-watchers',
+        `There are ${this.#watchersMax} watchers already: come back later, or ask for what you need now and then.`,
+      );
     const newest = this.#store.revision;
     const from = request.from ?? newest;
     if (from > newest) throw new ApiError('bad-request', `Revision ${from} is in the future: the newest is ${newest}.`);
@@ -71,6 +90,11 @@ export class Watchers {
       throw new ApiError(
         'revision-gone',
         `Revision ${from} is no longer kept: list the objects, then watch from the revision of the list.`,
+      );
+    if (charsOf(missed, request) > limits.watchCatchUpCharsMax)
+      throw new ApiError(
+        'revision-gone',
+        `Since revision ${from} more was changed than is told again: list the objects, then watch from the revision of the list.`,
       );
     reply.hijack();
     const response = reply.raw;
@@ -94,6 +118,7 @@ export class Watchers {
       response,
       `event: revision\nid: ${from}\ndata: {"revision":${from}}\n\n${missed.map((revision) => eventsOf(revision, request)).join('')}`,
     );
+    this.#cutBacklog();
   }
 
   /** Ends all of them. */
@@ -117,15 +142,29 @@ export class Watchers {
       }
       this.#send(response, text);
     }
+    this.#cutBacklog();
+  }
+
+  /** A large revision waits for each reader that is not yet ready for it: what one may have behind it is too much for a thousand. */
+  #cutBacklog(): void {
+    let unsent = 0;
+    for (const response of [...this.#ending, ...this.#open.keys()]) {
+      unsent += response.writableLength;
+      if (unsent <= this.#unsentBytesMaxOfAll || response.writableLength === 0) continue;
+      unsent -= response.writableLength;
+      // It comes back with the last id that it has had.
+      response.destroy();
+    }
   }
 
   #send(response: ServerResponse, text: string): void {
-    if (response.writableLength > this.#unsentBytesMax) this.#endSlow(response);
+    if (response.writableLength > this.#unsentBytesMax)
+      this.#end(response, 'event: relist\ndata: {"code":"too-slow"}\n\n');
     else response.write(text);
   }
 
   /** It may read to the end and come back; if it does not read at all, its connection must not stay. */
-  #endSlow(response: ServerResponse): void {
+  #end(response: ServerResponse, lastText: string): void {
     this.#open.delete(response);
     this.#ending.add(response);
     const cancel = this.#clock.after(limits.slowReaderMs, () => response.destroy());
@@ -133,16 +172,29 @@ export class Watchers {
       cancel();
       this.#ending.delete(response);
     });
-    response.end('event: relist\ndata: {"code":"too-slow"}\n\n');
+    response.end(lastText);
   }
 }
 
-function eventsOf({ revision, changes }: Revision, { kind, namespace }: WatchRequest): string {
+/** Of the objects that would be told, without telling them. */
+function charsOf(revisions: readonly Revision[], request: WatchRequest): number {
+  let chars = 0;
+  for (const { changes } of revisions)
+    for (const { key, after } of changes) if (isAskedFor(key, request)) chars += after?.length ?? 0;
+  return chars;
+}
+
+function isAskedFor(key: string, { kind, namespace }: WatchRequest): boolean {
+  if (!isObjectKey(key)) return false;
+  const [keyKind, keyNamespace] = key.split('/') as [Kind, string];
+  return (kind === null || kind === keyKind) && (namespace === null || namespace === keyNamespace);
+}
+
+function eventsOf({ revision, changes }: Revision, request: WatchRequest): string {
   let text = '';
   for (const { key, after } of changes) {
-    if (!isObjectKey(key)) continue;
+    if (!isAskedFor(key, request)) continue;
     const [keyKind, keyNamespace, name] = key.split('/') as [Kind, string, string];
-    if ((kind !== null && kind !== keyKind) || (namespace !== null && namespace !== keyNamespace)) continue;
     const data =
       after === null
         ? { revision, kind: keyKind, namespace: keyNamespace, name }

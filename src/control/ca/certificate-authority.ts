@@ -30,6 +30,8 @@ export interface AuthorityOptions {
   readonly logger: Logger;
   /** `limits.certificateTtlMsMin` to `limits.certificateTtlMsMax`. */
   readonly certificateTtlMs: number;
+  /** Names and addresses under which people reach the API, beside those of loopback. */
+  readonly serverNames?: readonly string[];
   /** Nobody else signs for this mesh: then roots that are not ours are left over, and leave. */
   readonly isOnlyReplica: boolean;
 }
@@ -137,6 +139,11 @@ export class CertificateAuthority {
     return { certificatePem, bundlePem: bundlePem(this.bundle), pushToken, expiresAtMs };
   }
 
+  /** As if a first join token had been made. Rejects with AuthorityError and with what the store rejects with. */
+  async requireJoinTokens(): Promise<void> {
+    await this.#options.bundle.change(requiringJoinToken, 'other machines reach the control plane');
+  }
+
   /** With the first one, nobody gets a certificate without a token any more. */
   async makeJoinToken(identity: ServiceIdentity, ttlMs: number): Promise<{ token: string; expiresAtMs: number }> {
     const nowMs = this.#options.clock.nowMs();
@@ -159,6 +166,7 @@ export class CertificateAuthority {
     const [root, nowMs] = [this.#root, this.#options.clock.nowMs()];
     return issueServerCertificate(root, {
       trustDomain: this.bundle.trustDomain,
+      names: this.#options.serverNames ?? [],
       nowMs,
       ttlMs: this.#ttlMsOf(root, nowMs),
     });

@@ -4,7 +4,7 @@ import { limits } from '../../model/limits.ts';
 import { EmbeddedFile, type StoredState } from './embedded-file.ts';
 import { LeaseBatch, type LeaseChange } from './lease-batch.ts';
 import { type BookedLease, LeaseBook } from './lease-book.ts';
-import { type LoggedRevision, RevisionLog } from './revision-log.ts';
+import { type LoggedRevision, type Retention, RevisionLog } from './revision-log.ts';
 import type {
   Commit,
   CommitResult,
@@ -22,6 +22,8 @@ export interface EmbeddedStoreOptions {
   /** Created when it does not exist. One process at a time may have it open. */
   readonly directory: string;
   readonly clock: StoreClock;
+  /** How far back history goes; default `defaultRetention`. */
+  readonly retention?: Retention;
   /**
    * What went wrong with nobody to answer: leases that could not be written (tried again later), a subscriber that threw. Without
    * it, a warning of the process.
@@ -57,7 +59,7 @@ class EmbeddedStore implements Store {
   private readonly clock: StoreClock;
   private readonly onBackgroundError: (error: Error) => void;
   private readonly objects = new Map<string, StoredObject>();
-  private readonly log = new RevisionLog();
+  private readonly log: RevisionLog;
   private readonly book: LeaseBook;
   private readonly events: StoreEvents;
   private head: number;
@@ -77,6 +79,7 @@ class EmbeddedStore implements Store {
     );
     this.book = new LeaseBook(options.clock, (ids) => this.endLeases(ids));
     this.head = state.head;
+    this.log = new RevisionLog(options.retention);
     for (const object of state.objects) this.objects.set(object.key, object);
     for (const entry of state.revisions) this.log.append(entry);
     this.forgetSurplus();
@@ -135,7 +138,8 @@ class EmbeddedStore implements Store {
     const lease = this.book.drawUp(id, value, ttlMs);
     if (gathered === undefined && known?.value === value) {
       this.book.set(lease);
-      this.writeLater(id);
+      // Of a shorter term the file need not know when it was renewed: after a start it lasts for the grace in any case (`LeaseBook.restore`).
+      if (ttlMs > limits.leaseGraceMs) this.writeLater(id);
       return;
     }
     if (known === null && this.isFullOfLeases()) {

@@ -1,4 +1,4 @@
-/** The newest revisions of a store, in memory: bounded by count and by size, and searchable by the request that made each. */
+/** The newest revisions of a store, in memory: bounded by count, age and size, and searchable by the request that made each. */
 import { limits } from '../../model/limits.ts';
 import type { Revision } from './store.ts';
 
@@ -8,11 +8,26 @@ export interface LoggedRevision {
   readonly requestId: string;
 }
 
+/** How far back a store remembers. A function of the log alone, no clock: so all replicas of a store agree. */
+export interface Retention {
+  /** Revisions that are kept, the newest included. */
+  readonly countMax: number;
+  /** A revision goes when one is made that is more than this younger, ms: whatever was in force in that time can be returned to. */
+  readonly ageMsMax: number;
+}
+
+export const defaultRetention: Retention = { countMax: limits.revisionsKeptMax, ageMsMax: limits.historyAgeMs };
+
 export class RevisionLog {
+  private readonly retention: Retention;
   /** Oldest first, without gaps: entry i has the revision of entry 0 plus i. */
   private readonly entries: LoggedRevision[] = [];
   private readonly byRequestId = new Map<string, number>();
   private chars = 0;
+
+  constructor(retention: Retention = defaultRetention) {
+    this.retention = retention;
+  }
 
   /** The revision that `requestId` made, or null when it made none that is still kept. An empty id is nobody's. */
   revisionOf(requestId: string): number | null {
@@ -30,9 +45,12 @@ export class RevisionLog {
   surplusWith(next: LoggedRevision | null): readonly number[] {
     let count = this.entries.length + (next === null ? 0 : 1);
     let chars = this.chars + (next === null ? 0 : charsOf(next));
+    const { countMax, ageMsMax } = this.retention;
+    const newestAtMs = (next ?? this.entries.at(-1))?.revision.atMs ?? 0;
     const surplus: number[] = [];
     for (const entry of this.entries) {
-      if (count <= 1 || (count <= limits.revisionsKeptMax && chars <= limits.historyCharsMax)) break;
+      const isTooOld = newestAtMs - entry.revision.atMs > ageMsMax;
+      if (count <= 1 || (count <= countMax && chars <= limits.historyCharsMax && !isTooOld)) break;
       surplus.push(entry.revision.revision);
       count -= 1;
       chars -= charsOf(entry);

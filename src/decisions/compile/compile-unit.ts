@@ -29,6 +29,7 @@ export function compileUnit(unit: ServiceUnit): CompiledUnit {
     hosts: unit.hosts,
     timeouts: unit.timeouts,
     limits: unit.limits,
+    pipelinedDepth: unit.pipelinedDepth,
     balancer: unit.balancer,
     ...compileRoutes(unit, writer, texts),
   };

@@ -7,7 +7,10 @@ import { BranchWriter } from './branches.ts';
 import { fitWeights, smoothSchedule } from './schedule.ts';
 import type { TextWriter, UnitWriter } from './unit-writer.ts';
 
-export type RouteFacts = Omit<UnitFacts, 'service' | 'namespace' | 'hosts' | 'timeouts' | 'limits' | 'balancer'>;
+export type RouteFacts = Omit<
+  UnitFacts,
+  'service' | 'namespace' | 'hosts' | 'timeouts' | 'limits' | 'pipelinedDepth' | 'balancer'
+>;
 
 /** Writes all route sections. Throws an Error that names the route when a pattern is not a regular expression. */
 export function compileRoutes(unit: ServiceUnit, writer: UnitWriter, texts: TextWriter): RouteFacts {

@@ -13,6 +13,8 @@ import { linger, lingerAtEnd, watchReader, writeLastAnswer } from './last-answer
 export interface EdgeTurn {
   readonly held: HeldAnswers;
   isDraining: boolean;
+  /** It is TCP, where a connection can end in a way that cannot be taken for the end of an answer. */
+  readonly canReset: boolean;
   /** How long a client may leave the rest of an answer unread, ms. */
   readonly clientIdleMs: number;
   /** A client did. */
@@ -140,8 +142,10 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     if (this.phase === 'done') return;
     this.phase = 'done';
     this.heldBody = [];
-    // A reset, and no FIN: an answer that ends with the connection would look complete.
-    this.req.socket.resetAndDestroy();
+    const { socket } = this.req;
+    // A reset, and no FIN: an answer that ends with the connection would look complete. A unix socket knows no reset.
+    if (this.turn.canReset) socket.resetAndDestroy();
+    else socket.destroy();
   }
 
   pauseRequest(): void {

@@ -11,7 +11,7 @@ import { failures } from '../failure.ts';
 import { checkHead, RefusedHead } from '../head-check.ts';
 import { headerValue, joinedHeaderValue } from '../headers.ts';
 import { localReply } from '../local-reply.ts';
-import type { ListenerOptions } from '../request.ts';
+import type { ListenerSettings } from '../request.ts';
 import { EdgeAnswer, type EdgeTurn } from './edge-answer.ts';
 import { writeLastAnswer } from './last-answer.ts';
 
@@ -49,7 +49,7 @@ export class EdgeConnection {
 
   constructor(
     private readonly socket: Socket,
-    private readonly options: ListenerOptions & { readonly limits: ListenerLimits },
+    private readonly options: ListenerSettings & { readonly limits: ListenerLimits },
     private readonly turn: EdgeTurn,
   ) {}
 
@@ -184,7 +184,7 @@ function asksForUpgrade({ rawHeaders }: IncomingMessage): boolean {
   );
 }
 
-/** Without the prefix by which an IPv6 socket shows an IPv4 peer. */
+/** Without the prefix by which an IPv6 socket shows an IPv4 peer; empty at a unix socket. */
 function peerAddress(socket: Socket): string {
   const address = socket.remoteAddress ?? '';
   return address.startsWith('::ffff:') ? address.slice(7) : address;

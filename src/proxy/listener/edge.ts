@@ -5,12 +5,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { isSocketPath, type LocalAddress } from '../../model/host-port.ts';
 import { defaultListenerLimits, type ListenerLimits } from '../../model/listener-limits.ts';
 import { failures } from '../failure.ts';
 import { methodsThatPass, RefusedHead } from '../head-check.ts';
 import { ofListener } from '../limit-met.ts';
-import type { Listener, ListenerOptions } from '../request.ts';
-import { bindServer } from './bind-server.ts';
+import type { Listener, LocalListenerOptions } from '../request.ts';
+import { bindServerAt } from './bind-server.ts';
 import type { EdgeTurn } from './edge-answer.ts';
 import { EdgeConnection, otherVersion, parsedBytesMax } from './edge-connection.ts';
 import { HeldAnswers } from './held-answers.ts';
@@ -27,8 +28,11 @@ interface ParserError extends Error {
   readonly reason?: string;
 }
 
-/** Opens the listener. Port 0 takes any free port. Rejects with ListenError, which says what to do. */
-export async function createEdgeListener(options: ListenerOptions): Promise<Listener> {
+/**
+ * Opens the listener. Port 0 takes any free port; a path is taken as it is, and must be free. Rejects with ListenError, which says what
+ * to do.
+ */
+export async function createEdgeListener(options: LocalListenerOptions): Promise<Listener> {
   const listener = new EdgeListener(options);
   await listener.listen();
   return listener;
@@ -38,18 +42,19 @@ class EdgeListener implements Listener {
   address = '';
   connections = 0;
   private readonly server: Server;
-  private readonly options: ListenerOptions & { readonly limits: ListenerLimits };
+  private readonly options: LocalListenerOptions & { readonly limits: ListenerLimits };
   private readonly turn: EdgeTurn;
   private readonly byConnection = new WeakMap<Duplex, EdgeConnection>();
   private onAllClosed: (() => void) | null = null;
 
-  constructor(listenerOptions: ListenerOptions) {
+  constructor(listenerOptions: LocalListenerOptions) {
     const options = { limits: defaultListenerLimits.inbound, ...listenerOptions };
     this.options = options;
     const { connectionsMax, headTimeoutMs, clientIdleMs } = options.limits;
     this.turn = {
       held: new HeldAnswers(),
       isDraining: false,
+      canReset: !isSocketPath(options),
       clientIdleMs,
       onUnread: () => options.onConnectionEnded?.('answer-unread'),
     };
@@ -79,8 +84,7 @@ class EdgeListener implements Listener {
   }
 
   async listen(): Promise<void> {
-    const { host, port } = this.options;
-    this.address = await bindServer(this.server, host, port);
+    this.address = await bindServerAt(this.server, addressOf(this.options));
   }
 
   drain(): void {
@@ -125,6 +129,10 @@ class EdgeListener implements Listener {
     else connection.onBroken(refused);
   }
 }
+
+/** Without what else the options say: Node would take some of it for its own. */
+const addressOf = (options: LocalAddress): LocalAddress =>
+  isSocketPath(options) ? { path: options.path } : { host: options.host, port: options.port };
 
 /** Null: the connection is broken, and nobody reads an answer. */
 function refusalOf({ code, reason }: ParserError, bounds: ListenerLimits): RefusedHead | null {

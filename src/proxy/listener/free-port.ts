@@ -3,8 +3,8 @@
  * bound again for a minute.
  */
 import { createServer } from 'node:net';
-import { splitAddress } from '../../model/host-port.ts';
-import { bindServer } from './bind-server.ts';
+import { type LocalAddress, splitAddress } from '../../model/host-port.ts';
+import { bindServer, bindServerAt } from './bind-server.ts';
 
 /**
  * A port that was free on `host` a moment ago. Another process may take it before it is used: the caller tries again.
@@ -17,6 +17,13 @@ export function findFreePort(host: string): Promise<number> {
 /** Resolves when `host:port` can be bound, and rejects with the ListenError that says why not. uWS itself gives no reason. */
 export async function probePort(host: string, port: number): Promise<void> {
   await bindOnce(host, port);
+}
+
+/** The same of a unix socket, or of either. Leaves nothing behind. */
+export async function probeAddress(at: LocalAddress): Promise<void> {
+  const server = createServer();
+  await bindServerAt(server, at);
+  await new Promise((resolve) => server.close(resolve));
 }
 
 async function bindOnce(host: string, port: number): Promise<number> {

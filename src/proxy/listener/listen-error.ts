@@ -1,10 +1,18 @@
 /** The one error of a listener that cannot be opened: what stood in the way, and what a person can do about it. */
-export type ListenErrorCode = 'port-taken' | 'address-not-here' | 'port-not-permitted' | 'listen-failed';
+export type ListenErrorCode =
+  | 'port-taken'
+  | 'address-not-here'
+  | 'port-not-permitted'
+  | 'socket-taken'
+  | 'socket-not-permitted'
+  | 'path-taken'
+  | 'no-directory'
+  | 'listen-failed';
 
 export class ListenError extends Error {
   override readonly name = 'ListenError';
   readonly code: ListenErrorCode;
-  /** `HOST:PORT` as asked for. */
+  /** As asked for: `HOST:PORT`, or `unix:/PATH`. */
   readonly address: string;
 
   constructor(code: ListenErrorCode, address: string, cause?: unknown) {
@@ -22,6 +30,14 @@ function messageOf(code: ListenErrorCode, address: string, cause: unknown): stri
       return `cannot listen on ${address}: this machine has no such address; use one of its own, 127.0.0.1 or 0.0.0.0`;
     case 'port-not-permitted':
       return `cannot listen on ${address}: this user may not; use a port of 1024 or above, or grant CAP_NET_BIND_SERVICE`;
+    case 'socket-taken':
+      return `cannot listen on ${address}: another process listens there; end that process or choose another path`;
+    case 'socket-not-permitted':
+      return `cannot listen on ${address}: this user may not make or replace it; choose a path in a directory that this user may write to`;
+    case 'path-taken':
+      return `cannot listen on ${address}: what stands there is no socket; remove it or choose another path`;
+    case 'no-directory':
+      return `cannot listen on ${address}: its directory does not exist; make it or choose another path`;
     case 'listen-failed':
       return `cannot listen on ${address}${cause instanceof Error ? `: ${cause.message}` : ''}`;
     default:
@@ -32,14 +48,15 @@ function messageOf(code: ListenErrorCode, address: string, cause: unknown): stri
 /** Turns what node:net reports into a ListenError. */
 export function listenErrorFrom(error: unknown, address: string): ListenError {
   const systemCode = error instanceof Error && 'code' in error ? error.code : '';
+  const isSocket = address.startsWith('unix:');
   switch (systemCode) {
     case 'EADDRINUSE':
-      return new ListenError('port-taken', address, error);
+      return new ListenError(isSocket ? 'socket-taken' : 'port-taken', address, error);
     case 'EADDRNOTAVAIL':
     case 'ENOTFOUND':
       return new ListenError('address-not-here', address, error);
     case 'EACCES':
-      return new ListenError('port-not-permitted', address, error);
+      return new ListenError(isSocket ? 'socket-not-permitted' : 'port-not-permitted', address, error);
     default:
       return new ListenError('listen-failed', address, error);
   }

@@ -3,9 +3,11 @@ import type { TemplatedApp, us_listen_socket } from 'uWebSockets.js';
 import { limits } from '../../model/limits.ts';
 
 /** `listen` as the core has it; the package's types lack the form with host and options. */
-export interface UwsApp extends Omit<TemplatedApp, 'listen'> {
+export interface UwsApp extends Omit<TemplatedApp, 'listen' | 'listen_unix'> {
   /** Calls back before it returns. */
   listen(host: string, port: number, options: number, done: (socket: us_listen_socket | false) => void): unknown;
+  /** Calls back before it returns. Takes the path whatever stands there, a socket that is in use included, and leaves its file behind. */
+  listen_unix(done: (socket: us_listen_socket | false) => void, path: string): unknown;
 }
 
 export interface UwsCore {

@@ -6,32 +6,34 @@
 
 import type { HttpRequest, HttpResponse, us_listen_socket } from 'uWebSockets.js';
 import { randomBytes } from 'node:crypto';
+import { formatAddress, isSocketPath, type LocalAddress } from '../../model/host-port.ts';
 import { defaultListenerLimits, type ListenerLimits } from '../../model/listener-limits.ts';
 import { isToken } from '../char-classes.ts';
 import { failures } from '../failure.ts';
 import { type CheckedHead, checkHead, RefusedHead, refusedRequest } from '../head-check.ts';
 import type { HeaderList } from '../headers.ts';
 import { type LocalReply, localReply } from '../local-reply.ts';
-import type { Listener, ListenerOptions, RefusedRequest } from '../request.ts';
+import type { Listener, LocalListenerOptions, RefusedRequest } from '../request.ts';
 import { dropTrailerField } from '../trailers.ts';
 import { answerBlock, dateField } from './answer-block.ts';
-import { findFreePort, probePort } from './free-port.ts';
-import { formatAddress, ListenError } from './listen-error.ts';
+import { findFreePort, probeAddress } from './free-port.ts';
+import { ListenError } from './listen-error.ts';
 import { PendingAnswers } from './pending-answers.ts';
 import { UwsAnswer } from './uws-answer.ts';
 import { loadUwsCore, type UwsApp, type UwsCore } from './uws-core.ts';
 
-export interface UwsListenerOptions extends ListenerOptions {
+export type UwsListenerOptions = LocalListenerOptions & {
   /** Several event loops listen on one port. Only for a port that was chosen by number: sharing is silent between processes. */
   readonly sharePort?: boolean;
-}
+};
 
 const freePortTriesMax = 5;
 const shareOption = 0;
 const loopback4 = '127.0.0.1';
 
 /**
- * Opens the listener. Port 0 takes a free port and never reaches uWS. Rejects with ListenError, which says what to do.
+ * Opens the listener. Port 0 takes a free port and never reaches uWS. A path must be free: uWS replaces what stands there, and leaves its
+ * file behind. Rejects with ListenError, which says what to do.
  */
 export async function createUwsListener(options: UwsListenerOptions): Promise<Listener> {
   const listener = new UwsListener(await loadUwsCore(), options);
@@ -45,17 +47,19 @@ export async function createUwsListener(options: UwsListenerOptions): Promise<Li
   return listener;
 }
 
-async function bind(listener: UwsListener, { host, port }: UwsListenerOptions): Promise<void> {
-  if (port !== 0) {
-    if (listener.listen(host, port)) return;
+async function bind(listener: UwsListener, options: UwsListenerOptions): Promise<void> {
+  if (isSocketPath(options) || options.port !== 0) {
+    const at = isSocketPath(options) ? { path: options.path } : { host: options.host, port: options.port };
+    if (listener.listen(at)) return;
     // uWS does not say why; node:net does. What it can bind after all was in use a moment ago.
-    await probePort(host, port);
-    throw new ListenError('port-taken', formatAddress(host, port));
+    await probeAddress(at);
+    throw new ListenError(isSocketPath(at) ? 'socket-taken' : 'port-taken', formatAddress(at));
   }
+  const { host } = options;
   for (let tries = 1; ; tries++) {
-    const free = await findFreePort(host);
-    if (listener.listen(host, free)) return;
-    if (tries === freePortTriesMax) throw new ListenError('port-taken', formatAddress(host, free));
+    const free = { host, port: await findFreePort(host) };
+    if (listener.listen(free)) return;
+    if (tries === freePortTriesMax) throw new ListenError('port-taken', formatAddress(free));
   }
 }
 
@@ -67,14 +71,14 @@ class UwsListener implements Listener {
   private readonly pending: PendingAnswers;
   private socket: us_listen_socket | null = null;
   private isClosed = false;
-  /** Whoever reaches such a listener is this machine: asking for the peer's address takes a system call. */
-  private readonly isLoopback: boolean;
+  /** Of whoever reaches a listener that only this machine can reach: asking for it takes a system call. Null: it has to be asked. */
+  private readonly knownPeer: string | null;
 
   constructor(
     private readonly core: UwsCore,
     private readonly options: UwsListenerOptions,
   ) {
-    this.isLoopback = options.host === loopback4;
+    this.knownPeer = isSocketPath(options) ? '' : options.host === loopback4 ? loopback4 : null;
     this.limits = options.limits ?? defaultListenerLimits.outbound;
     this.pending = new PendingAnswers(this.limits.clientIdleMs, () => options.onConnectionEnded?.('answer-unread'));
     this.app = core.App();
@@ -83,13 +87,18 @@ class UwsListener implements Listener {
   }
 
   /** False: uWS could not bind it. */
-  listen(host: string, port: number): boolean {
-    const option = this.options.sharePort === true ? shareOption : this.core.LIBUS_LISTEN_EXCLUSIVE_PORT;
-    this.app.listen(host, port, option, (socket) => {
+  listen(at: LocalAddress): boolean {
+    const onListening = (socket: us_listen_socket | false) => {
       if (socket === false) return;
       this.socket = socket;
-      this.address = formatAddress(host, port);
-    });
+      this.address = formatAddress(at);
+    };
+    if (isSocketPath(at)) {
+      this.app.listen_unix(onListening, at.path);
+    } else {
+      const option = this.options.sharePort === true ? shareOption : this.core.LIBUS_LISTEN_EXCLUSIVE_PORT;
+      this.app.listen(at.host, at.port, option, onListening);
+    }
     return this.socket !== null;
   }
 
@@ -159,7 +168,7 @@ class UwsListener implements Listener {
   }
 
   private sourceAddress(res: HttpResponse): string {
-    return this.isLoopback ? loopback4 : peerAddress(res);
+    return this.knownPeer ?? peerAddress(res);
   }
 
   private openAnswer(res: HttpResponse, head: CheckedHead, coreCloses: boolean): UwsAnswer {

@@ -42,6 +42,8 @@ export type ParseOutcome =
   | 'complete'
   /** The answer is complete, and octets follow that nobody asked for. */
   | 'surplus'
+  /** The answer is complete, and octets follow from `nextAt` on: those of the next one, for its request has been sent (`isFollowed`). */
+  | 'followed'
   /** See `failureCode`. */
   | 'failed';
 
@@ -60,6 +62,10 @@ export class AnswerParser {
   /** An octet of the answer has come, be it of an interim one. */
   hasBegun = false;
   isHeadDone = false;
+  /** Another answer may follow this one: its request was sent on the same connection. */
+  isFollowed = false;
+  /** Where the next answer begins, once `feed` answered `followed`. */
+  nextAt = 0;
   private state = isOver;
   private sink: AnswerSink = nobody;
   private isHeadRequest = false;
@@ -98,15 +104,20 @@ export class AnswerParser {
     this.sink = nobody;
   }
 
+  /** What is still to come of the answer goes to `sink`, also from within a callback. */
+  redirect(sink: AnswerSink): void {
+    this.sink = sink;
+  }
+
   /** True when a clean end of the connection is the end of this answer (RFC 9112 section 6.3, rule 8). */
   get endsAtClose(): boolean {
     return this.state === inUnsizedBody;
   }
 
-  /** Takes the first `length` octets of `bytes`. Chunks given to the sink are views of `bytes`, valid only in the call. */
-  feed(bytes: Buffer, length: number): ParseOutcome {
-    if (length > 0) this.hasBegun = true;
-    let at = 0;
+  /** Takes the octets of `bytes` from `from` to `length`. Chunks given to the sink are views of `bytes`, valid only in the call. */
+  feed(bytes: Buffer, length: number, from = 0): ParseOutcome {
+    if (length > from) this.hasBegun = true;
+    let at = from;
     while (at < length) {
       switch (this.state) {
         case inHead:
@@ -123,7 +134,7 @@ export class AnswerParser {
           at = this.takeTrailers(bytes, at, length);
           break;
         case isOver:
-          return this.refuseSurplus();
+          return this.isFollowed ? this.endBefore(at) : this.refuseSurplus();
         case hasFailed:
           return 'failed';
         case isStopped:
@@ -135,6 +146,11 @@ export class AnswerParser {
     }
     if (this.state === isOver) return 'complete';
     return this.state === hasFailed ? 'failed' : 'more';
+  }
+
+  private endBefore(next: number): ParseOutcome {
+    this.nextAt = next;
+    return 'followed';
   }
 
   /** A body longer than its Content-Length is a broken message: it must not look as if it had ended well. */

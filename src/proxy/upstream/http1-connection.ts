@@ -3,6 +3,7 @@
  * loop read into one buffer, so a read allocates nothing; what the handler is given is a view of it.
  */
 import net from 'node:net';
+import { isSocketPath, type LocalAddress } from '../../model/host-port.ts';
 import { type Failure, type FailureCode, failures } from '../failure.ts';
 import { AnswerParser } from './http1-codec.ts';
 import type { Http1Stream } from './http1-stream.ts';
@@ -18,7 +19,7 @@ export interface ConnectionOwner {
 
 const readBytesMax = 64 * 1024;
 /** Shared by all connections: libuv fills it and the callback empties it before anything else runs on this loop. */
-const readBuffer = Buffer.allocUnsafeSlow(readBytesMax);
+export const readBuffer = Buffer.allocUnsafeSlow(readBytesMax);
 
 /**
  * Outlives a failed write by a turn of the loop, in which what the endpoint sent before it closed is read. An endpoint may refuse a large
@@ -45,6 +46,11 @@ function wasReset(socket: net.Socket): boolean {
   return socket.remoteAddress === undefined;
 }
 
+/** A socket file that is not there yet is an app that does not listen yet. */
+function connectFailureOf(systemCode: string | undefined): FailureCode {
+  return systemCode === 'ECONNREFUSED' || systemCode === 'ENOENT' ? 'connect-refused' : 'connect-failed';
+}
+
 export class Http1Connection {
   /** `performance.now()` of the start of the connect. */
   readonly startedAtMs: number;
@@ -53,32 +59,31 @@ export class Http1Connection {
   idleSinceMs = 0;
   /** It was idle for longer than the turn in which it was made: the endpoint may have closed it by now. */
   isKept = false;
-  private phase: 'connecting' | 'idle' | 'active' | 'gone' = 'connecting';
-  private stream: Http1Stream | null = null;
+  protected phase: 'connecting' | 'idle' | 'active' | 'gone' = 'connecting';
+  /** The one whose answer is read. */
+  protected stream: Http1Stream | null = null;
+  protected readonly parser = new AnswerParser();
+  protected readonly socket: net.Socket;
+  protected readonly now: () => number;
   private isReading = true;
   private readonly owner: ConnectionOwner;
-  private readonly now: () => number;
-  private readonly parser = new AnswerParser();
-  private readonly socket: net.Socket;
-  private readonly writtenBound = () => this.written();
+  protected readonly writtenBound = () => this.written();
 
-  constructor(owner: ConnectionOwner, host: string, port: number, now: () => number, startedAtMs: number) {
+  constructor(owner: ConnectionOwner, to: LocalAddress, now: () => number, startedAtMs: number) {
     this.owner = owner;
     this.now = now;
     this.startedAtMs = startedAtMs;
-    const options: net.TcpNetConnectOpts = {
-      host,
-      port,
-      noDelay: true,
-      onread: { buffer: readBuffer, callback: (bytes: number) => this.read(bytes) },
-    };
+    const onread = { buffer: readBuffer, callback: (bytes: number) => this.read(bytes) };
+    const isLocal = isSocketPath(to);
+    const options: net.NetConnectOpts = isLocal
+      ? { path: to.path, onread }
+      : { host: to.host, port: to.port, noDelay: true, onread };
     this.socket = new EndpointSocket(options).connect(options);
     this.socket.on('connect', () => this.connected());
-    this.socket.on('end', () => this.lost(!wasReset(this.socket), 'connect-failed'));
+    // What was written to a unix socket is there to be read whatever comes behind it, so its end is always a clean one.
+    this.socket.on('end', () => this.lost(isLocal || !wasReset(this.socket), 'connect-failed'));
     this.socket.on('close', () => this.lost(false, 'connect-failed'));
-    this.socket.on('error', (error: NodeJS.ErrnoException) =>
-      this.lost(false, error.code === 'ECONNREFUSED' ? 'connect-refused' : 'connect-failed'),
-    );
+    this.socket.on('error', (error: NodeJS.ErrnoException) => this.lost(false, connectFailureOf(error.code)));
   }
 
   /** Octets that were written and that the kernel has not taken. */
@@ -100,13 +105,17 @@ export class Http1Connection {
     this.phase = 'active';
     this.stream = stream;
     this.parser.begin(stream.handler, stream.isHeadRequest);
-    if (stream.isReadingPaused) this.pauseReading();
+    if (stream.isReadingPaused) this.pauseReading(stream);
+    this.reportAssigned(stream, nowMs);
+    stream.unblock();
+    return true;
+  }
+
+  protected reportAssigned(stream: Http1Stream, nowMs: number): void {
     const waitedMs = Math.max(0, nowMs - stream.openedAtMs);
     // A connect that began before the stream was opened is the stream's wait only from there on.
     const connectMs = this.isKept ? 0 : Math.min(this.connectMs, waitedMs);
     stream.handler.onAssigned(waitedMs - connectMs, connectMs, this.isKept, nowMs, 0);
-    stream.unblock();
-    return true;
   }
 
   /** Writes what its stream put into the outbox. One batch at a time: blocks of the last one may still be in use. */
@@ -116,6 +125,11 @@ export class Http1Connection {
     // A refusal is reported by the socket's error event.
     outbox.writeTo(this.socket, this.writtenBound);
     stream.unblock();
+  }
+
+  /** Its stream was destroyed: what is still to come of the answer is nobody's. */
+  abandon(_stream: Http1Stream): void {
+    this.dispose();
   }
 
   /** Closes it now. Nothing is reported to the stream. */
@@ -135,12 +149,16 @@ export class Http1Connection {
     this.owner.onConnectFailed(this, failure);
   }
 
-  pauseReading(): void {
+  pauseReading(_stream: Http1Stream): void {
     this.isReading = false;
     this.socket.pause();
   }
 
-  resumeReading(): void {
+  resumeReading(_stream: Http1Stream): void {
+    this.readOn();
+  }
+
+  protected readOn(): void {
     if (this.isReading) return;
     this.isReading = true;
     // `resume()` would start again only in the next tick, and would do so even after a pause in between; with `onread` this starts at once.
@@ -164,7 +182,7 @@ export class Http1Connection {
   }
 
   /** `bytes` octets are at the start of the shared buffer. True: go on (a pause has stopped the socket itself). */
-  private read(bytes: number): true {
+  protected read(bytes: number): true {
     if (this.stream === null) {
       // Nobody asked. Whatever it is, it must not become the answer to the next request.
       this.dispose();
@@ -177,6 +195,7 @@ export class Http1Connection {
         this.finish(this.parser.keepsConnection);
         break;
       case 'surplus':
+      case 'followed':
         this.finish(false);
         break;
       case 'failed':
@@ -186,14 +205,14 @@ export class Http1Connection {
   }
 
   /** The answer is complete. The connection is kept only when the request is, too, and both sides are at a clean start. */
-  private finish(mayKeep: boolean): void {
+  protected finish(mayKeep: boolean): void {
     const stream = this.stream!;
     const { trailers } = this.parser;
     this.stream = null;
     stream.phase = 'over';
     if (mayKeep && stream.isRequestComplete && stream.outbox.bytes === 0 && this.unsentBytes === 0) {
       this.phase = 'idle';
-      this.resumeReading();
+      this.readOn();
       this.owner.onReleased(this);
     } else {
       this.dispose();
@@ -202,7 +221,7 @@ export class Http1Connection {
     stream.handler.onEnd(trailers, null);
   }
 
-  private fail(failure: Failure): void {
+  protected fail(failure: Failure): void {
     const stream = this.stream!;
     this.dispose();
     stream.phase = 'over';

@@ -30,6 +30,11 @@ export class Http1Outbox {
     this.bytes = head.length;
   }
 
+  /** All of it, where it is a text: a request without a body. Whoever writes it says so with `clear`. */
+  get wholeText(): string {
+    return this.text;
+  }
+
   putText(text: string): void {
     if (this.blocks === null) {
       this.text += text;

@@ -3,18 +3,16 @@
  * for requests that find none. Nothing is written before the end of the loop turn: by then a head and its small body are
  * together, and a kept connection that died in this turn has been noticed.
  */
+import { isSocketPath, type LocalAddress } from '../../model/host-port.ts';
 import { limits } from '../../model/limits.ts';
 import type { CoarseTimer, Swept } from '../coarse-timer.ts';
 import { type Failure, failures } from '../failure.ts';
 import { type ConnectionOwner, Http1Connection } from './http1-connection.ts';
 import { serializeRequest } from './http1-request.ts';
 import { Http1Stream, type StreamOwner } from './http1-stream.ts';
-import type { Upstream, UpstreamHandler, UpstreamRequest, UpstreamStats, UpstreamStream } from './upstream.ts';
+import type { Upstream, UpstreamHandler, UpstreamRequest, UpstreamStats } from './upstream.ts';
 
-export interface Http1PoolOptions {
-  /** A name or an address; an IPv6 address with or without brackets. */
-  readonly host: string;
-  readonly port: number;
+export interface Http1PoolSettings {
   /** Shared by all pools of the loop. */
   readonly timer: CoarseTimer;
   /** The clock of `timer`, ms. Default `performance.now`. */
@@ -29,26 +27,28 @@ export interface Http1PoolOptions {
   readonly connectTimeoutMs?: number;
 }
 
+/** `host`: a name or an address; an IPv6 address with or without brackets. */
+export type Http1PoolOptions = Http1PoolSettings & LocalAddress;
+
 export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept {
   /** Whether the endpoint answers is seen request by request. */
   readonly isAvoided = false;
   readonly stats: UpstreamStats = { connections: 0, idle: 0, pending: 0, opened: 0, connectFailures: 0 };
-  private readonly host: string;
-  private readonly port: number;
-  private readonly timer: CoarseTimer;
-  private readonly now: () => number;
-  private readonly connectionsMax: number;
+  protected readonly to: LocalAddress;
+  protected readonly timer: CoarseTimer;
+  protected readonly now: () => number;
+  protected readonly connectionsMax: number;
   private readonly pendingMax: number;
   private readonly idleMs: number;
   private readonly connectTimeoutMs: number;
-  /** `net.connect` throws for any other port, and nothing on this path may throw. */
-  private readonly isPortValid: boolean;
+  /** `net.connect` throws for a port that cannot be, and nothing on this path may throw. */
+  private readonly isAddressValid: boolean;
   private isRetired = false;
   /** A stack: the last one is the one used last, so the first is the one idle for longest. */
-  private readonly idle: Http1Connection[] = [];
+  protected readonly idle: Http1Connection[] = [];
   /** In the order in which they were started. */
-  private readonly connecting: Http1Connection[] = [];
-  private firstInQueue: Http1Stream | null = null;
+  protected readonly connecting: Http1Connection[] = [];
+  protected firstInQueue: Http1Stream | null = null;
   private lastInQueue: Http1Stream | null = null;
   private dueWrites: Http1Stream[] = [];
   private dueFailures: Http1Stream[] = [];
@@ -56,9 +56,8 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
   private readonly endTurnBound = () => this.endTurn();
 
   constructor(options: Http1PoolOptions) {
-    this.host = options.host.startsWith('[') ? options.host.slice(1, -1) : options.host;
-    this.port = options.port;
-    this.isPortValid = options.port >= 1 && options.port <= 65_535;
+    this.to = dialAddressOf(options);
+    this.isAddressValid = isSocketPath(options) || (options.port >= 1 && options.port <= 65_535);
     this.timer = options.timer;
     this.now = options.now ?? (() => performance.now());
     this.connectionsMax = options.connectionsMax ?? limits.poolConnectionsMax;
@@ -76,12 +75,12 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
     handler: UpstreamHandler,
     nowMs: number = this.now(),
     needsFresh = false,
-  ): UpstreamStream {
+  ): Http1Stream {
     const head = serializeRequest(request);
     const stream = new Http1Stream(this, request, head ?? '', handler, nowMs, needsFresh);
     if (head === null) {
       this.failSoon(stream, failures['internal-error']);
-    } else if (!this.isPortValid) {
+    } else if (!this.isAddressValid) {
       this.failSoon(stream, failures['connect-failed']);
     } else if (this.isFull()) {
       this.failSoon(stream, failures['pool-full']);
@@ -116,8 +115,14 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
   }
 
   failSoon(stream: Http1Stream, failure: Failure): void {
-    if (stream.connection !== null) stream.connection.dispose();
+    stream.phase = 'failing';
+    if (stream.connection !== null) stream.connection.abandon(stream);
     else this.leaveQueue(stream);
+    this.reportSoon(stream, failure);
+  }
+
+  /** The stream is on no connection any more, and in no queue. */
+  protected reportSoon(stream: Http1Stream, failure: Failure): void {
     stream.phase = 'failing';
     stream.failure = failure;
     stream.outbox.clear();
@@ -125,7 +130,7 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
     this.endTurnSoon();
   }
 
-  private endTurnSoon(): void {
+  protected endTurnSoon(): void {
     if (this.isTurnEndDue) return;
     this.isTurnEndDue = true;
     setImmediate(this.endTurnBound);
@@ -163,17 +168,22 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
   private assignConnections(): void {
     if (this.firstInQueue === null) return;
     const nowMs = this.now();
-    for (let stream = this.firstToServe(); stream !== null; stream = this.firstToServe()) {
-      const connection = this.idle.pop()!;
-      this.stats.idle--;
-      this.leaveQueue(stream);
-      if (!connection.assign(stream, nowMs)) this.joinQueueFirst(stream);
-    }
+    this.serveQueue(nowMs);
     while (this.stats.pending > this.connecting.length) {
       // What is idle now is of no use to those that still wait, and may be in the way.
       if (this.stats.connections >= this.connectionsMax) this.idle[0]?.dispose();
       if (this.stats.connections >= this.connectionsMax) return;
       this.connect(nowMs);
+    }
+  }
+
+  /** The streams that wait get the connections that there are. */
+  protected serveQueue(nowMs: number): void {
+    for (let stream = this.firstToServe(); stream !== null; stream = this.firstToServe()) {
+      const connection = this.idle.pop()!;
+      this.stats.idle--;
+      this.leaveQueue(stream);
+      if (!connection.assign(stream, nowMs)) this.joinQueueFirst(stream);
     }
   }
 
@@ -191,8 +201,12 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
 
   private connect(nowMs: number): void {
     this.stats.connections++;
-    this.connecting.push(new Http1Connection(this, this.host, this.port, this.now, nowMs));
+    this.connecting.push(this.startConnection(nowMs));
     this.timer.watch(this);
+  }
+
+  protected startConnection(nowMs: number): Http1Connection {
+    return new Http1Connection(this, this.to, this.now, nowMs);
   }
 
   onConnected(connection: Http1Connection): void {
@@ -258,7 +272,7 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
     this.stats.pending++;
   }
 
-  private joinQueueFirst(stream: Http1Stream): void {
+  protected joinQueueFirst(stream: Http1Stream): void {
     stream.nextInQueue = this.firstInQueue;
     if (this.firstInQueue === null) this.lastInQueue = stream;
     else this.firstInQueue.previousInQueue = stream;
@@ -278,6 +292,12 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
     stream.previousInQueue = null;
     this.stats.pending--;
   }
+}
+
+function dialAddressOf(address: LocalAddress): LocalAddress {
+  if (isSocketPath(address)) return { path: address.path };
+  const { host, port } = address;
+  return { host: host.startsWith('[') ? host.slice(1, -1) : host, port };
 }
 
 /** Oldest entries go first, so the search is short. */

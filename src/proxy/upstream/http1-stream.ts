@@ -37,6 +37,8 @@ export class Http1Stream implements UpstreamStream {
   isBlocked = false;
   /** A place in the pool's list of streams to write at the end of the turn. */
   isWriteDue = false;
+  /** It may wait on a connection for the answers to requests before it (http1-pipelined-pool.ts). */
+  mayPipeline = false;
   nextInQueue: Http1Stream | null = null;
   previousInQueue: Http1Stream | null = null;
   readonly outbox: Http1Outbox;
@@ -105,7 +107,7 @@ export class Http1Stream implements UpstreamStream {
     const { phase, connection } = this;
     this.phase = 'over';
     if (phase === 'queued') this.owner.leaveQueue(this);
-    else if (phase === 'active') connection!.dispose();
+    else if (phase === 'active') connection!.abandon(this);
     this.outbox.clear();
   }
 
@@ -113,13 +115,13 @@ export class Http1Stream implements UpstreamStream {
   pauseReading(): void {
     if (this.isReadingPaused) return;
     this.isReadingPaused = true;
-    if (this.phase === 'active') this.connection!.pauseReading();
+    if (this.phase === 'active') this.connection!.pauseReading(this);
   }
 
   resumeReading(): void {
     if (!this.isReadingPaused) return;
     this.isReadingPaused = false;
-    if (this.phase === 'active') this.connection!.resumeReading();
+    if (this.phase === 'active') this.connection!.resumeReading(this);
   }
 
   private get hasRoom(): boolean {

@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { type ControlPlaneTrust, connectToControlPlane } from './control-plane-contact.ts';
 
 export interface ApiRequest {
-  /** Base address of the API, `http://HOST:PORT`. */
+  /** Base address of the API, `http://HOST:PORT` or https; with trust it is TLS whatever this says. */
   readonly url: string;
   readonly method: 'GET' | 'POST';
   readonly path: string;
@@ -25,8 +25,11 @@ const answerBytesMax = 512 * 1024;
 
 /** Rejects when there is no whole answer, with the signal's reason when it aborts, and before anything is sent to who is not believed. */
 export async function askApi(asked: ApiRequest, nowMs: number, signal: AbortSignal): Promise<ApiAnswer> {
-  const { hostname, port } = new URL(asked.url);
-  const address = { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: Number(port || 80) };
+  const { hostname, port, protocol } = new URL(asked.url);
+  const isHttps = protocol === 'https:';
+  if (isHttps && asked.trust === null)
+    throw new Error('https:// needs a root to believe, which a join token names (--join-token-file)');
+  const address = { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: Number(port || (isHttps ? 443 : 80)) };
   const socket = asked.trust === null ? null : await connectToControlPlane(address, asked.trust, nowMs, signal);
   try {
     return await exchange(asked, address, socket, signal);

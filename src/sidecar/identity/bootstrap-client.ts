@@ -3,7 +3,7 @@ import { askApi, fieldsOf } from './api-request.ts';
 import type { ControlPlaneTrust } from './control-plane-contact.ts';
 
 export interface BootstrapAnswer {
-  /** `ws://HOST:PORT/v1/push`. */
+  /** `ws://HOST:PORT/v1/push`, or wss. */
   readonly pushUrl: string;
   /** PEM of all roots, not checked; empty: it said none. Worth something only when it came over TLS. */
   readonly bundlePem: string;
@@ -26,6 +26,10 @@ export const askForBootstrap: AskForBootstrap = async (url, trust, nowMs, signal
   const { status, text } = await askApi(asked, nowMs, signal).catch((cause: unknown) => {
     throw new Error(`${where} cannot be reached${trust === null ? '' : ' over TLS'}: ${reasonOf(cause)}`, { cause });
   });
+  if (status === 426)
+    throw new Error(
+      `${where} speaks TLS only to other machines: this sidecar needs a join token, which names the root to believe (--join-token-file or WEFT_JOIN_TOKEN)`,
+    );
   if (status !== 200) throw new Error(`${where} answers ${status}`);
   const { push, bundle } = fieldsOf(text);
   const pushUrl = pushUrlOf(push);
@@ -36,8 +40,8 @@ export const askForBootstrap: AskForBootstrap = async (url, trust, nowMs, signal
 /** `push` is `HOST:PORT`, or the whole URL. */
 function pushUrlOf(push: unknown): string | null {
   if (typeof push !== 'string') return null;
-  const text = push.startsWith('ws://') ? push : `ws://${push}/v1/push`;
-  return URL.canParse(text) && /^ws:\/\/[^\s/?#@]+:\d{1,5}\/v1\/push$/.test(text) ? text : null;
+  const text = /^wss?:\/\//.test(push) ? push : `ws://${push}/v1/push`;
+  return URL.canParse(text) && /^wss?:\/\/[^\s/?#@]+:\d{1,5}\/v1\/push$/.test(text) ? text : null;
 }
 
 const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -4,14 +4,15 @@
  */
 
 import type { X509Certificate } from 'node:crypto';
-import { isIP } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { fingerprintOf } from '../../identity/root.ts';
+import { controlPlaneServerName } from '../../model/identity.ts';
 import { limits } from '../../model/limits.ts';
 import { certificatesIn, isIssuedBy, spiffeIdIn, timeFault } from './credentials-check.ts';
 
 export interface ControlPlaneTrust {
-  readonly trustDomain: string;
+  /** Null: any, where a root says who is meant. */
+  readonly trustDomain: string | null;
   /** Lower-case hex SHA-256 of a root that is believed when the control plane shows it; null: none. */
   readonly rootSha256: string | null;
   /** Roots that are believed, PEM; null: none. */
@@ -37,7 +38,8 @@ export function connectToControlPlane(
     const socket = connect({
       host,
       port,
-      ...(isIP(host) === 0 ? { servername: host } : {}),
+      // Whatever it is called here: people may be shown a certificate of another CA under that name.
+      servername: controlPlaneServerName,
       minVersion: 'TLSv1.3',
       // Who it is, is decided below, before anything is sent: at the first contact there is no root to give to OpenSSL.
       rejectUnauthorized: false,
@@ -81,12 +83,15 @@ export function controlPlaneFault(
       : new OtherRootError('its certificate was not issued by the root that the join token names');
   const fault = timeFault(certificate, nowMs) ?? timeFault(root, nowMs);
   if (fault !== null) return new Error(`its certificate ${fault}`);
-  const expected = `spiffe://${trust.trustDomain}/control-plane`;
+  const expected = `spiffe://${trust.trustDomain ?? '*'}/control-plane`;
   const actual = spiffeIdIn(certificate);
-  return actual === expected
-    ? null
-    : new Error(`its certificate is the one of ${actual ?? 'nobody'}, not of ${expected}`);
+  const isExpected = trust.trustDomain === null ? isControlPlaneId(actual) : actual === expected;
+  return isExpected ? null : new Error(`its certificate is the one of ${actual ?? 'nobody'}, not of ${expected}`);
 }
+
+/** Of whatever trust domain. */
+export const isControlPlaneId = (spiffeId: string | null): boolean =>
+  /^spiffe:\/\/[^/]+\/control-plane$/.test(spiffeId ?? '');
 
 function chainOf(certificate: X509Certificate): readonly X509Certificate[] {
   const chain: X509Certificate[] = [];

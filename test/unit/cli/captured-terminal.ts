@@ -8,13 +8,14 @@ export interface Said {
   readonly err: string;
 }
 
-export async function weft(args: readonly string[], stdin = ''): Promise<Said> {
+export async function weft(args: readonly string[], stdin = '', hasColours = false): Promise<Said> {
   const out: string[] = [];
   const err: string[] = [];
   const terminal: Terminal = {
     out: (line) => void out.push(line),
     err: (line) => void err.push(line),
     readStdin: async () => stdin,
+    hasColours,
     nowMs: () => Date.parse('2025-01-02T00:00:00Z'),
     exitCode: 0,
   };

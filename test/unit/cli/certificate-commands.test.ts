@@ -36,13 +36,15 @@ describe('weft token create', () => {
   };
 
   it.each([
-    [['--service', 'cart'], /--join is the one there is/],
+    [['--service', 'cart'], /--join for a sidecar of a Service/],
+    [['--join', '--service', 'cart', '--role', 'admin'], /not for --join/],
+    [['--join', '--service', 'cart', '--ttl', 'none'], /1s to 720h/],
     [['--join'], /--service/],
     [['--join', '--service', 'Cart'], /NAME or NAME\.NAMESPACE/],
     [['--join', '--service', 'cart', '--ttl', '0s'], /1s to 720h/],
     [['--join', '--service', 'cart', '--ttl', '721h'], /1s to 720h/],
     [['--join', '--service', 'cart', '--ttl', 'soon'], /1s to 720h/],
-    [['--join', '--service', 'cart', '-o', 'yaml'], /text, json/],
+    [['--join', '--service', 'cart', '-o', 'xml'], /text, yaml, json/],
   ])('does not take %j', async (args, message) => {
     const said = await weft(['token', 'create', ...args]);
     expect([said.code, said.out]).toEqual([2, '']);

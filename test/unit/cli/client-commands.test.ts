@@ -125,7 +125,10 @@ describe('client commands, when things go wrong', () => {
   it('says that an object does not exist', async () => {
     const { url } = await fakeControlPlane(() => ({ status: 404, body: { status: 404, title: 'Not found' } }));
     const { code, err } = await weft(['get', 'svc', 'cart', '-n', 'shop', '--server', url]);
-    expect({ code, err }).toEqual({ code: 1, err: 'There is no Service "cart" in namespace shop.' });
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: 'There is no Service "cart" in namespace shop; `weft get services` lists those there are.',
+    });
   });
 
   it('says which files cannot be read', async () => {

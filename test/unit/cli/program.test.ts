@@ -3,7 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { version } from '../../../src/model/version.ts';
 import { weft } from './captured-terminal.ts';
 
-const commands = ['control-plane', 'sidecar', 'run', 'apply', 'get', 'delete', 'status', 'stat'];
+const commands = [
+  ...['control-plane', 'sidecar', 'run', 'apply', 'diff', 'get', 'describe', 'edit', 'delete', 'history', 'rollback'],
+  ...['explain', 'status', 'stat', 'completion'],
+];
 
 describe('the command line', () => {
   it.each([
@@ -18,13 +21,15 @@ describe('the command line', () => {
     [['sidecar', '--service', 'cart', '--outbound', '127.0.0.1:15000'], /--outbound and --admin cannot both/],
     [['sidecar', '--service', 'cart', '--inbound', '127.0.0.1:0'], /--app/],
     [['sidecar', '--service', 'cart', '--config', 'a', '--control-plane', 'http://h:1'], /exclude each other/],
-    [['sidecar', '--service', 'cart', '--control-plane', 'https://h:1'], /http:\/\/HOST:PORT/],
+    [['sidecar', '--service', 'cart', '--control-plane', 'ftp://h:1'], /http:\/\/HOST:PORT/],
+    [['sidecar', '--service', 'cart', '--control-plane', 'https://h:1'], /needs a join token/],
     [['sidecar', '--service', 'cart', '--outbound-http', 'nginx'], /uws, node/],
     [['sidecar', '--service', 'cart', '--drain-timeout', 'soon'], /duration/],
     [['run', '--service', 'cart', '--', 'true'], /--app-port/],
     [['run', '--service', 'cart', '--app-port', '0', '--', 'true'], /1 to 65535/],
     [['run', '--service', 'cart', '--app-port', '80'], /command/],
-    [['control-plane', '--listen', '0.0.0.0:7070'], /open to other machines/],
+    [['control-plane', '--tls-cert', 'a.crt'], /--tls-cert and --tls-key belong together/],
+    [['control-plane', '--tls-name', 'a b'], /host name/],
     [['control-plane', '--store', 'redis://h'], /embedded:DIR/],
     [['control-plane', '--listen', '127.0.0.1:7071'], /cannot both be/],
     [['get', 'pods'], /no kind "pods"/],
@@ -33,6 +38,10 @@ describe('the command line', () => {
     [['delete', 'service', 'cart', '-f', 'x'], /leave KIND, NAME/],
     [['apply', '-f', 'x', '--wait', 'forever'], /applied/],
     [['status', '--server', 'nowhere/at/all'], /http:\/\/HOST:PORT/],
+    [['control-plane', '--history-count', '0'], /1 to 100000/],
+    [['control-plane', '--history-age', '10s'], /1m to 87600h/],
+    [['rollback', 'yesterday'], /number of a revision/],
+    [['rollback'], /revision/],
   ])('refuses %j with code 2 and says why', async (args, reason) => {
     const { code, out, err } = await weft(args);
     expect(err).toMatch(reason);
@@ -58,7 +67,7 @@ describe('the command line', () => {
     const { code, out } = await weft(['--help']);
     expect(code).toBe(0);
     expect(out).toMatch(/Exit codes: 0 done, 1 failed, 2 /);
-    for (const name of ['WEFT_SERVER', 'WEFT_TOKEN', 'WEFT_LOG_LEVEL']) expect(out).toContain(name);
+    for (const name of ['WEFT_SERVER', 'WEFT_TOKEN', 'WEFT_CA', 'WEFT_LOG_LEVEL']) expect(out).toContain(name);
   });
 
   it('says the version of the package', async () => {

@@ -3,23 +3,24 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { afterAll, describe, expect, it } from 'vitest';
-import { parseTargetAddress } from '../../../src/cli/flag-values.ts';
+import { parseAppAddress } from '../../../src/cli/flag-values.ts';
 import { readJoinToken } from '../../../src/cli/join-token.ts';
 import { listenerPoliciesOf } from '../../../src/cli/listener-policies.ts';
 import { addSidecarFlags, type SidecarFlags, sidecarOptionsOf } from '../../../src/cli/sidecar-flags.ts';
+import type { HostPort, LocalAddress } from '../../../src/model/host-port.ts';
 import { limits } from '../../../src/model/limits.ts';
 import { defaultListenerLimits } from '../../../src/model/listener-limits.ts';
-import type { HostPort, SidecarOptions } from '../../../src/sidecar/options.ts';
+import type { SidecarOptions } from '../../../src/sidecar/options.ts';
 
 const optionsOf = (...args: string[]): SidecarOptions => optionsWith(null, ...args);
 
 function optionsWith(joinToken: string | null, ...args: string[]): SidecarOptions {
-  const command = addSidecarFlags(new Command().option('--app <address>', '', parseTargetAddress))
+  const command = addSidecarFlags(new Command().option('--app <address>', '', parseAppAddress))
     .exitOverride()
     .configureOutput({ writeErr: () => {} });
   const flags = command
     .parse(['--service', 'cart', ...args], { from: 'user' })
-    .opts<SidecarFlags & { app?: HostPort }>();
+    .opts<SidecarFlags & { app?: LocalAddress }>();
   return sidecarOptionsOf(flags, flags.app ?? null, joinToken);
 }
 
@@ -83,6 +84,34 @@ describe('--loops', () => {
     expect(() => at('127.0.0.1:15007', '--upstream', 'cart=127.0.0.1:15009')).toThrow(
       /--link \(event loop 2\) and --upstream cart cannot both listen on 127.0.0.1:15009/,
     );
+  });
+});
+
+describe('unix sockets', () => {
+  const longest = `/${'x'.repeat(limits.socketPathBytesMax - 1)}`;
+
+  it.each<[string, string[], RegExp]>([
+    ['no path', ['--app', 'unix:'], /Expected unix:PATH, for instance/],
+    ['a path that is too long', ['--outbound', `unix:${longest}x`], /at most 107 bytes for the path .* has 108/],
+    ['one in characters of several bytes', ['--app', `unix:${longest.slice(0, -1)}é`], /has 108/],
+    ['one that is long from the root on', ['--app', `unix:${'y'.repeat(107)}`], /at most 107 bytes .*y has 1\d\d/],
+    ['a place for others', ['--inbound', 'unix:/run/in.sock'], /unix sockets are for --app and --outbound/],
+    ['a mode that is none', ['--outbound', 'unix:a', '--outbound-mode', '888'], /Expected three octal digits/],
+    ['a mode without the user', ['--outbound', 'unix:a', '--outbound-mode', '066'], /Expected three octal digits/],
+    ['a mode without a file', ['--outbound-mode', '660'], /needs --outbound unix:PATH/],
+    ['one for both', ['--app', 'unix:a', '--outbound', 'unix:./a'], /the sidecar would call itself/],
+    ['several event loops', ['--outbound', 'unix:a', '--loops', '2'], /\(a unix socket has one event loop\)/],
+  ])('are refused: %s', (_what, args, message) => {
+    expect(() => optionsOf(...args)).toThrow(message);
+  });
+
+  it('may have the longest path, be relative, and stand beside listeners of other event loops', () => {
+    expect(optionsOf('--app', `unix:${longest}`).app).toEqual({ path: longest });
+    const { outbound, outboundMode } = optionsOf('--outbound', 'unix:out.sock', '--outbound-mode', '0660');
+    expect({ outbound, outboundMode }).toEqual({ outbound: { path: resolve('out.sock') }, outboundMode: 0o660 });
+    const loops = ['--outbound', 'unix:out.sock', '--loops', '2'];
+    expect(optionsOf(...loops, '--upstream', 'cart=127.0.0.1:0').loops).toBe(2);
+    expect(optionsOf(...loops, '--app', 'unix:app.sock', '--link', '127.0.0.1:0').loops).toBe(2);
   });
 });
 
@@ -190,6 +219,7 @@ describe('the flags of a sidecar', () => {
       namespace: 'default',
       app: null,
       outbound: { host: '127.0.0.1', port: 15001 },
+      outboundMode: 0o600,
       outboundHttp: 'uws',
       inbound: null,
       inboundHttp: 'node',
@@ -225,6 +255,7 @@ describe('the flags of a sidecar', () => {
       namespace: 'shop',
       app: { host: '127.0.0.1', port: 8080 },
       outbound: { host: '::1', port: 0 },
+      outboundMode: 0o600,
       outboundHttp: 'node',
       inbound: { host: '0.0.0.0', port: 15006 },
       inboundHttp: 'uws',
@@ -261,6 +292,9 @@ describe('the flags of a sidecar', () => {
 
   it('let every listener take a free port', () => {
     const { outbound, admin } = optionsOf('--outbound', '127.0.0.1:0', '--admin', '127.0.0.1:0');
-    expect([outbound.port, admin.port]).toEqual([0, 0]);
+    expect([outbound, admin]).toEqual([
+      { host: '127.0.0.1', port: 0 },
+      { host: '127.0.0.1', port: 0 },
+    ]);
   });
 });

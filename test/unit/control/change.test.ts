@@ -33,7 +33,8 @@ class Mesh {
 
   make(objects: readonly WantedObject[], more: Partial<WantedChange> = {}): Promise<ChangeOutcome> {
     const requestId = `request-${++nextRequest}`;
-    return this.changes.make({ objects, who: 'test', message: '', requestId, isDryRun: false, ...more });
+    const author = { who: 'test', mayWrite: () => true };
+    return this.changes.make({ objects, ...author, message: '', requestId, isDryRun: false, ...more });
   }
 
   apply(...resources: Resource[]): Promise<ChangeOutcome> {
@@ -227,6 +228,23 @@ describe('a change', () => {
     expect(messagesOf(await mesh.apply(route('r', 'cart', ['nobody'])))).toContain('nobody');
   });
 
+  it('that its author may not make is refused whole, and names the objects', async () => {
+    const mesh = new Mesh();
+    await mesh.apply(service('cart'));
+    const inShop = (name: string): Resource => ({ ...service(name), metadata: { name, namespace: 'shop' } });
+    const mayWrite = (namespace: string) => namespace === 'shop';
+    expect(await mesh.make([put(inShop('a')), put(service('b'))], { mayWrite })).toEqual({
+      tag: 'forbidden',
+      objects: [{ kind: 'Service', namespace: 'default', name: 'b', forbidden: 'default' }],
+    });
+    expect(mesh.store.revision).toBe(1);
+    expect(await mesh.make([put(inShop('a'))], { mayWrite })).toMatchObject({ tag: 'done', revision: 2 });
+    // What a repeated request has made is not told to who may not make it.
+    const objects = [put(service('b'))];
+    expect(await mesh.make(objects, { requestId: 'one' })).toMatchObject({ tag: 'done' });
+    expect(await mesh.make(objects, { requestId: 'one', mayWrite })).toMatchObject({ tag: 'forbidden' });
+  });
+
   it('that is a dry run is judged and not written', async () => {
     const mesh = new Mesh();
     await mesh.apply(service('a'));
@@ -285,7 +303,7 @@ describe('a change that arrives twice', () => {
     // After a restart too: the store knows.
     const { store, clock } = mesh;
     const later = new Changes({ store, clock, world: new World(store), compile: async () => undefined });
-    const wanted = { objects, who: 'test', message: '', requestId: 'one', isDryRun: false };
+    const wanted = { objects, who: 'test', mayWrite: () => true, message: '', requestId: 'one', isDryRun: false };
     expect(await later.make(wanted)).toEqual(first);
     expect(store.revision).toBe(3);
   });

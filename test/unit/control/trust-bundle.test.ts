@@ -143,7 +143,7 @@ describe('the trust bundle is no resource', () => {
     };
     const raw = Object.assign(new EventEmitter(), { writableLength: 0, writeHead() {}, write, end() {} });
     const reply = { hijack() {}, raw, request: { method: 'GET' } } as unknown as FastifyReply;
-    watchers.watch(reply, { kind: null, namespace: null, from: 0 });
+    watchers.watch(reply, { kind: null, namespace: null, from: 0, isAllowed: () => true });
     await putBundle(store, bundleOf('a', 'b'), ['Service/default/a', JSON.stringify(service('a'))]);
     watchers.close();
     expect(text).not.toContain('TrustBundle');

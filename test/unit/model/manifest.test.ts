@@ -61,7 +61,7 @@ describe('every mistake is named with path, line and column', () => {
     [
       'unknown field far off',
       service('{ zebra: 80 }'),
-      /unknown field \(known: protocol, port, endpoints, loadBalancer, limits\)/,
+      /unknown field \(known: protocol, port, endpoints, loadBalancer, limits, pipelining\)/,
     ],
     ['wrong type', service('{ port: "80" }'), /4:15: .*spec\.port: must be a whole number, not "80"/],
     ['out of range', service('{ port: 99999 }'), /spec\.port: must be <= 65535.*not 99999/],
@@ -206,6 +206,10 @@ describe('every mistake is named with path, line and column', () => {
       service('{ limits: { requestHeadFields: 1KiB } }'),
       /Fields: must be a whole number, not "1KiB"/,
     ],
+    ['a line of one', service('{ pipelining: { maxRequests: 1 } }'), /pipelining\.maxRequests: must be >= 2, not 1/],
+    ['a line without end', service('{ pipelining: { maxRequests: 65 } }'), /maxRequests: must be <= 64, not 65/],
+    ['pipelining as a word', service('{ pipelining: true }'), /spec\.pipelining: must be an object/],
+    ['an endpoint at a socket', service('{ endpoints: ["unix:/run/docker.sock"] }'), /endpoints\[0\]/],
     ['unknown limit', service('{ limits: { bodyBytes: 1 } }'), /limits\.bodyBytes: unknown field/],
     [
       'duration',
@@ -400,7 +404,7 @@ describe('what is right is read', () => {
         {
           object: 'Service default/a',
           path: 'spec.x',
-          message: 'unknown field (known: protocol, port, endpoints, loadBalancer, limits)',
+          message: 'unknown field (known: protocol, port, endpoints, loadBalancer, limits, pipelining)',
         },
       ],
     });

@@ -240,6 +240,14 @@ spec:
     expect(build(objects, without).units.get('cart.default')?.actions[0]?.backends[0]?.unit).toBe('next.default');
   });
 
+  it('holds how many requests may be sent ahead: none unless the Service says so', () => {
+    const depthOf = (spec: string) => {
+      const { units } = build(resourcesOf(cart.replace('spec: {}', `spec: ${spec}`)));
+      return units.get('cart.default')!.pipelinedDepth;
+    };
+    expect(['{}', '{ pipelining: {} }', '{ pipelining: { maxRequests: 64 } }'].map(depthOf)).toEqual([1, 8, 64]);
+  });
+
   it('holds the limits of a Service, and none where none are set', () => {
     const limited = (limits: string) => build(resourcesOf(cart.replace('spec: {}', `spec: ${limits}`)));
     for (const unlimited of ['{}', '{ limits: {} }'])

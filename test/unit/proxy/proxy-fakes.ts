@@ -112,6 +112,7 @@ export class FakeEndpoint implements LoopEndpoint {
   readonly host = '127.0.0.1';
   readonly port = 1;
   readonly zone = '';
+  readonly pipelinedDepth = 1;
   readonly identity = '/ns/default/sa/cart';
   readonly streams: FakeStream[] = [];
   readonly upstream: Upstream;

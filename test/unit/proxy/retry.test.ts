@@ -19,12 +19,12 @@ describe('another attempt', () => {
   });
 
   it.each(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'TRACE'])(
-    'is made for %s on a stale connection and a lost link only',
+    'is made for %s on a stale connection, a lost link and a lost place in line only',
     (method) => {
       const made = Object.values(failures).filter(
         (failure) => !failure.isSafeToRetry && mayTryAgain(facts({ method, failure })),
       );
-      expect(made.map(({ code }) => code)).toEqual(['link-lost', 'stale-connection']);
+      expect(made.map(({ code }) => code)).toEqual(['link-lost', 'stale-connection', 'pipeline-lost']);
       const fresh = { method, isReusedConnection: false };
       expect(mayTryAgain(facts({ ...fresh, failure: failures['stale-connection'] }))).toBe(false);
       expect(mayTryAgain(facts({ ...fresh, failure: failures['link-lost'] }))).toBe(true);

@@ -81,6 +81,18 @@ describe('the way to an endpoint', () => {
     expect(left).toEqual([before[1]]);
   });
 
+  it('is another object in the same slot when its Service allows another number of requests in line, unless it has a link', () => {
+    const sidecar = new Sidecar();
+    sidecar.apply(unitOf({ endpoints: [a, linked] }));
+    const before = sidecar.service().endpoints;
+    const { left } = sidecar.apply(unitOf({ endpoints: [a, linked], pipelinedDepth: 8 }));
+    const after = sidecar.service().endpoints;
+    expect(left).toEqual([before[0]]);
+    expect(after[0]).toMatchObject({ pipelinedDepth: 8, slot: before[0]!.slot, upstream: null });
+    expect(after[1]).toBe(before[1]);
+    expect(after[1]).toMatchObject({ pipelinedDepth: 1 });
+  });
+
   it('is the same object when only what it says of itself changed, or its place in the list', () => {
     const { before, after, left } = applied({ ...linked, zone: 'z', link: [...linked.link] }, a);
     expect(after[0]).toBe(before[1]);

@@ -3,9 +3,9 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { HostPort } from '../../../src/model/host-port.ts';
 import { bindServer } from '../../../src/proxy/listener/bind-server.ts';
 import { KeptPorts } from '../../../src/sidecar/kept-ports.ts';
-import type { HostPort } from '../../../src/sidecar/options.ts';
 import { silentLogger } from '../control/memory-store.ts';
 
 let directory = '';

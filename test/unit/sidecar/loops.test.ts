@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { formatAddress, isSocketPath } from '../../../src/model/host-port.ts';
 import type { RecentQuery } from '../../../src/model/recent-request.ts';
 import { bindServer } from '../../../src/proxy/listener/bind-server.ts';
 import { ListenError } from '../../../src/proxy/listener/listen-error.ts';
@@ -38,6 +39,7 @@ class FakeLoop implements OwnLoop {
 
   async listen(wanted: WantedListener): Promise<string> {
     this.wanted.push(wanted);
+    if (isSocketPath(wanted.at)) return formatAddress(wanted.at);
     const { host, port } = wanted.at;
     if (wanted.name !== 'link') return `${host}:${port === 0 ? 7_000 : port}`;
     const server = createServer();
@@ -110,6 +112,17 @@ describe('a listener of several loops', () => {
     expect(all.map(({ wanted }) => wanted.map(({ isShared }) => isShared))).toEqual([[false], [], []]);
   });
 
+  it("is the first one's alone at a unix socket, whatever its core", async () => {
+    const { all, loops } = threeLoops();
+    expect(await loops.listen('outbound', { path: '/run/out.sock' }, true)).toBe('unix:/run/out.sock');
+    expect(all.map(({ wanted }) => wanted)).toEqual([
+      [{ name: 'outbound', at: { path: '/run/out.sock' }, isShared: false }],
+      [],
+      [],
+    ]);
+    expect(loops.bound).toEqual([{ name: 'outbound', address: 'unix:/run/out.sock' }]);
+  });
+
   it('is not opened at a port that somebody else has, who might share it', async () => {
     const { all, loops } = threeLoops();
     const server = createServer();
@@ -180,7 +193,10 @@ describe('a change on several loops', () => {
 describe('what several loops say', () => {
   it('is one list of all, with sums where there is one number', async () => {
     const { all, loops } = threeLoops();
-    const input = await loops.metricsInput({ revision: 7, isConnected: true, nacks: 0 });
+    const input = await loops.metricsInput({
+      config: { revision: 7, isConnected: true, nacks: 0 },
+      certificateExpiresAtMs: null,
+    });
     expect(input.tables).toEqual(all.map((loop) => loop.table()));
     expect(input.loops.map(({ connections, longestTurnMs }) => [connections, longestTurnMs])).toEqual([
       [3, 0],

@@ -31,6 +31,7 @@ const options: LoopOptions = {
   service: 'web',
   namespace: 'default',
   app: null,
+  outboundMode: 0o600,
   outboundHttp: 'node',
   inboundHttp: 'node',
   listenerPolicies: { outbound: policy, inbound: policy, link: policy },

@@ -62,7 +62,7 @@ const options = (script: string, changes: Partial<RunOptions> = {}): RunOptions 
   args: ['-e', script],
   env: { PATH: process.env.PATH },
   service: 'cart',
-  appPort: 8080,
+  app: { host: '127.0.0.1', port: 8080 },
   readyMs: 60_000,
   stopMs: 30_000,
   isInteractive: false,
@@ -85,6 +85,18 @@ async function appThatSaysWhenUp(world: World, body: string, changes: Partial<Ru
 }
 
 describe('weft run', () => {
+  it.each<[string, Partial<RunOptions>, string]>([
+    ['at a port', {}, '8080 undefined'],
+    ['at a port, with one that was set', { env: { PATH: process.env.PATH, PORT: '7' } }, '7 undefined'],
+    ['at a socket', { app: { path: '/run/app.sock' } }, 'undefined /run/app.sock'],
+  ])('tells the app where it is to listen: %s', async (_where, changes, expected) => {
+    const world = new World();
+    const script = `
+      const { PORT, WEFT_APP_SOCKET } = process.env;
+      process.exit(\`\${PORT} \${WEFT_APP_SOCKET}\` === '${expected}' ? 0 : 3)`;
+    expect(await runBesideApp(async () => world.sidecar(), options(script, changes), world.host)).toBe(0);
+  });
+
   it.each([
     ['no-such-program', ' (looked for in PATH)'],
     ['./no-such-program', ''],

@@ -211,6 +211,21 @@ describe('embedded store', () => {
     expect(clock.waiting).toBe(before);
   });
 
+  it('does not write renewals of a term that the grace outlasts, and loses nothing by it', async () => {
+    const store = await openStore();
+    clock.advance(limits.leaseGraceMs);
+    await store.putLease('a', 'v', limits.leaseMs);
+    const before = transactionsOf();
+    for (let renewal = 0; renewal < 20; renewal += 1) {
+      clock.advance(limits.leaseRenewMs);
+      await store.putLease('a', 'v', limits.leaseMs);
+    }
+    expect(transactionsOf()).toBe(before);
+    await store.close();
+    const again = await openStore();
+    expect([...again.leases()]).toEqual([{ id: 'a', value: 'v', endsAtMs: clock.nowMs() + limits.leaseGraceMs }]);
+  });
+
   it('writes the leases of a fleet that comes at once in a few transactions, not one each', async () => {
     const store = await openStore();
     const before = transactionsOf();

@@ -32,7 +32,7 @@ const packageHomes: Readonly<Record<string, readonly string[]>> = {
   commander: ['cli/'],
   'cli-table3': ['cli/'],
   pino: ['telemetry/logger.ts'],
-  ws: ['sidecar/'],
+  ws: ['sidecar/', 'control/push'],
   '@peculiar/x509': ['identity/'],
   'reflect-metadata': ['identity/'],
   jose: ['identity/'],

@@ -6,6 +6,7 @@ import {
   encodeChangeSet,
   encodeControlFrame,
 } from '../../../src/wire/control-frame.ts';
+import { weft } from '../../../src/wire/generated/push.js';
 import { decodeSidecarFrame, encodeSidecarFrame, type SidecarFrame } from '../../../src/wire/sidecar-frame.ts';
 import { WireError } from '../../../src/wire/wire-error.ts';
 
@@ -93,6 +94,60 @@ describe('frames of a sidecar', () => {
       } catch (error) {
         expect(error).toBeInstanceOf(WireError);
       }
+    }
+  });
+
+  it('are the same by the short way as by the generated code: acks of all lengths, renewals, and what only looks like them', () => {
+    const sequences = [
+      0,
+      1,
+      127,
+      128,
+      16_383,
+      16_384,
+      2 ** 21 - 1,
+      2 ** 21,
+      2 ** 28 - 1,
+      2 ** 28,
+      2 ** 32,
+      2 ** 53 - 1,
+    ];
+    for (const sequence of sequences)
+      expect(decodeSidecarFrame(encodeSidecarFrame({ tag: 'ack', sequence }))).toEqual({ tag: 'ack', sequence });
+    const { SidecarFrame: message } = weft.v1;
+    const alike = [
+      ...[
+        [0x1a, 0],
+        [0x1a, 2, 8, 5, 0x3a, 0],
+        [0x1a, 2, 8, 0x85],
+        [0x1a, 4, 8, 0x85, 0x80, 0],
+        [0x1a, 4, 8, 5, 8, 6],
+      ],
+      ...[
+        [0x1a, 3, 8, 5, 6],
+        [0x1a, 3, 0x10, 5, 6],
+        [0x3a, 1, 0],
+        [0x3a, 0, 0x1a, 2, 8, 5],
+        [0x3a, 3, 0x0a, 1, 65],
+      ],
+    ];
+    for (const bytes of alike.map((one) => Uint8Array.from(one))) {
+      const answer = (decode: () => unknown) => {
+        try {
+          return decode();
+        } catch {
+          return 'refused';
+        }
+      };
+      const generated = answer(() => {
+        const frame = message.decode(bytes);
+        if (frame.ack) return { tag: 'ack', sequence: Number(frame.ack.sequence ?? 0) };
+        return frame.renew ? { tag: 'renew', trouble: frame.renew.trouble ?? '' } : 'refused';
+      });
+      expect(
+        answer(() => decodeSidecarFrame(bytes)),
+        `${bytes}`,
+      ).toEqual(generated);
     }
   });
 

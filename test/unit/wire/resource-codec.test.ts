@@ -63,6 +63,15 @@ describe('resource codec', () => {
     expect(trip(resource as unknown as Resource).object).toEqual(resource);
   });
 
+  it.each([{}, { maxRequests: 3 }])('carries pipelining as it was said: %j', (pipelining) => {
+    const object = {
+      ...{ apiVersion: 'weft.mesh/v1', kind: 'Service', metadata: { name: 'a' } },
+      spec: { endpoints: [], pipelining },
+    } as Resource;
+    const change = { key: 'Service/default/a', version: '1', object };
+    expect(decodeChange(encodeChange(change)).object).toMatchObject({ spec: { pipelining } });
+  });
+
   it('carries limits in units as numbers', () => {
     const resource = (limits: object) =>
       ({ apiVersion: 'weft.mesh/v1', kind: 'Service', metadata: { name: 'a' }, spec: { limits } }) as Resource;

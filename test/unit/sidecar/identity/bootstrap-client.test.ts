@@ -84,15 +84,30 @@ describe('over TLS', () => {
 describe('in plain HTTP', () => {
   it.each<[string, number, string, object, RegExp]>([
     ['an error', 500, good, {}, /answers 500/],
+    ['an order to speak TLS', 426, '{}', {}, /needs a join token/],
     ['another place', 302, '', { Location: 'http://127.0.0.1:1/' }, /answers 302/],
     ['no JSON', 200, '<html>', {}, /push address/],
     ['null', 200, 'null', {}, /push address/],
     ['a push address elsewhere', 200, '{"push":"ws://a:1/v1/other"}', {}, /push address/],
+    ['another scheme', 200, '{"push":"https://a:1/v1/push"}', {}, /push address/],
     ['a name in it', 200, '{"push":"ws://me@a:1/v1/push"}', {}, /push address/],
     ['too much', 200, 'x'.repeat(600 * 1024), {}, /too much/],
   ])('takes no %s', async (_what, status, body, headers, message) => {
     const url = await urlOf(createHttpServer(answering(body, status, headers).listener));
     await expect(askForBootstrap(url, null, nowMs, signal)).rejects.toThrow(message);
+  });
+
+  it('takes a push address that speaks TLS', async () => {
+    const url = await urlOf(createHttpServer(answering('{"push":"wss://a:9/v1/push"}').listener));
+    expect(await askForBootstrap(url, null, nowMs, signal)).toEqual({ pushUrl: 'wss://a:9/v1/push', bundlePem: '' });
+  });
+
+  it('asks nobody at https:// without a root to believe', async () => {
+    const { url, paths } = await tlsServer(root);
+    await expect(askForBootstrap(url.replace('http:', 'https:'), null, nowMs, signal)).rejects.toThrow(
+      /join token names/,
+    );
+    expect(paths).toEqual([]);
   });
 
   it('takes HOST:PORT for a push address, and no roots for none', async () => {
