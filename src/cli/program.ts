@@ -11,13 +11,17 @@ import { editCommand } from './edit.ts';
 import { explainCommand } from './explain.ts';
 import { getCommand } from './get.ts';
 import { historyCommand } from './history.ts';
+import { latencyCommand } from './latency.ts';
 import { rollbackCommand } from './rollback.ts';
 import { runCommand } from './run-command.ts';
 import { sidecarCommand } from './sidecar-command.ts';
 import { statCommand } from './stat.ts';
 import { statusCommand } from './status.ts';
+import { tapCommand } from './tap.ts';
 import { CliError, exitCodes, type Terminal } from './terminal.ts';
 import { tokenCommand } from './token.ts';
+import { traceCommand } from './trace.ts';
+import { whyCommand } from './why.ts';
 
 /**
  * Runs one command line (without `node` and the script) and answers its exit code. What a command needs beyond its flags is loaded
@@ -70,6 +74,10 @@ Start here:
     explainCommand,
     statusCommand,
     statCommand,
+    latencyCommand,
+    traceCommand,
+    tapCommand,
+    whyCommand,
     tokenCommand,
     caCommand,
     completionCommand,

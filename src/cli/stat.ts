@@ -7,7 +7,7 @@ import { namespaceOf } from '../model/resources.ts';
 import { type Part, parts } from '../telemetry/recorder.ts';
 import { addClientFlags, type ClientFlags, ControlPlaneClient } from './client.ts';
 import { formatValue, type Output, tableOption } from './output-flag.ts';
-import { type Cell, formatTable } from './table.ts';
+import { type Cell, formatMs, formatTable } from './table.ts';
 import { CliError, type Terminal } from './terminal.ts';
 
 const namesShownMax = 20;
@@ -122,9 +122,6 @@ function partCells({ parts: meanMs }: SeriesStats, seen: readonly Part[]): Cell[
   const totalMs = Object.values(meanMs).reduce((sum, ms) => sum + ms, 0);
   return [...seen.map((part) => (meanMs[part] === undefined ? '-' : formatMs(meanMs[part]))), formatMs(totalMs)];
 }
-
-/** Three significant digits are what a histogram can say. */
-const formatMs = (ms: number): string => (ms >= 100 ? ms.toFixed(0) : ms >= 10 ? ms.toFixed(1) : ms.toFixed(2));
 
 /** The sidecar counts failures by status class, so that a 5xx that is a failure too counts once. */
 function successPercent({ requests, failed }: SeriesStats): number {

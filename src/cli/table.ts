@@ -48,5 +48,8 @@ export function formatAge(ageMs: number): string {
   return `${Math.floor(seconds / 86_400)}d`;
 }
 
+/** Three significant digits are what a histogram can say. */
+export const formatMs = (ms: number): string => (ms >= 100 ? ms.toFixed(0) : ms >= 10 ? ms.toFixed(1) : ms.toFixed(2));
+
 /** `1 sidecar`, `3 sidecars`. */
 export const countOf = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;

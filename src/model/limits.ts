@@ -249,6 +249,16 @@ export const limits = {
   refusalDetailCharsMax: 256,
   /** Of the code that a far sidecar gave: those there are have half of it at most. */
   farFailureCharsMax: 64,
+  /** Finished requests that each event loop keeps in full: the last ones, the last failed ones, and the slowest of a route in a window. */
+  recentRequestsMax: 1_024,
+  recentFailuresMax: 256,
+  slowRoutesMax: 64,
+  slowPerRouteMax: 8,
+  slowWindowMs: 60_000,
+  recentPathCharsMax: 256,
+  recentDetailCharsMax: 512,
+  /** Of those in one answer of the admin port. */
+  recentAnswerMax: 256,
   adminConnectionsMax: 64,
   adminRequestMs: 10_000,
 

@@ -19,6 +19,7 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
   /** When the last byte of the request was handed over; 0 while it is still being sent. */
   private sentAtMs = 0;
   private headAtMs = 0;
+  waitedBeforeMs = 0;
   isHeldBack = false;
 
   constructor(
@@ -76,11 +77,11 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
     const nowMs = this.now();
     this.headAtMs = nowMs;
     const { exchange } = this;
-    const waitedBeforeMs = exchange.partsMs[partIndex.wait]!;
+    this.waitedBeforeMs = exchange.partsMs[partIndex.wait]!;
     this.addSendAndWait(nowMs);
     if (head.far !== null) {
       exchange.far = head.far;
-      splitNetwork(exchange.partsMs, head.far, waitedBeforeMs);
+      splitNetwork(exchange.partsMs, head.far, this.waitedBeforeMs);
     }
     exchange.steps.answer(exchange, this, head, nowMs);
   }

@@ -25,6 +25,8 @@ export interface CurrentAttempt {
   readonly endpoint: LoopEndpoint;
   /** The client does not read, so the answer waits: whatever times out then is not the endpoint's fault. */
   readonly isHeldBack: boolean;
+  /** What earlier attempts of its exchange had waited, ms; known once its head has come. */
+  readonly waitedBeforeMs: number;
   /** False: no more until it asks. */
   write(chunk: Uint8Array): boolean;
   endRequest(): void;
@@ -88,6 +90,8 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   readonly partsMs = newPartsMs();
   /** Until now, ms; brought up to date together with `partsMs` (outcome.ts). */
   totalMs = 0;
+  /** Whether `loop` is an upper bound rather than a measurement. */
+  isLoopEstimate = false;
   /** What the far sidecar said of its own hop. */
   far: FarTiming | null = null;
   /** The failure that it gave as its answer; empty: none. */

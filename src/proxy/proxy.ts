@@ -57,6 +57,8 @@ export interface HttpProxyParts extends OutcomeSinks {
   readonly live: LiveState;
   readonly openUpstream: (endpoint: LoopEndpoint) => Upstream;
   readonly deadlines: Deadlines;
+  /** Whether the wait for the loop of the request that is being accepted is an upper bound (`LoopDelay.isEstimate`). */
+  readonly isLoopEstimate: () => boolean;
   /** `performance.now`. */
   readonly now: () => number;
   /** `Math.random`. */
@@ -77,6 +79,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   /** `body`: the limits of the listener that it came in by. */
   accept(head: RequestHead, downstream: Downstream, body: BodyLimits = noBodyLimits): RequestReceiver {
     const exchange = new Exchange(this, head, downstream, headerValue(head.headers, 'weft-timing') === '1', body);
+    exchange.isLoopEstimate = this.parts.isLoopEstimate();
     this.active++;
     this.deadlines.add(exchange);
     if (head.bodyBytes > body.bodyBytesMax) this.bodyTooLarge(exchange);
@@ -312,7 +315,8 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     let { far } = exchange;
     if (far === null && isSidecar) {
       far = takeFarTiming(headers);
-      if (far !== null) splitNetwork(partsMs, far);
+      exchange.far = far;
+      if (far !== null) splitNetwork(partsMs, far, exchange.attempt!.waitedBeforeMs);
     }
     const totalMs = closeParts(exchange, nowMs);
     headers.push('Server-Timing', formatServerTiming(partsMs, totalMs, far));
@@ -348,7 +352,9 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   clientGone(exchange: Exchange): void {
     exchange.attempt?.cancel('abandoned');
     if (exchange.status === 0) exchange.status = failures['client-gone'].status;
-    this.complete(exchange, this.parts.now(), failures['client-gone']);
+    const nowMs = this.parts.now();
+    if (exchange.action === null) exchange.partsMs[partIndex.decide] = nowMs - exchange.head.readAtMs;
+    this.complete(exchange, nowMs, failures['client-gone']);
   }
 
   /** Called by every sweep for every request in flight. */
@@ -430,6 +436,8 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     this.deadlines.remove(exchange);
     if (!exchange.isRequestComplete) for (const mirror of exchange.mirrors) mirror.drop();
     exchange.dropHeldBody();
+    // Whatever never left this sidecar can be asked for, too.
+    this.traceOf(exchange);
     recordOutcome(exchange, failure, detail, nowMs, this.parts);
   }
 }

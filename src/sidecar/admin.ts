@@ -5,6 +5,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, BlockList, isIP } from 'node:net';
 import { limits } from '../model/limits.ts';
+import type { LatencyAnswer, RecentAnswer, RecentQuery } from '../model/recent-request.ts';
+import { everyRequest, isRequestId, parseRequestQuery } from './request-query.ts';
 
 export interface AdminOptions {
   readonly host: string;
@@ -18,6 +20,10 @@ export interface AdminOptions {
   readonly config: () => unknown;
   /** `/stats`: `WindowStats` of telemetry/stats.ts. May be a promise. */
   readonly stats: () => unknown;
+  /** `/requests`: the last ones that match, newest first. */
+  readonly requests: (query: RecentQuery) => Promise<RecentAnswer>;
+  /** `/latency`: of a Service's hops, or with an empty name of all. */
+  readonly latency: (service: string) => Promise<LatencyAnswer>;
   /** `POST /drain`. Called every time; must return at once. */
   readonly drain: () => void;
   /** A question could not be answered; the caller of the port gets a 500. */
@@ -71,8 +77,7 @@ interface Endpoint {
 
 function makeEndpoints(options: AdminOptions): ReadonlyMap<string, Endpoint> {
   const endpoints = new Map<string, Endpoint>();
-  const add = (path: string, method: Endpoint['method'], about: string, run: Endpoint['answer']) =>
-    endpoints.set(path, { method, about, answer: run });
+  const add: AddEndpoint = (path, method, about, run) => endpoints.set(path, { method, about, answer: run });
 
   add('/', 'GET', 'this list', (_request, response) => {
     const list = Array.from(endpoints, ([path, { method, about }]) => ({ path, method, about }));
@@ -98,6 +103,7 @@ function makeEndpoints(options: AdminOptions): ReadonlyMap<string, Endpoint> {
   add('/stats', 'GET', about, async (_request, response) => {
     sendJson(response, 200, await options.stats());
   });
+  addRequests(add, options);
   add('/drain', 'POST', 'stop taking requests, finish those that run, then end', (request, response) => {
     // A browser names the page that posts. No page has business here, and loopback would not keep it out.
     if (request.headers.origin !== undefined) {
@@ -110,6 +116,51 @@ function makeEndpoints(options: AdminOptions): ReadonlyMap<string, Endpoint> {
   return endpoints;
 }
 
+type AddEndpoint = (path: string, method: Endpoint['method'], about: string, run: Endpoint['answer']) => void;
+
+function addRequests(add: AddEndpoint, options: AdminOptions): void {
+  const about = 'the last requests in full: service=&route=&status=&min-ms=&failed=1&limit=';
+  add('/requests', 'GET', about, async (request, response) => {
+    const query = parseRequestQuery(searchOf(request));
+    if (typeof query === 'string') sendError(response, 400, 'bad-query', query);
+    else sendCompactJson(response, await options.requests(query));
+  });
+  add(oneRequest, 'GET', 'every request of a trace id or span id', async (request, response) => {
+    const id = request.url!.split('?', 1)[0]!.slice('/requests/'.length);
+    if (!isRequestId(id)) {
+      sendError(
+        response,
+        400,
+        'bad-id',
+        'Expected a trace id or a span id: 32 or 16 hexadecimal digits in lower case.',
+      );
+      return;
+    }
+    const found = await options.requests({ ...everyRequest, id });
+    const gone = `No request ${id} is kept here: it was another sidecar's, has not ended, or ended too long ago.`;
+    if (found.requests.length === 0) sendError(response, 404, 'not-found', gone);
+    else sendCompactJson(response, found);
+  });
+  add(
+    '/latency',
+    'GET',
+    'where the time of the requests around p50, p95, p99 went: service=',
+    async (request, response) => {
+      sendCompactJson(response, await options.latency(new URLSearchParams(searchOf(request)).get('service') ?? ''));
+    },
+  );
+}
+
+/** In the list of endpoints, and for whatever stands below /requests/. */
+const oneRequest = '/requests/ID';
+
+const searchOf = (request: IncomingMessage): string => request.url!.split('?')[1] ?? '';
+
+/** Of plain values only; a replacer and indentation cost four times as much, and these answers are large. */
+function sendCompactJson(response: ServerResponse, value: RecentAnswer | LatencyAnswer): void {
+  send(response, 200, 'application/json', `${JSON.stringify(value)}\n`);
+}
+
 function answer(
   request: IncomingMessage,
   response: ServerResponse,
@@ -119,7 +170,7 @@ function answer(
   // No endpoint has a body; what comes is thrown away, and `requestTimeout` bounds for how long.
   request.resume();
   const path = request.url!.split('?', 1)[0]!;
-  const endpoint = endpoints.get(path);
+  const endpoint = endpoints.get(path.startsWith('/requests/') ? oneRequest : path);
   if (endpoint === undefined) {
     sendError(response, 404, 'not-found', `There is no ${path} here. GET / lists what there is.`);
     return;

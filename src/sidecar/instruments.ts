@@ -1,8 +1,9 @@
-/** What one event loop of a sidecar measures itself with: its recorder, its own delay, its access log. */
+/** What one event loop of a sidecar measures itself with: its recorder, its last requests, its own delay, its access log. */
 import { AccessLog, type AccessLogWriter } from '../telemetry/access-log.ts';
 import { type LoopDelay, watchLoop } from '../telemetry/loop-delay.ts';
 import type { Direction } from '../telemetry/recorder.ts';
 import { RefusalLog } from '../telemetry/refusal-log.ts';
+import { RequestRing } from '../telemetry/request-ring.ts';
 import { type RowListener, SeriesRecorder } from '../telemetry/series.ts';
 import { ListenerEvents } from './listener-events.ts';
 import type { LoopReadings } from './loop.ts';
@@ -17,6 +18,7 @@ export interface InstrumentsOptions {
 export class Instruments {
   readonly recorder: SeriesRecorder;
   readonly accessLog: AccessLog | null;
+  readonly requests = new RequestRing();
   readonly loop: LoopDelay;
   readonly loopWaitMs: (nowMs: number) => number;
   private readonly stopLoop: () => void;

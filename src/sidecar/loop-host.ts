@@ -127,6 +127,10 @@ export class LoopHost {
         return null;
       case 'read':
         return await this.#loop.readings();
+      case 'requests':
+        return await this.#loop.requests(call.input);
+      case 'hops':
+        return await this.#loop.hops(call.input);
       case 'drain-inbound':
         return await this.#loop.drainInbound(call.input);
       case 'settle':

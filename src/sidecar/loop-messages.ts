@@ -3,12 +3,14 @@
  * tell each other things besides, in order. Both ends are of one build, so what arrives is what was sent.
  */
 import type { PatternBatch } from '../decisions/tasks.ts';
+import type { RecentQuery } from '../model/recent-request.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 import type { LinkCredentials } from '../proxy/link/link-identity.ts';
 import { ListenError, type ListenErrorCode } from '../proxy/listener/listen-error.ts';
+import type { HopRows } from '../telemetry/breakdown.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { SeriesLabels } from '../telemetry/series.ts';
-import type { LoopChange, LoopOptions, LoopReadings, WantedListener } from './loop.ts';
+import type { LoopChange, LoopOptions, LoopReadings, LoopRequests, WantedListener } from './loop.ts';
 import type { DiscoveryAnswer } from './pending-hosts.ts';
 
 /** What a thread is started with. */
@@ -26,6 +28,9 @@ export interface LoopCallTypes {
   readonly listen: { readonly input: WantedListener; readonly output: string };
   readonly swap: { readonly input: LoopChange; readonly output: null };
   readonly read: { readonly input: null; readonly output: LoopReadings };
+  readonly requests: { readonly input: RecentQuery; readonly output: LoopRequests };
+  /** Of which Service; empty: all. */
+  readonly hops: { readonly input: string; readonly output: readonly HopRows[] };
   /** `waitMs` */
   readonly 'drain-inbound': { readonly input: number; readonly output: number };
   /** `waitMs` */

@@ -3,8 +3,10 @@
  * messages (loop-thread.ts). Whatever crosses this line is plain values and shared memory.
  */
 import type { LocalAddress } from '../model/host-port.ts';
+import type { RecentAnswer, RecentQuery } from '../model/recent-request.ts';
 import type { UnitName } from '../model/snapshot.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
+import type { HopRows } from '../telemetry/breakdown.ts';
 import type { LoopReading } from '../telemetry/loop-delay.ts';
 import type { ListenerReading, UpstreamReading } from '../telemetry/render.ts';
 import type { CodeCount, SeriesTable } from '../telemetry/series.ts';
@@ -62,6 +64,9 @@ export interface LoopReadings {
   readonly revision: number;
 }
 
+/** Of one loop. */
+export type LoopRequests = Omit<RecentAnswer, 'loopsMissing'>;
+
 export interface Loop {
   /** What it has counted. Rows are added at the end, and never leave. */
   table(): SeriesTable;
@@ -71,6 +76,10 @@ export interface Loop {
   swap(change: LoopChange): Promise<void>;
   /** Those of before, when the loop does not answer in time. */
   readings(): Promise<LoopReadings>;
+  /** What it has of its last requests; null: it does not answer in time. */
+  requests(query: RecentQuery): Promise<LoopRequests | null>;
+  /** Times of its last requests by hop, for one Service or, with an empty name, all; null: it does not answer in time. */
+  hops(service: string): Promise<readonly HopRows[] | null>;
   /** Callers over the link are told to go elsewhere. */
   drainLinks(): void;
   /** Takes no more callers; resolves with how many of their requests still run, when none does or after `waitMs`. */

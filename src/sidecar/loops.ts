@@ -3,7 +3,9 @@
  * each of them happens on all, and what they count is one count.
  */
 import { type HostPort, isSocketPath, type LocalAddress, splitAddress } from '../model/host-port.ts';
+import type { LatencyAnswer, RecentAnswer, RecentQuery } from '../model/recent-request.ts';
 import { probePort } from '../proxy/listener/free-port.ts';
+import { latencyOf } from '../telemetry/breakdown.ts';
 import type { MetricsInput } from '../telemetry/render.ts';
 import type { SeriesTable } from '../telemetry/series.ts';
 import type { KeptPorts } from './kept-ports.ts';
@@ -110,6 +112,25 @@ export class Loops {
   /** In the order of the loops. */
   readings(): Promise<readonly LoopReadings[]> {
     return Promise.all(this.all.map((loop) => loop.readings()));
+  }
+
+  /** Of all loops, newest first. */
+  async requests(query: RecentQuery): Promise<RecentAnswer> {
+    const answers = await Promise.all(this.all.map((loop) => loop.requests(query)));
+    const given = answers.filter((answer) => answer !== null);
+    const requests = given
+      .flatMap((answer) => answer.requests)
+      .sort((a, b) => (a.time < b.time ? 1 : a.time > b.time ? -1 : 0))
+      .slice(0, query.limit);
+    const recorded = given.reduce((sum, answer) => sum + answer.recorded, 0);
+    return { recorded, requests, loopsMissing: answers.length - given.length };
+  }
+
+  /** Where the time of the last requests went, around their percentiles. */
+  async latency(service: string): Promise<LatencyAnswer> {
+    const answers = await Promise.all(this.all.map((loop) => loop.hops(service)));
+    const given = answers.filter((answer) => answer !== null);
+    return { hops: latencyOf(given), loopsMissing: answers.length - given.length };
   }
 
   async metricsInput(own: OwnMetrics): Promise<MetricsInput> {

@@ -2,14 +2,16 @@
 
 import type { PatternBatch } from '../decisions/tasks.ts';
 import { limits } from '../model/limits.ts';
+import type { RecentQuery } from '../model/recent-request.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 import type { Discovery } from '../proxy/discovery.ts';
 import type { LinkIdentity } from '../proxy/link/link-identity.ts';
 import type { AccessLogWriter } from '../telemetry/access-log.ts';
+import type { HopRows } from '../telemetry/breakdown.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { SeriesLabels, SeriesTable } from '../telemetry/series.ts';
 import type { Clock } from './clock.ts';
-import type { Loop, LoopChange, LoopReadings, WantedListener } from './loop.ts';
+import type { Loop, LoopChange, LoopReadings, LoopRequests, WantedListener } from './loop.ts';
 import {
   errorOf,
   type FromLoop,
@@ -105,6 +107,15 @@ export class RemoteLoop implements Loop {
       // It is too busy to say, or ending: what it said last is better than no metrics of all the others.
     }
     return this.#readings;
+  }
+
+  /** Null is said to whoever asks. */
+  requests(query: RecentQuery): Promise<LoopRequests | null> {
+    return this.#call('requests', query, limits.loopReadingMs).catch(() => null);
+  }
+
+  hops(service: string): Promise<readonly HopRows[] | null> {
+    return this.#call('hops', service, limits.loopReadingMs).catch(() => null);
   }
 
   drainLinks(): void {

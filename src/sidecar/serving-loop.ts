@@ -4,6 +4,7 @@
  */
 import { isSocketPath, type LocalAddress } from '../model/host-port.ts';
 import { limits } from '../model/limits.ts';
+import type { RecentQuery } from '../model/recent-request.ts';
 import { CoarseTimer } from '../proxy/coarse-timer.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 import { Deadlines } from '../proxy/deadlines.ts';
@@ -19,6 +20,7 @@ import type { LoopEndpoint, SlowDecisions } from '../proxy/tables.ts';
 import { PipelinedPool } from '../proxy/upstream/http1-pipelined-pool.ts';
 import { Http1Pool } from '../proxy/upstream/http1-pool.ts';
 import type { Upstream } from '../proxy/upstream/upstream.ts';
+import type { HopRows } from '../telemetry/breakdown.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Direction } from '../telemetry/recorder.ts';
 import type { UpstreamReading } from '../telemetry/render.ts';
@@ -33,6 +35,7 @@ import type {
   LoopListenerName,
   LoopOptions,
   LoopReadings,
+  LoopRequests,
   WantedListener,
 } from './loop.ts';
 import { LoopConfiguration } from './loop-configuration.ts';
@@ -126,6 +129,8 @@ export class ServingLoop implements OwnLoop {
       recorder: instruments.recorder,
       onDefect: (request) => log.warn(request, 'a request or its answer could not be sent as one message'),
       accessLog: instruments.accessLog,
+      requests: instruments.requests,
+      isLoopEstimate: () => instruments.loop.isEstimate,
       configuration,
       discovery,
       slowDecisions,
@@ -249,6 +254,14 @@ export class ServingLoop implements OwnLoop {
       })),
       revision: this.configuration.current?.revision ?? 0,
     };
+  }
+
+  async requests(query: RecentQuery): Promise<LoopRequests> {
+    return this.parts.instruments.requests.find(query);
+  }
+
+  async hops(service: string): Promise<readonly HopRows[]> {
+    return this.parts.instruments.requests.hops(service);
   }
 
   private upstreamReadings(): readonly UpstreamReading[] {

@@ -126,6 +126,8 @@ class Sidecar {
         await loops.catchUp();
         return stats.read();
       },
+      requests: (query) => loops.requests(query),
+      latency: (service) => loops.latency(service),
       drain: () => void this.drain(),
       onError: (error) => this.logger.error({ error: String(error) }, 'the admin port could not answer'),
     });

@@ -5,8 +5,8 @@
  * lengths are. Each part, and the two readings it lies between:
  *
  *   loop      the request could be read -> the listener's callback for its head began (an estimate: loop-delay.ts)
- *   decide    callback began -> the endpoint is chosen (routing, patterns, discovery)
- *   queue     the endpoint is chosen -> a connection is assigned, without connecting
+ *   decide    callback began -> the rule is chosen (routing, patterns, discovery)
+ *   queue     the rule is chosen -> a connection is assigned, without connecting; on a link that is open it is 0
  *   connect   connecting, TCP; 0 on a kept connection
  *   tls       the handshake after it; 0 without TLS
  *   send      the connection is assigned -> the request is written
@@ -16,7 +16,7 @@
  *   network   between sidecars, the share of the caller's wait that the far side did not account for: `wait` is then the far
  *             side's total to its first byte. Where the far side is no sidecar, `wait` holds both.
  *
- * `totalMs` of a hop includes `loop`. In `Server-Timing` it ends when the answer's head leaves, so it and the parts lack `transfer`.
+ * docs/ledger.md has the picture, and what becomes of retries, bodies and aborts. `totalMs` of a hop includes `loop`. In `Server-Timing` it ends when the answer's head leaves, so it and the parts lack `transfer`.
  */
 import { newPartsMs, type PartsMs, partIndex, parts } from './recorder.ts';
 

@@ -18,6 +18,8 @@ async function start(changes: Partial<AdminOptions> = {}) {
     renderMetrics: async () => 'weft_config_revision 7\n',
     config: () => ({}),
     stats: () => ({ windowMs: 0, series: [] }),
+    requests: async () => ({ recorded: 0, requests: [], loopsMissing: 0 }),
+    latency: async () => ({ hops: [], loopsMissing: 0 }),
     drain: () => {},
     onError: (error, path) => errors.push({ error, path }),
     ...changes,
@@ -93,6 +95,42 @@ describe('createAdmin', () => {
     expect(renders).toBe(2);
   });
 
+  it('passes on what is asked of the last requests, and says what cannot be asked', async () => {
+    const asked: unknown[] = [];
+    const { ask } = await start({
+      requests: async (query) => {
+        asked.push(query);
+        return { recorded: 3, requests: [], loopsMissing: 0 };
+      },
+    });
+    const answer = await ask('/requests?service=cart&route=default/cart/0&status=5xx&min-ms=2.5&failed=1&limit=7');
+    expect(await answer.json()).toEqual({ recorded: 3, requests: [], loopsMissing: 0 });
+    const id = 'a'.repeat(32);
+    const gone = await ask(`/requests/${id}`);
+    expect([gone.status, ((await gone.json()) as { message: string }).message]).toEqual([
+      404,
+      expect.stringContaining(id),
+    ]);
+    expect(asked).toEqual([
+      { service: 'cart', route: 'default/cart/0', status: '5xx', minMs: 2.5, isFailed: true, id: '', limit: 7 },
+      { service: '', route: '', status: '', minMs: 0, isFailed: false, id, limit: 100 },
+    ]);
+    for (const [path, reason] of [
+      ['/requests?status=6xx', 'status'],
+      ['/requests?min-ms=soon', 'min-ms'],
+      ['/requests?failed=yes', 'failed'],
+      ['/requests?limit=0', '1 to 256'],
+      ['/requests?limit=257', '1 to 256'],
+      ['/requests?servise=cart', 'servise'],
+      ['/requests/A', 'hexadecimal'],
+    ] as const) {
+      const refused = await ask(path);
+      expect([path, refused.status]).toEqual([path, 400]);
+      expect(((await refused.json()) as { message: string }).message).toContain(reason);
+    }
+    expect(asked).toHaveLength(2);
+  });
+
   it('is not drained by a page in a browser', async () => {
     let drains = 0;
     const { ask } = await start({ drain: () => drains++ });
@@ -163,6 +201,9 @@ describe('createAdmin', () => {
       '/metrics',
       '/config',
       '/stats',
+      '/requests',
+      '/requests/ID',
+      '/latency',
       '/drain',
     ]);
     const head = await ask('/ready', { method: 'HEAD' });

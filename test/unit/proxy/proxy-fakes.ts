@@ -206,6 +206,8 @@ export function fakeMesh(
     recorder,
     onDefect: () => {},
     accessLog: null,
+    requests: null,
+    isLoopEstimate: () => false,
     configuration: { current: snapshot },
     discovery: { discover: (_host, done) => done('unknown-service') },
     slowDecisions: { matchPatterns: (_service, _request, done) => done(null) },

@@ -4,12 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { formatAddress, isSocketPath } from '../../../src/model/host-port.ts';
+import type { RecentQuery } from '../../../src/model/recent-request.ts';
 import { bindServer } from '../../../src/proxy/listener/bind-server.ts';
 import { ListenError } from '../../../src/proxy/listener/listen-error.ts';
 import { KeptPorts } from '../../../src/sidecar/kept-ports.ts';
 import type { LoopChange, LoopReadings, WantedListener } from '../../../src/sidecar/loop.ts';
 import { Loops, type OwnLoop } from '../../../src/sidecar/loops.ts';
+import { everyRequest } from '../../../src/sidecar/request-query.ts';
+import { RequestRing } from '../../../src/telemetry/request-ring.ts';
 import { SeriesRecorder } from '../../../src/telemetry/series.ts';
+import { finishedRequest } from '../../fixtures/finished-request.ts';
 import { silentLogger } from '../control/memory-store.ts';
 
 const cleanups: (() => void)[] = [];
@@ -67,6 +71,17 @@ class FakeLoop implements OwnLoop {
     };
   }
 
+  readonly ring = new RequestRing();
+  isSilent = false;
+
+  async requests(query: RecentQuery) {
+    return this.isSilent ? null : this.ring.find(query);
+  }
+
+  async hops(service: string) {
+    return this.isSilent ? null : this.ring.hops(service);
+  }
+
   drainLinks(): void {}
 
   async drainInbound(): Promise<number> {
@@ -117,6 +132,23 @@ describe('a listener of several loops', () => {
     await expect(refused).rejects.toThrow(ListenError);
     await expect(refused).rejects.toThrow(/^--upstream: cannot listen on/);
     expect(all[0].wanted).toEqual([]);
+  });
+});
+
+describe('the last requests of several loops', () => {
+  it('are one list, newest first, and say how many loops are missing', async () => {
+    const { all, loops } = threeLoops();
+    all.forEach(({ ring }, loop) => {
+      for (const second of [0, 3])
+        ring.record(finishedRequest({ atMs: 1_000 * (loop + second), spanId: String(loop + second).repeat(16) }));
+    });
+    const answer = await loops.requests({ ...everyRequest, limit: 4 });
+    expect(answer.requests.map(({ spanId }) => spanId[0])).toEqual(['5', '4', '3', '2']);
+    expect([answer.recorded, answer.loopsMissing]).toEqual([6, 0]);
+    expect((await loops.latency('cart')).hops.map(({ requests }) => requests)).toEqual([6]);
+    all[1].isSilent = true;
+    expect(await loops.requests(everyRequest)).toMatchObject({ recorded: 4, loopsMissing: 1 });
+    expect(await loops.latency('cart')).toMatchObject({ hops: [{ requests: 4 }], loopsMissing: 1 });
   });
 });
 
