@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
-import type { AppliedReport, SidecarName, SidecarStatus } from '../control/fleet.ts';
+import type { AppliedReport, ReplicaStatus, SidecarName, SidecarStatus } from '../control/fleet.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
 import type { WindowStats } from '../model/report.ts';
 import { type Kind, kinds, type Resource } from '../model/resources.ts';
@@ -49,6 +49,8 @@ export interface ControlPlaneStatus {
   readonly store: string;
   /** RFC 3339. */
   readonly startedAt: string;
+  /** All that serve from its store; absent: it is an older control plane. */
+  readonly controlPlanes?: readonly ReplicaStatus[];
   /** Made by a registration, untouched since; absent: it is an older control plane. */
   readonly foundedServices?: readonly FoundedServiceStatus[];
 }

@@ -9,6 +9,7 @@ import { runCommand } from './run-command.ts';
 import { sidecarCommand } from './sidecar-command.ts';
 import { statCommand } from './stat.ts';
 import { statusCommand } from './status.ts';
+import { storeCommand } from './store.ts';
 import { CliError, exitCodes, type Terminal } from './terminal.ts';
 import { tokenCommand } from './token.ts';
 
@@ -59,6 +60,7 @@ Start here:
     statCommand,
     tokenCommand,
     caCommand,
+    storeCommand,
   ];
   for (const command of commands) root.addCommand(command(terminal));
   configure(root, 'weft', terminal);

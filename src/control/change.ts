@@ -104,6 +104,8 @@ export class Changes {
 
   async #make(wanted: WantedChange): Promise<ChangeOutcome> {
     const { world, store, clock } = this.#options;
+    // What is expected of objects, and whether the request came before, is judged by what all control planes have written so far.
+    await store.sync();
     const before = wanted.isDryRun ? null : this.#madeBefore(wanted);
     if (before !== null) return before;
     for (let tries = 1; tries <= triesMax; tries++) {
@@ -120,6 +122,7 @@ export class Changes {
 
       const result = await store.commit({
         expect: new Map(planned.map(({ key, revision }) => [key, revision])),
+        basis: judgedAt,
         changes: new Map(changes.map(({ key, value }) => [key, value])),
         who: wanted.who,
         message: wanted.message,

@@ -13,7 +13,8 @@ import { CertificateAuthority } from './ca/certificate-authority.ts';
 import { StoredBundle } from './ca/stored-bundle.ts';
 import { Changes } from './change.ts';
 import { type RunningPush, startPush } from './push.ts';
-import { openEmbeddedStore } from './store/embedded.ts';
+import { type EtcdAccess, isEtcdUrl, noAccess } from './store/etcd-location.ts';
+import { openStore, shownStoreUrl } from './store/open-store.ts';
 import type { Store, StoreClock } from './store/store.ts';
 import { World } from './world.ts';
 
@@ -22,8 +23,10 @@ export interface ControlPlaneOptions {
   readonly listen: string;
   /** `HOST:PORT` of the push port, likewise. */
   readonly push: string;
-  /** `embedded:DIR`. */
+  /** `embedded:DIR`, or `etcd://HOST:PORT,...` (etcd-location.ts) for several control planes of one mesh. */
   readonly storeUrl: string;
+  /** Certificates and password for etcd. Default: none. */
+  readonly etcdAccess?: EtcdAccess;
   /** Where the key of the certificate authority is, or is made. */
   readonly caDirectory: string;
   /** Default `weft.local`. A store keeps the one that it was begun with. */
@@ -50,7 +53,7 @@ export interface RunningControlPlane {
 export class ControlPlaneError extends Error {
   override readonly name = 'ControlPlaneError';
   constructor(
-    readonly code: 'not-loopback' | 'bad-address' | 'bad-store',
+    readonly code: 'not-loopback' | 'bad-address',
     message: string,
   ) {
     super(message);
@@ -62,6 +65,7 @@ export async function startControlPlane({
   listen,
   push: pushAddress,
   storeUrl,
+  etcdAccess = noAccess,
   caDirectory,
   trustDomain = defaultTrustDomain,
   certificateTtlMs = limits.certificateTtlMs,
@@ -74,7 +78,8 @@ export async function startControlPlane({
   const pushAt = parseLoopback(pushAddress, 'push port');
   const open: Partial<Open> = {};
   try {
-    const store = await openStore(storeUrl, clock, logger);
+    const onBackgroundError = (error: Error) => logger.error({ error: error.message }, 'the store failed');
+    const store = await openStore(storeUrl, { etcdAccess, clock, onBackgroundError });
     open.store = store;
     const world = new World(store);
     open.world = world;
@@ -89,8 +94,8 @@ export async function startControlPlane({
       clock,
       logger,
       certificateTtlMs,
-      // An embedded store is one process's own.
-      isOnlyReplica: true,
+      // An embedded store is one process's own; of one on etcd nobody knows who else will come back to it.
+      isOnlyReplica: !isEtcdUrl(storeUrl),
     });
     open.authority = authority;
     const push = await startPush({ store, authority, ...pushAt, clock, logger });
@@ -99,6 +104,7 @@ export async function startControlPlane({
     const watchers = new Watchers({ store, clock, ...(watchersMax === undefined ? {} : { watchersMax }) });
     open.watchers = watchers;
     const changes = new Changes({ store, world, clock, compile: (units) => pool.compile(units) });
+    const startedAtMs = clock.nowMs();
     const server = await startApi({
       ...api,
       world,
@@ -107,13 +113,14 @@ export async function startControlPlane({
       authority,
       watchers,
       store,
-      storeName: storeUrl,
+      storeName: shownStoreUrl(storeUrl),
       push: push.address,
-      startedAtMs: clock.nowMs(),
+      startedAtMs,
       clock,
       logger,
     });
     open.server = server;
+    push.introduce({ api: server.address, startedAt: new Date(startedAtMs).toISOString() });
     let closing: Promise<void> | null = null;
     return {
       api: server.address,
@@ -155,17 +162,6 @@ async function closeAll({ store, world, pool, authority, push, watchers, server 
     }
   }
   if (failures.length > 0) throw failures[0];
-}
-
-async function openStore(url: string, clock: StoreClock, logger: Logger): Promise<Store> {
-  const [, driver, rest] = /^([a-z]+):(.+)$/.exec(url) ?? [];
-  if (driver === 'embedded' && rest !== undefined) {
-    const onBackgroundError = (error: Error) => logger.error({ error: error.message }, 'the store failed');
-    return openEmbeddedStore({ directory: rest, clock, onBackgroundError });
-  }
-  if (driver === 'etcd')
-    throw new ControlPlaneError('bad-store', 'A store on etcd is not there yet: use embedded:DIR.');
-  throw new ControlPlaneError('bad-store', `The store ${url} is not understood: use embedded:DIR.`);
 }
 
 function parseLoopback(address: string, what: string): { readonly host: string; readonly port: number } {

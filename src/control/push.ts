@@ -3,6 +3,7 @@
 import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Fleet } from './fleet.ts';
+import type { ReplicaFacts } from './fleet-note.ts';
 import { LeaseWriter } from './lease-writer.ts';
 import { admitPush, type Identifier } from './push-admission.ts';
 import { openPushListener } from './push-listener.ts';
@@ -28,6 +29,8 @@ export interface RunningPush {
   /** `HOST:PORT` as bound. */
   readonly address: string;
   readonly fleet: Fleet;
+  /** Says to the other control planes on the store who this is. */
+  introduce(facts: ReplicaFacts): void;
   /** Ends all connections and answers who waits. Leases live on, so that the sidecars find their endpoints in the next control plane. */
   close(): Promise<void>;
 }
@@ -60,6 +63,7 @@ export async function startPush({ store, authority, host, port, clock, logger }:
     return {
       address: listener.address,
       fleet,
+      introduce: (facts) => fleet.introduce(facts),
       close: async () => {
         listener.close();
         fleet.close();

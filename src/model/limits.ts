@@ -182,6 +182,30 @@ export const limits = {
   leaseWriteMs: 5_000,
   /** A store looks at its leases at least this often while it has any: a timer cannot wait for longer than 24 days. */
   leaseCheckMsMax: 60_000,
+  /**
+   * The store on etcd: one call to one member; a write with all of its tries, and for each chunk of it more; how long a start looks for a
+   * member that answers; the pause before a next try.
+   */
+  etcdTryMs: 1_500,
+  etcdWriteMs: 5_000,
+  etcdChunkWriteMs: 250,
+  etcdOpenMs: 10_000,
+  etcdRetryMs: 100,
+  /** Of one value. etcd refuses requests above 1.5 MiB, and transactions of more than 128 operations. */
+  etcdChunkBytesMax: 1024 * 1024,
+  etcdOperationsMax: 100,
+  /** Keys that one read brings: each may have a chunk. */
+  etcdPageKeysMax: 32,
+  /** Others take a control plane for gone so long after it was last heard; it renews more often. */
+  replicaLeaseMs: 9_000,
+  replicaRenewMs: 3_000,
+  /** What a control plane tells the others about its sidecars. */
+  replicaNoteCharsMax: 768 * 1024,
+  /** Writes that wait for the one before them. */
+  storeWritesPendingMax: 10_000,
+  /** The leader shortens the log on etcd when it holds so many revisions, or so much of them, beyond what is kept. */
+  compactAfterRevisions: 1_000,
+  compactAfterChars: 8 * 1024 * 1024,
   debounceMs: 50,
   debounceMsMax: 500,
   waitAppliedMs: 30_000,

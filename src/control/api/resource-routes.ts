@@ -6,6 +6,7 @@ import { limits } from '../../model/limits.ts';
 import { type Kind, keyOf, kinds, type ObjectKey, type Resource } from '../../model/resources.ts';
 import { asShown, type ChangeResult, type Changes, type WantedChange, type WantedObject } from '../change.ts';
 import type { AppliedReport, Fleet } from '../fleet.ts';
+import type { Store } from '../store/store.ts';
 import type { World } from '../world.ts';
 import { ApiError, changeError } from './api-error.ts';
 import * as schemas from './schemas.ts';
@@ -14,6 +15,7 @@ import { keptHeader, wantedByDelete, wantedByPut, wantedByTransaction } from './
 import type { Watchers } from './watch.ts';
 
 export interface ResourceRooms {
+  readonly store: Pick<Store, 'sync'>;
   readonly world: World;
   readonly changes: Changes;
   readonly fleet: Fleet;
@@ -24,10 +26,14 @@ interface WriteQuery extends WaitTimeout {
   readonly wait?: 'applied';
   readonly dryRun?: string;
 }
-interface ListQuery {
+interface ListQuery extends ReadQuery {
   readonly namespace?: string;
   readonly watch?: string;
   readonly from?: string;
+}
+/** `consistent`: with everything that any control plane had committed when it was asked. */
+interface ReadQuery {
+  readonly consistent?: string;
 }
 interface ObjectParams {
   readonly namespace: string;
@@ -52,7 +58,11 @@ export function addResourceRoutes(app: FastifyInstance, rooms: ResourceRooms): v
   );
 }
 
-function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet, watchers }: ResourceRooms): void {
+function addCollection(
+  app: FastifyInstance,
+  kind: Kind,
+  { store, world, changes, fleet, watchers }: ResourceRooms,
+): void {
   const { collection, schema } = kinds[kind];
   const tags = [kind];
   const list = Type.Object({ items: Type.Array(schema), revision: Type.Integer() });
@@ -71,8 +81,9 @@ function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet
         tags,
       },
     },
-    (request, reply) => {
-      const { namespace = null, watch } = request.query;
+    async (request, reply) => {
+      const { namespace = null, watch, consistent } = request.query;
+      if (consistent !== undefined) await store.sync();
       if (watch !== undefined) return watchers.watch(reply, { kind, namespace, from: resumeFrom(request) });
       return reply.send({
         items: world.list(kind, namespace).map((resource) => asShown(resource, world.revisionOf(keyOf(resource)))),
@@ -81,17 +92,19 @@ function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet
     },
   );
 
-  app.get<{ Params: ObjectParams }>(
+  app.get<{ Params: ObjectParams; Querystring: ReadQuery }>(
     `/v1/${collection}/:namespace/:name`,
     {
       schema: {
         summary: `Read a ${kind}`,
         params: schemas.ObjectParams,
-        response: { 200: schema, ...schemas.refused(404) },
+        querystring: schemas.ReadQuery,
+        response: { 200: schema, ...schemas.refused(404, 503) },
         tags,
       },
     },
-    (request, reply) => {
+    async (request, reply) => {
+      if (request.query.consistent !== undefined) await store.sync();
       const key: ObjectKey = `${kind}/${request.params.namespace}/${request.params.name}`;
       const resource = world.get(key);
       if (resource === null)

@@ -112,6 +112,16 @@ export const Status = Type.Object({
   store: Type.String(),
   startedAt: Type.String(),
   sidecars: Type.Integer(),
+  controlPlanes: Type.Array(
+    Type.Object({
+      api: Type.String({ description: 'HOST:PORT' }),
+      startedAt: Type.String(),
+      isLeader: Type.Boolean({ description: 'it compacts the store' }),
+      isSelf: Type.Boolean({ description: 'it gave this answer' }),
+      sidecars: Type.Integer({ description: 'whose leases it holds' }),
+    }),
+    { description: 'all that serve from this store' },
+  ),
   foundedServices: Type.Array(
     Type.Object({
       name: Type.String(),
@@ -141,9 +151,16 @@ export const Revisions = Type.Object({
 // Closed: a misspelt dryRun must not write.
 const closed = { additionalProperties: false } as const;
 const revision = Type.String({ pattern: '^[0-9]{1,15}$', description: 'a revision' });
+const consistent = Type.Unsafe<'1'>({
+  type: 'string',
+  enum: ['1', 'true'],
+  description: 'with everything that any control plane on the store had committed when this was asked',
+});
+export const ReadQuery = Type.Object({ consistent: Type.Optional(consistent) }, closed);
 export const NamespaceQuery = Type.Object(
   {
     namespace: Type.Optional(Type.String()),
+    consistent: Type.Optional(consistent),
     watch: Type.Optional(Type.Unsafe<'1'>({ type: 'string', enum: ['1', 'true'] })),
     from: Type.Optional(revision),
   },

@@ -57,7 +57,8 @@ export function addStatusRoutes(
     '/v1/stats',
     {
       schema: {
-        summary: 'Golden metrics and the parts of each hop over the last window',
+        summary:
+          'Golden metrics and the parts of each hop over the last window, of the sidecars that are connected here',
         response: { 200: schemas.Stats },
         tags,
       },
@@ -83,6 +84,7 @@ export function addStatusRoutes(
       version,
       store: storeName,
       startedAt: new Date(startedAtMs).toISOString(),
+      controlPlanes: fleet.replicas(),
       ...sidecarFacts(store, fleet),
     }),
   );
