@@ -1,5 +1,5 @@
 /** Two control planes on three members of etcd, sidecars at both: one mesh, of which any part may end. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { EtcdCluster, whyNoEtcd } from '../fixtures/etcd-cluster.ts';
 import { Bench, call, type Running, until } from './harness.ts';
 
@@ -18,7 +18,10 @@ describe.skipIf(reason !== null)('two control planes on etcd', () => {
   let one: Running;
   let other: Running;
 
-  const store = () => `etcd://${cluster.addresses}`;
+  /** Of each test. */
+  let prefix: string;
+  let tests = 0;
+  const store = () => `etcd://${cluster.addresses}/${prefix}`;
   const plane = (name: string, api = '127.0.0.1:0', push = '127.0.0.1:0') =>
     bench.weft(['control-plane', '--listen', api, '--push', push, '--store', store(), '--ca-dir', bench.path(name)]);
   /** Asks `first` before the other one. */
@@ -35,10 +38,13 @@ describe.skipIf(reason !== null)('two control planes on etcd', () => {
     weft('apply', at, ['-f', '-', '--wait', 'applied', '--timeout', '20s', ...more], route(backend));
   const bodyAt = async (at: Running) => (await call(at.ready.outbound, 'cart')).body;
 
+  beforeAll(async () => {
+    cluster = await EtcdCluster.start();
+  });
+  afterAll(() => cluster?.close());
   beforeEach(async () => {
     bench = new Bench();
-    cluster = await EtcdCluster.start();
-    bench.onClose(() => cluster.close());
+    prefix = `test-${tests++}`;
     [one, other] = await Promise.all([plane('one'), plane('other')]);
   });
   afterEach(() => bench.close());
@@ -176,7 +182,7 @@ describe.skipIf(reason !== null)('two control planes on etcd', () => {
       '127.0.0.1:0',
     ]);
     expect(result.code).toBe(1);
-    expect(result.stderr).toMatch(/127\.0\.0\.1:1,127\.0\.0\.1:2.*not available/s);
+    expect(result.stderr).toMatch(/127\.0\.0\.1:1,127\.0\.0\.1:2.*not available.*ECONNREFUSED/s);
   });
 
   it('are left for a directory, and come back, with history and revisions', async () => {

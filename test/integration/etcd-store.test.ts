@@ -387,22 +387,6 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       expect(store.get('a')?.value).toBe('2');
     });
   });
-
-  it('says which members it has tried when none answers', async () => {
-    const location = parseEtcdUrl('etcd://127.0.0.1:1,127.0.0.1:2');
-    const opening = openEtcdStore({
-      calls: new EtcdClient(location, noAccess),
-      prefix: 'weft',
-      clock: new ManualClock(),
-      networkClock: systemClock,
-      name: '127.0.0.1:1,127.0.0.1:2',
-      onBackgroundError: ignore,
-    });
-    await expect(opening).rejects.toMatchObject({
-      code: 'store-unavailable',
-      message: expect.stringMatching(/127\.0\.0\.1:1,127\.0\.0\.1:2.*ECONNREFUSED/s),
-    });
-  });
 });
 
 /** Loses the answer of each of the next fenced writes, which are done (`after`) or not (`before`). */

@@ -54,7 +54,11 @@ export function addResourceRoutes(app: FastifyInstance, rooms: ResourceRooms): v
         tags: ['watch'],
       },
     },
-    (request, reply) => rooms.watchers.watch(reply, { kind: null, namespace: null, from: resumeFrom(request) }),
+    async (request, reply) => {
+      const from = resumeFrom(request);
+      await reach(from, rooms);
+      rooms.watchers.watch(reply, { kind: null, namespace: null, from });
+    },
   );
 }
 
@@ -84,7 +88,12 @@ function addCollection(
     async (request, reply) => {
       const { namespace = null, watch, consistent } = request.query;
       if (consistent !== undefined) await store.sync();
-      if (watch !== undefined) return watchers.watch(reply, { kind, namespace, from: resumeFrom(request) });
+      if (watch !== undefined) {
+        const from = resumeFrom(request);
+        await reach(from, { store, world });
+        watchers.watch(reply, { kind, namespace, from });
+        return;
+      }
       return reply.send({
         items: world.list(kind, namespace).map((resource) => asShown(resource, world.revisionOf(keyOf(resource)))),
         revision: world.revision,
@@ -220,6 +229,11 @@ async function waitIfAsked(
       refused: applied.refused,
     },
   );
+}
+
+/** Who goes on here with a watch of another control plane may have seen what has not come here yet. */
+async function reach(revision: number | null, { store, world }: Pick<ResourceRooms, 'store' | 'world'>): Promise<void> {
+  if (revision !== null && revision > world.revision) await store.sync();
 }
 
 /** An EventSource comes back to the same address, with the last id that it has had in a header (WHATWG HTML, section 9.2.3). */

@@ -326,12 +326,14 @@ class EtcdStore implements Store {
   async #catchUp(untilMs: number): Promise<void> {
     if (this.#broken !== null) throw this.#broken;
     const { head } = this.#keys;
+    // While etcd answers, the feed may bring what is newer than the answer.
+    const before = this.#replayed.head;
     const { entries } = await this.#writer.persist(
       () => this.#calls.read({ from: head, to: `${head}\u0000`, limit: 1 }),
       untilMs,
     );
     const revision = entries[0] === undefined ? 0 : Number(textOf(entries[0]));
-    this.#requireNotOlder(revision);
+    this.#requireNotOlder(revision, before);
     const isThere = () => this.#replayed.head >= revision;
     if (await this.#progress.until(isThere, Math.min(untilMs, this.#networkClock.nowMs() + limits.etcdTryMs))) return;
     // The member that is watched has lost the others, or the connection is dead and does not know it.
@@ -341,11 +343,11 @@ class EtcdStore implements Store {
   }
 
   /** Who went on from an older state would take back what sidecars have in force, under revision numbers that are taken. */
-  #requireNotOlder(revision: number): void {
-    if (revision >= this.#replayed.head) return;
+  #requireNotOlder(revision: number, before = this.#replayed.head): void {
+    if (revision >= before) return;
     this.#broken = new StoreError(
       'store-unusable',
-      `The store on etcd is at revision ${revision}, but was at ${this.#replayed.head}: etcd was restored from an older state, or emptied. Nothing is written any more. Restart all control planes to go on from what etcd has.`,
+      `The store on etcd is at revision ${revision}, but was at ${before}: etcd was restored from an older state, or emptied. Nothing is written any more. Restart all control planes to go on from what etcd has.`,
     );
     this.#tellTrouble(this.#broken.message);
     throw this.#broken;
