@@ -357,6 +357,34 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       });
     });
 
+    it.each([0, 1, 2])(
+      'write and hear of writes while member %d of etcd stands still without a word',
+      async (frozen) => {
+        const [one, other] = [(await openOne()).store, (await openOne()).store];
+        await one.commit(commitOf({ a: '0' }));
+        cluster.freeze(frozen);
+        try {
+          const slowest = { writeMs: 0, syncMs: 0 };
+          for (let round = 1; round <= 10; round++) {
+            const beganMs = performance.now();
+            expect(await one.commit(commitOf({ a: `${round}` }))).toMatchObject({ tag: 'committed' });
+            const writtenMs = performance.now();
+            await other.sync();
+            expect(other.get('a')?.value).toBe(`${round}`);
+            slowest.writeMs = Math.max(slowest.writeMs, writtenMs - beganMs);
+            slowest.syncMs = Math.max(slowest.syncMs, performance.now() - writtenMs);
+          }
+          expect(slowest.writeMs).toBeLessThan(limits.etcdWriteMs);
+          expect(slowest.syncMs).toBeLessThan(limits.etcdWriteMs);
+          console.log(
+            `member ${frozen} stands still: slowest write ${Math.round(slowest.writeMs)} ms, sync ${Math.round(slowest.syncMs)} ms`,
+          );
+        } finally {
+          await cluster.thaw();
+        }
+      },
+    );
+
     it('refuse writes within a deadline while etcd is away, read from memory, and go on when it is back', async () => {
       const { store } = await openOne();
       await store.commit(commitOf({ a: '1' }));

@@ -34,6 +34,8 @@ export class EtcdClient implements EtcdCalls {
   readonly #hasUser: boolean;
   /** Index of the member that is asked. */
   #preferred = 0;
+  /** Those that are open, each with how it ends. */
+  readonly #watches = new Set<{ readonly member: Member; readonly end: (error: unknown) => void }>();
   /** One that the user may read. */
   #someKey = '';
 
@@ -45,7 +47,7 @@ export class EtcdClient implements EtcdCalls {
       etcd: new Etcd3({
         hosts: `${isTls ? 'https' : 'http'}://${address}`,
         ...(isTls ? { credentials: credentialsOf(access) } : {}),
-        ...(user === null ? {} : { auth: { username: user, password: password ?? '', callOptions: deadline } }),
+        ...(user === null ? {} : { auth: { username: user, password: password ?? '', callOptions: () => deadline() } }),
         faultHandling: { host: () => once, global: once },
         grpcOptions: {
           'grpc.keepalive_time_ms': aliveAskMs,
@@ -80,7 +82,7 @@ export class EtcdClient implements EtcdCalls {
     return this.#ask(async ({ etcd }) => {
       const { succeeded, responses, header } = await etcd.kv.txn(
         { compare: conditions.map(compareOf), success: operations.map(operationOf) },
-        deadline(),
+        deadline(sizeOf(operations)),
       );
       if (!succeeded) return { tag: 'refused' };
       return { tag: 'done', etcdRevision: Number(header.revision), changed: responses.map(wasChanged) };
@@ -123,13 +125,19 @@ export class EtcdClient implements EtcdCalls {
     const member = this.#current();
     let stop: () => void = () => {};
     let isOver = false;
+    const close = () => {
+      isOver = true;
+      this.#watches.delete(watch);
+      stop();
+    };
     const end = (error: unknown, isCompacted: boolean) => {
       if (isOver) return;
-      isOver = true;
-      stop();
+      close();
       const failure = this.#failed(member, error);
       onEnd({ isCompacted: isCompacted || failure.code === 'compacted', message: failure.message });
     };
+    const watch = { member, end: (error: unknown) => end(error, false) };
+    this.#watches.add(watch);
     this.#freshenToken(member.etcd)
       .then(() => member.etcd.watchClient.watch())
       .then((stream) => {
@@ -156,10 +164,7 @@ export class EtcdClient implements EtcdCalls {
         });
       })
       .catch((error: unknown) => end(error, false));
-    return () => {
-      isOver = true;
-      stop();
-    };
+    return close;
   }
 
   leaveMember(): void {
@@ -192,12 +197,29 @@ export class EtcdClient implements EtcdCalls {
   #failed(member: Member, error: unknown): EtcdFailure {
     const message = reasonOf(error);
     const code = failureCodeOf(error);
-    if (code === 'unavailable' && member === this.#current()) this.leaveMember();
-    return new EtcdFailure(code, `${member.address}: ${message}`, { cause: error });
+    const failure = new EtcdFailure(code, `${member.address}: ${message}`, { cause: error });
+    if (code === 'unavailable' && member === this.#current()) {
+      this.leaveMember();
+      // Who does not answer tells nothing either, and may keep its connections open for long.
+      for (const watch of [...this.#watches]) if (watch.member === member) watch.end(failure);
+    }
+    return failure;
   }
 }
 
-const deadline = () => ({ deadline: Date.now() + limits.etcdTryMs });
+/** Of one call; one that carries chunks has longer. */
+const deadline = (bytes = 0) => ({
+  deadline: Date.now() + limits.etcdTryMs * (1 + Math.ceil(bytes / limits.etcdChunkBytesMax)),
+});
+
+function sizeOf(operations: readonly EtcdOperation[]): number {
+  let bytes = 0;
+  for (const operation of operations) if (operation.tag === 'put') bytes += operation.value.length;
+  return bytes < smallBytes ? 0 : bytes;
+}
+
+/** Up to here a write is as quick as any. */
+const smallBytes = 64 * 1024;
 
 type Policy = NonNullable<NonNullable<IOptions['faultHandling']>['global']>;
 /** Of cockatiel's policies, through which etcd3 makes each call, the part that it uses. */
