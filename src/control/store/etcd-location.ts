@@ -32,7 +32,7 @@ const prefixForm = /^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/;
 
 export const isEtcdUrl = (url: string): boolean => /^etcds?:/.test(url);
 
-/** @throws StoreError `store-unusable` whose message says what was expected. */
+/** @throws StoreError `bad-store` whose message says what was expected. */
 export function parseEtcdUrl(url: string): EtcdLocation {
   const found = form.exec(url);
   if (found === null) throw misunderstood('it is not etcd://HOST:PORT,HOST:PORT,HOST:PORT');
@@ -70,6 +70,6 @@ function parseCredentials(text: string | undefined): { user: string | null; pass
 /** Without the address itself: it may hold a password. */
 const misunderstood = (what: string): StoreError =>
   new StoreError(
-    'store-unusable',
+    'bad-store',
     `The address of the store on etcd is not understood: ${what}. For instance: etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379, etcds://USER@HOST:2379/PREFIX.`,
   );

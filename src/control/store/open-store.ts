@@ -41,6 +41,6 @@ export function shownStoreUrl(url: string): string {
 
 export const unknownStore = (): StoreError =>
   new StoreError(
-    'store-unusable',
+    'bad-store',
     'The address of the store is not understood: use embedded:DIR, or etcd://HOST:PORT,HOST:PORT,HOST:PORT.',
   );

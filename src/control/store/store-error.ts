@@ -1,5 +1,7 @@
 /** The one error of a store: what went wrong, as a code, and in its message what to do about it. */
 export type StoreErrorCode =
+  /** The address of a store that cannot be meant. */
+  | 'bad-store'
   /** Another process, named in the message, has the directory open. */
   | 'store-in-use'
   /** It cannot be read or written, is damaged, or was written by a newer Weft. */
