@@ -186,7 +186,7 @@ export const limits = {
    * The store on etcd: one call to one member; a write with all of its tries, and for each chunk of it more; how long a start looks for a
    * member that answers; the pause before a next try.
    */
-  etcdTryMs: 1_000,
+  etcdTryMs: 700,
   etcdWriteMs: 5_000,
   etcdChunkWriteMs: 250,
   etcdOpenMs: 10_000,

@@ -33,7 +33,7 @@ describe.skipIf(reason !== null)('two control planes on etcd', () => {
     ]);
   };
   const weft = (command: string, at: Running, args: readonly string[] = [], input = '') =>
-    bench.run([command, '--server', `http://${at.ready.api}`, ...args], input);
+    bench.run([command, ...args, '--server', `http://${at.ready.api}`], input);
   const apply = (at: Running, backend: string, ...more: string[]) =>
     weft('apply', at, ['-f', '-', '--wait', 'applied', '--timeout', '20s', ...more], route(backend));
   const bodyAt = async (at: Running) => (await call(at.ready.outbound, 'cart')).body;
@@ -85,6 +85,13 @@ describe.skipIf(reason !== null)('two control planes on etcd', () => {
     expect(stuck.stderr).toContain('shop.default');
     shop.process.kill('SIGCONT');
     expect((await apply(one, b!.address)).code).toBe(0);
+
+    // One that comes later has a root of its own, which signs once the sidecars of the others have acknowledged it.
+    const late = await plane('late');
+    await until('the late one signs', async () => {
+      const { roots, signing } = JSON.parse((await weft('ca', late, ['status', '-o', 'json'])).stdout);
+      return signing !== null && roots.length === 3;
+    });
   });
 
   it('go on when the leading member of etcd is killed, and write again within 3 s', async () => {

@@ -415,6 +415,27 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       expect(store.get('a')?.value).toBe('2');
     });
   });
+
+  it('tells a reader and a watch that etcd has compacted what they ask for', async () => {
+    const calls = new EtcdClient(locationOf('compacted'), noAccess);
+    const put = { tag: 'put', key: 'compacted/live/head', value: '1' } as const;
+    const first = await calls.write([], [put]);
+    const second = await calls.write([], [put]);
+    if (first.tag !== 'done' || second.tag !== 'done') throw new Error('a write without a condition is done');
+    await cluster.post('/v3/kv/compaction', { revision: String(second.etcdRevision), physical: true });
+    const range = { from: 'compacted/', to: 'compacted0' };
+    await expect(calls.read({ ...range, limit: 1, etcdRevision: first.etcdRevision })).rejects.toMatchObject({
+      code: 'compacted',
+    });
+    const ended = await new Promise((resolve) =>
+      calls.watch({ ...range, afterEtcdRevision: first.etcdRevision - 1 }, { onEvents: ignore, onEnd: resolve }),
+    );
+    expect(ended).toMatchObject({ isCompacted: true });
+    // The others of etcd's own refusals that the store tells apart.
+    await expect(calls.write([], [{ ...put, lease: '12345' }])).rejects.toMatchObject({ code: 'no-such-lease' });
+    expect(await calls.keepLease('12345')).toBe(false);
+    calls.close();
+  });
 });
 
 /** Loses the answer of each of the next fenced writes, which are done (`after`) or not (`before`). */

@@ -72,7 +72,7 @@ export class EtcdClient implements EtcdCalls {
           limit,
           ...(etcdRevision ? { revision: etcdRevision } : {}),
         },
-        deadline(),
+        deadline(limit === 1 ? 0 : limit * usualBytes),
       );
       return { entries: kvs.map(entryOf), hasMore: more, etcdRevision: Number(header.revision) };
     });
@@ -220,6 +220,8 @@ function sizeOf(operations: readonly EtcdOperation[]): number {
 
 /** Up to here a write is as quick as any. */
 const smallBytes = 64 * 1024;
+/** Of a key and its value, generously; a page of chunks has as much time as several pages of those. */
+const usualBytes = 128 * 1024;
 
 type Policy = NonNullable<NonNullable<IOptions['faultHandling']>['global']>;
 /** Of cockatiel's policies, through which etcd3 makes each call, the part that it uses. */

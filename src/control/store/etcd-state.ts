@@ -69,6 +69,8 @@ export async function readState(calls: Pick<EtcdCalls, 'read'>, keys: EtcdKeys):
 }
 
 async function readOnce(calls: Pick<EtcdCalls, 'read'>, keys: EtcdKeys): Promise<EtcdState> {
+  // A member that does not answer is found out by a small question sooner than by a large one.
+  await calls.read({ ...keys.live, limit: 1 });
   const { entries, etcdRevision } = await readAll(calls, { ...keys.live, limit: limits.etcdPageKeysMax });
   const found = sortOut(entries, keys);
   const head = found.head === null ? 0 : Number(textOf(found.head));
