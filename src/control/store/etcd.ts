@@ -227,13 +227,12 @@ class EtcdStore implements Store {
       });
       return this.#looking;
     }
-    // The one under way may have been answered before what is asked for now was committed.
+    // The one under way may have been answered before what is asked for now was committed. One that fails has failed until now.
     this.#nextLook ??= this.#looking
-      .catch(() => undefined)
-      .then(() => {
+      .finally(() => {
         this.#nextLook = null;
-        return this.sync();
-      });
+      })
+      .then(() => this.sync());
     return this.#nextLook;
   }
 

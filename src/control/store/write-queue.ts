@@ -19,8 +19,8 @@ export class WriteQueue {
   }
 
   /**
-   * `write` is given the time until which it may try. Rejects with what it rejects with, and with StoreError `store-full` when too many
-   * wait. A write whose time is over when its turn comes is begun all the same: it finds that out by itself.
+   * `write` is given the time until which it may try. Rejects with what it rejects with, and with StoreError: `store-full` when too many
+   * wait, `store-unavailable` when its time is over before its turn comes, so that it was not begun.
    */
   add<T>(write: (untilMs: number) => Promise<T>): Promise<T> {
     if (this.#waiting.length >= limits.storeWritesPendingMax)
@@ -29,7 +29,11 @@ export class WriteQueue {
       );
     const untilMs = this.#clock.nowMs() + limits.etcdWriteMs;
     return new Promise<T>((resolve, reject) => {
-      this.#waiting.push({ run: () => write(untilMs).then(resolve, reject) });
+      const run = async (): Promise<void> => {
+        if (this.#clock.nowMs() < untilMs) await write(untilMs).then(resolve, reject);
+        else reject(tooLate());
+      };
+      this.#waiting.push({ run });
       if (!this.#isRunning) void this.#drain();
     });
   }
@@ -49,3 +53,9 @@ export class WriteQueue {
     for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 }
+
+const tooLate = (): StoreError =>
+  new StoreError(
+    'store-unavailable',
+    'The store is not available: it did not get to this write in time, as those before it take too long. Nothing was written. Try again.',
+  );

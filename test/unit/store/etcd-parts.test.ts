@@ -109,6 +109,21 @@ describe('a queue of writes', () => {
     expect(done).toEqual(['first', 'second', 'idle']);
   });
 
+  it('does not begin what is too late when its turn comes', async () => {
+    const clock = new ManualClock();
+    const queue = new WriteQueue(clock);
+    let begun = 0;
+    const slow = queue.add(async () => clock.advance(limits.etcdWriteMs));
+    const late = queue.add(async () => begun++);
+    await slow;
+    await expect(late).rejects.toMatchObject({
+      code: 'store-unavailable',
+      message: expect.stringContaining('Nothing was written'),
+    });
+    expect(begun).toBe(0);
+    expect(await queue.add(async () => 'next')).toBe('next');
+  });
+
   it('refuses more than its bound', async () => {
     const queue = new WriteQueue(new ManualClock());
     let release: () => void = () => {};
