@@ -1,5 +1,9 @@
 // Clients that hang on a listener, in a process of their own so that they cost nobody's event loop but theirs. Started by slow-clients.ts.
 import { connect } from 'node:net';
+import { constants, setPriority } from 'node:os';
+
+// Whom they hang on, and who is measured beside them, never waits for a core that this process has.
+setPriority(constants.priority.PRIORITY_LOW);
 
 /** What each kind sends at once, and what it sends now and then. A reader sends a whole request and takes nothing, so it hears of no end either. */
 const kinds = {
