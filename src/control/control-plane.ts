@@ -11,6 +11,7 @@ import { type RunningApi, startApi } from './api/server.ts';
 import { Watchers } from './api/watch.ts';
 import { CertificateAuthority } from './ca/certificate-authority.ts';
 import { StoredBundle } from './ca/stored-bundle.ts';
+import { UnclaimedRoots } from './ca/unclaimed-roots.ts';
 import { Changes } from './change.ts';
 import { type RunningPush, startPush } from './push.ts';
 import { type EtcdAccess, isEtcdUrl, noAccess } from './store/etcd-location.ts';
@@ -88,14 +89,16 @@ export async function startControlPlane({
       onError: (error) => logger.error({ error: String(error) }, 'a worker failed'),
     });
     open.pool = pool;
+    const bundle = new StoredBundle(store, clock, trustDomain);
+    const isShared = isEtcdUrl(storeUrl);
     const authority = await CertificateAuthority.open({
-      bundle: new StoredBundle(store, clock, trustDomain),
+      bundle,
       directory: new RootDirectory({ path: caDirectory, trustDomain, nowMs: () => clock.nowMs() }),
       clock,
       logger,
       certificateTtlMs,
       // An embedded store is one process's own; of one on etcd nobody knows who else will come back to it.
-      isOnlyReplica: !isEtcdUrl(storeUrl),
+      isOnlyReplica: !isShared,
     });
     open.authority = authority;
     const push = await startPush({ store, authority, ...pushAt, clock, logger });
@@ -120,7 +123,9 @@ export async function startControlPlane({
       logger,
     });
     open.server = server;
-    push.introduce({ api: server.address, startedAt: new Date(startedAtMs).toISOString() });
+    const startedAt = new Date(startedAtMs).toISOString();
+    push.introduce(() => ({ api: server.address, startedAt, roots: authority.ownRoots }));
+    if (isShared) open.unclaimed = new UnclaimedRoots({ bundle, clock, logger, replicas: () => push.fleet.replicas() });
     let closing: Promise<void> | null = null;
     return {
       api: server.address,
@@ -145,6 +150,7 @@ interface Open {
   authority: CertificateAuthority;
   push: RunningPush;
   watchers: Watchers;
+  unclaimed: UnclaimedRoots;
   server: RunningApi;
 }
 
@@ -152,9 +158,18 @@ interface Open {
  * Streams end first, then whoever waits for sidecars is answered, so that no connection is left to hold up the server. What fails to
  * end does not keep the others from it.
  */
-async function closeAll({ store, world, pool, authority, push, watchers, server }: Partial<Open>): Promise<void> {
+async function closeAll({
+  store,
+  world,
+  pool,
+  authority,
+  push,
+  watchers,
+  unclaimed,
+  server,
+}: Partial<Open>): Promise<void> {
   const failures: unknown[] = [];
-  for (const part of [watchers, push, authority, server, pool, world, store]) {
+  for (const part of [watchers, unclaimed, push, authority, server, pool, world, store]) {
     try {
       await part?.close();
     } catch (error) {

@@ -23,6 +23,8 @@ export interface ReplicaFacts {
   readonly api: string;
   /** ISO 8601. */
   readonly startedAt: string;
+  /** SHA-256 of the roots whose keys it has. */
+  readonly roots: readonly string[];
 }
 
 export interface FleetNote extends ReplicaFacts {

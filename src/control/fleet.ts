@@ -34,6 +34,8 @@ export interface ReplicaStatus {
   /** The one that answers. */
   readonly isSelf: boolean;
   readonly sidecars: number;
+  /** SHA-256 of those whose keys it has; empty: it has not said so yet. */
+  readonly roots: readonly string[];
 }
 
 export interface AppliedReport {

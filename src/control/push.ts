@@ -30,7 +30,7 @@ export interface RunningPush {
   readonly address: string;
   readonly fleet: Fleet;
   /** Says to the other control planes on the store who this is. */
-  introduce(facts: ReplicaFacts): void;
+  introduce(facts: () => ReplicaFacts): void;
   /** Ends all connections and answers who waits. Leases live on, so that the sidecars find their endpoints in the next control plane. */
   close(): Promise<void>;
 }

@@ -30,6 +30,8 @@ export interface Greeting {
   readonly hasFounded: boolean;
 }
 
+const unknownFacts: ReplicaFacts = { api: '', startedAt: '', roots: [] };
+
 export class SidecarFleet implements Fleet {
   readonly #store: Store;
   readonly #clock: StoreClock;
@@ -42,7 +44,7 @@ export class SidecarFleet implements Fleet {
   /** What the other control planes have told last. */
   readonly #notes = new Map<string, FleetNote>();
   readonly #telling: Debounce;
-  #facts: ReplicaFacts = { api: '', startedAt: '' };
+  #facts: () => ReplicaFacts = () => unknownFacts;
 
   /** Starts with the resources and leases that the store holds, and follows it. */
   constructor({ store, clock, log, statWindow }: SidecarFleetOptions) {
@@ -51,7 +53,7 @@ export class SidecarFleet implements Fleet {
     this.#log = log;
     this.#statWindow = statWindow;
     this.#telling = new Debounce(clock, () =>
-      store.tell(() => composeNote(this.#members.values(), this.#publisher.revision, this.#facts)),
+      store.tell(() => composeNote(this.#members.values(), this.#publisher.revision, this.#facts())),
     );
     this.#publisher = new Publisher({ store, clock, log, onProgress: (member) => this.#update(member) });
     this.#waits = new AppliedWaits({
@@ -81,7 +83,7 @@ export class SidecarFleet implements Fleet {
   }
 
   /** Says to the other control planes who this is. */
-  introduce(facts: ReplicaFacts): void {
+  introduce(facts: () => ReplicaFacts): void {
     this.#facts = facts;
     this.#telling.trigger();
   }
@@ -117,10 +119,10 @@ export class SidecarFleet implements Fleet {
     }
     const isLeader = others.every((other) => !other.isLeader);
     return [
-      { ...this.#facts, isLeader, isSelf: true, sidecars: counts.get('') ?? 0 },
+      { ...this.#facts(), isLeader, isSelf: true, sidecars: counts.get('') ?? 0 },
       ...others.map((other) => {
-        const { api, startedAt } = this.#notes.get(other.id) ?? { api: '', startedAt: '' };
-        return { api, startedAt, isLeader: other.isLeader, isSelf: false, sidecars: counts.get(other.id) ?? 0 };
+        const { api, startedAt, roots } = this.#notes.get(other.id) ?? unknownFacts;
+        return { api, startedAt, roots, isLeader: other.isLeader, isSelf: false, sidecars: counts.get(other.id) ?? 0 };
       }),
     ];
   }

@@ -243,6 +243,8 @@ export const limits = {
   rootTtlMs: 10 * 365 * 24 * 3600_000,
   /** Roots that a mesh believes at a time, those that are leaving included. */
   trustRootsMax: 16,
+  /** A root that no living control plane on a shared store has had for so long leaves. */
+  rootUnclaimedMs: 24 * 3600_000,
   joinTokenTtlMs: 3600_000,
   joinTokenTtlMsMax: 30 * 24 * 3600_000,
   /** Of a token or a certificate request that comes over the network. */

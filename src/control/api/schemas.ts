@@ -119,6 +119,7 @@ export const Status = Type.Object({
       isLeader: Type.Boolean({ description: 'it compacts the store' }),
       isSelf: Type.Boolean({ description: 'it gave this answer' }),
       sidecars: Type.Integer({ description: 'whose leases it holds' }),
+      roots: Type.Array(Type.String(), { description: 'SHA-256 of the roots whose keys it has' }),
     }),
     { description: 'all that serve from this store' },
   ),

@@ -122,19 +122,19 @@ describe('a sidecar of another control plane', () => {
 
   it('counts for the control plane that holds it', async () => {
     const { pair } = await pairWith('s', 'a');
-    pair.far.fleet.introduce({ api: '127.0.0.1:7', startedAt: '2026-01-01T00:00:00.000Z' });
-    pair.near.fleet.introduce({ api: '127.0.0.1:8', startedAt: '2026-01-01T00:00:00.000Z' });
+    pair.far.fleet.introduce(() => ({ api: '127.0.0.1:7', startedAt: '', roots: ['r7'] }));
+    pair.near.fleet.introduce(() => ({ api: '127.0.0.1:8', startedAt: '', roots: [] }));
     await pair.near.sidecar('here').hello();
     pair.tell();
     expect(pair.near.fleet.replicas()).toMatchObject([
       { api: '127.0.0.1:8', isSelf: true, sidecars: 1 },
-      { api: '127.0.0.1:7', isSelf: false, sidecars: 1 },
+      { api: '127.0.0.1:7', isSelf: false, sidecars: 1, roots: ['r7'] },
     ]);
   });
 });
 
 describe('a note', () => {
-  const facts = { api: '127.0.0.1:7070', startedAt: '' };
+  const facts = { api: '127.0.0.1:7070', startedAt: '', roots: [] };
 
   it('is short when all is well, however many sidecars there are', async () => {
     const plane = new Plane();
