@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openEtcdStore } from '../../src/control/store/etcd.ts';
-import { type EtcdCalls, EtcdFailure } from '../../src/control/store/etcd-calls.ts';
+import type { EtcdCalls } from '../../src/control/store/etcd-calls.ts';
 import { EtcdClient } from '../../src/control/store/etcd-client.ts';
 import { compact } from '../../src/control/store/etcd-compaction.ts';
 import { EtcdKeys } from '../../src/control/store/etcd-keys.ts';
@@ -12,6 +12,7 @@ import type { Store, StoreClock, StoreEvent } from '../../src/control/store/stor
 import { limits } from '../../src/model/limits.ts';
 import { systemClock } from '../../src/sidecar/clock.ts';
 import { EtcdCluster, whyNoEtcd } from '../fixtures/etcd-cluster.ts';
+import { cuttable, losing, mortal } from '../fixtures/etcd-wrappers.ts';
 import { ManualClock } from '../unit/store/manual-clock.ts';
 import { commitOf, storeContract } from '../unit/store/store-contract.ts';
 
@@ -437,87 +438,3 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
     calls.close();
   });
 });
-
-/** Loses the answer of each of the next fenced writes, which are done (`after`) or not (`before`). */
-function losing(calls: EtcdCalls, losses: ('before' | 'after')[]): EtcdCalls {
-  return delegate(calls, {
-    write: async (conditions, operations) => {
-      const isFenced = conditions.length > 0 || operations.some((one) => 'ifModRevision' in one);
-      const isSetUp = operations.some((one) => 'key' in one && /live\/(format|replica|leader)/.test(one.key));
-      const loss = isFenced && !isSetUp ? losses.shift() : undefined;
-      if (loss !== 'before') {
-        const outcome = await calls.write(conditions, operations);
-        if (loss === undefined) return outcome;
-      }
-      throw new EtcdFailure('unavailable', 'the answer was lost');
-    },
-  });
-}
-
-/** A control plane that is killed: nothing comes or goes any more, and etcd ends its lease. */
-function mortal(calls: EtcdCalls): { calls: EtcdCalls; die: () => Promise<void> } {
-  let isDead = false;
-  let lease = '';
-  const alive = <T>(run: () => Promise<T>): Promise<T> =>
-    isDead ? Promise.reject(new EtcdFailure('unavailable', 'killed')) : run();
-  return {
-    calls: delegate(calls, {
-      read: (range) => alive(() => calls.read(range)),
-      write: (conditions, operations) => alive(() => calls.write(conditions, operations)),
-      keepLease: (id) => alive(() => calls.keepLease(id)),
-      endLease: (id) => alive(() => calls.endLease(id)),
-      grantLease: (ttlMs) =>
-        alive(async () => {
-          lease = await calls.grantLease(ttlMs);
-          return lease;
-        }),
-      watch: (range, listener) =>
-        calls.watch(range, {
-          ...listener,
-          onEvents: (events, revision) => {
-            if (!isDead) listener.onEvents(events, revision);
-          },
-        }),
-    }),
-    die: async () => {
-      isDead = true;
-      await calls.endLease(lease);
-    },
-  };
-}
-
-/** A watch that can be ended as etcd does when it has compacted what is asked for; while `isAway` nothing is read. */
-function cuttable(
-  calls: EtcdCalls,
-  isAway: () => boolean = () => false,
-): { calls: EtcdCalls; cut: (message: string) => void } {
-  let end: (message: string) => void = () => {};
-  return {
-    cut: (message) => end(message),
-    calls: delegate(calls, {
-      read: (range) => (isAway() ? Promise.reject(new EtcdFailure('unavailable', 'cut off')) : calls.read(range)),
-      watch: (range, listener) => {
-        const stop = calls.watch(range, listener);
-        end = (message) => {
-          stop();
-          listener.onEnd({ isCompacted: true, message });
-        };
-        return stop;
-      },
-    }),
-  };
-}
-
-function delegate(calls: EtcdCalls, own: Partial<EtcdCalls>): EtcdCalls {
-  return {
-    read: (range) => calls.read(range),
-    write: (conditions, operations) => calls.write(conditions, operations),
-    grantLease: (ttlMs) => calls.grantLease(ttlMs),
-    keepLease: (lease) => calls.keepLease(lease),
-    endLease: (lease) => calls.endLease(lease),
-    watch: (range, listener) => calls.watch(range, listener),
-    leaveMember: () => calls.leaveMember(),
-    close: () => calls.close(),
-    ...own,
-  };
-}
