@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
 import type { Static } from 'typebox';
-import type { AppliedReport, SidecarName, SidecarStatus } from '../control/fleet.ts';
+import type { AppliedReport, ReplicaStatus, SidecarName, SidecarStatus } from '../control/fleet.ts';
 import type { RoleName } from '../model/access.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
 import type { WindowStats } from '../model/report.ts';
@@ -66,6 +66,8 @@ export interface ControlPlaneStatus {
   readonly store: string;
   /** RFC 3339. */
   readonly startedAt: string;
+  /** All that serve from its store; absent: it is an older control plane. */
+  readonly controlPlanes?: readonly ReplicaStatus[];
   /** Made by a registration, untouched since; absent: it is an older control plane. */
   readonly foundedServices?: readonly FoundedServiceStatus[];
   /** Absent: an older control plane, to which nobody needs a token. */

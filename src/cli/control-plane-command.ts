@@ -4,12 +4,13 @@ import { formatAddress } from '../model/host-port.ts';
 import { isTrustDomain } from '../model/identity.ts';
 import { limits } from '../model/limits.ts';
 import { durationFlag } from './duration-flag.ts';
+import { addEtcdFlags, checkStoreUrl } from './etcd-flags.ts';
 import { parseHost, parseListenAddress } from './flag-values.ts';
 import type { ControlPlaneFlags } from './serve-control-plane.ts';
 import { type Terminal, usageError } from './terminal.ts';
 
 export function controlPlaneCommand(terminal: Terminal): Command {
-  return new Command('control-plane')
+  const command = new Command('control-plane')
     .description('run the control plane: API, store, push to the sidecars')
     .addOption(
       new Option('--listen <address>', 'where the REST API is served')
@@ -21,7 +22,11 @@ export function controlPlaneCommand(terminal: Terminal): Command {
         .argParser(parseListenAddress)
         .default({ host: '127.0.0.1', port: 7071 }, '127.0.0.1:7071'),
     )
-    .option('--store <url>', 'where the state is kept: embedded:DIR', 'embedded:.weft/store')
+    .option(
+      '--store <url>',
+      'where the state is kept: embedded:DIR, or etcd://[USER@]HOST:PORT,...[/PREFIX] for several control planes of one mesh; etcds:// is TLS',
+      'embedded:.weft/store',
+    )
     .addOption(
       new Option('--history-count <number>', 'revisions that are kept, to look at and to go back to')
         .argParser(parseHistoryCount)
@@ -34,7 +39,7 @@ export function controlPlaneCommand(terminal: Terminal): Command {
     )
     .option(
       '--ca-dir <folder>',
-      "where the certificate authority's root.key and root.crt are, or are made (default: ca beside the store's folder)",
+      "where the certificate authority's root.key and root.crt are, or are made (default: ca beside the store's folder, with etcd .weft/ca)",
     )
     .addOption(
       new Option('--trust-domain <name>', 'first part of every identity: spiffe://NAME/ns/NAMESPACE/sa/SERVICE')
@@ -72,6 +77,7 @@ The API describes itself at /openapi.json. Its port speaks TLS too, with a certi
 Who has root.key can act as any Service: it is kept with mode 600, and a key that others may read is refused.
 On addresses that are not loopback, API and push port speak TLS only, sidecars need join tokens, and there must be an API token:
 make the first one in the store, before the start (docs/access.md). Plain HTTP is answered on loopback connections only.
+On etcd each control plane has a --ca-dir of its own; all serve reads, writes and sidecars, and any of them may end (docs/store.md).
 
 Examples:
   weft control-plane
@@ -80,6 +86,8 @@ Examples:
   weft control-plane --listen 0.0.0.0:7070 --push 0.0.0.0:7071 --tls-cert api.crt --tls-key api.key
   weft control-plane --listen 127.0.0.1:0 --push 127.0.0.1:0 --store embedded:/var/lib/weft/store
   weft control-plane --history-count 1000 --history-age 720h
+  weft control-plane --store etcd://10.0.0.1:2379,10.0.0.2:2379,10.0.0.3:2379
+  weft control-plane --store etcds://weft@etcd.example.org:2379/mesh-a --etcd-ca ca.crt --etcd-password-file etcd.password
   weft control-plane --ca-dir /etc/weft/ca --trust-domain mesh.example.org --certificate-ttl 24h`,
     )
     .action(async (flags: ControlPlaneFlags) => {
@@ -87,6 +95,7 @@ Examples:
       const { serveControlPlane } = await import('./serve-control-plane.ts');
       terminal.exitCode = await serveControlPlane(flags, terminal);
     });
+  return addEtcdFlags(command);
 }
 
 function parseTrustDomain(text: string): string {
@@ -107,8 +116,7 @@ function parseHistoryCount(text: string): number {
 function check({ listen, push, store, tlsCert, tlsKey }: ControlPlaneFlags): void {
   if (listen.port !== 0 && formatAddress(listen) === formatAddress(push))
     throw usageError(`--listen and --push cannot both be ${formatAddress(listen)}.`);
-  if (!/^embedded:.+/.test(store))
-    throw usageError(`--store ${store} is not understood: this version keeps its state in embedded:DIR.`);
+  checkStoreUrl('--store', store);
   if ((tlsCert === undefined) !== (tlsKey === undefined))
     throw usageError('--tls-cert and --tls-key belong together: name both files.');
 }

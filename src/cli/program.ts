@@ -17,6 +17,7 @@ import { runCommand } from './run-command.ts';
 import { sidecarCommand } from './sidecar-command.ts';
 import { statCommand } from './stat.ts';
 import { statusCommand } from './status.ts';
+import { storeCommand } from './store.ts';
 import { tapCommand } from './tap.ts';
 import { CliError, exitCodes, type Terminal } from './terminal.ts';
 import { tokenCommand } from './token.ts';
@@ -80,6 +81,7 @@ Start here:
     whyCommand,
     tokenCommand,
     caCommand,
+    storeCommand,
     completionCommand,
   ];
   for (const command of commands) root.addCommand(command(terminal));

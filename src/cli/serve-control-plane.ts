@@ -1,16 +1,18 @@
 /** Starts a control plane in this process and announces it when it is ready. */
 import { join, resolve } from 'node:path';
 import { startControlPlane } from '../control/control-plane.ts';
+import { embeddedDirectory } from '../control/store/open-store.ts';
 import { formatAddress, type HostPort } from '../model/host-port.ts';
+import { type EtcdFlags, readEtcdAccess } from './etcd-flags.ts';
 import { serveUntilSignal } from './lifetime.ts';
 import { openProcessLogger } from './log-level.ts';
 import { explainStartFailure } from './start-failure.ts';
 import type { Terminal } from './terminal.ts';
 
-export interface ControlPlaneFlags {
+export interface ControlPlaneFlags extends EtcdFlags {
   readonly listen: HostPort;
   readonly push: HostPort;
-  /** `embedded:DIR`. */
+  /** `embedded:DIR` or `etcd://...`, as checked. */
   readonly store: string;
   readonly caDir?: string;
   readonly trustDomain: string;
@@ -54,14 +56,17 @@ async function startExplained(flags: ControlPlaneFlags, logger: ReturnType<typeo
     tlsKey,
     tlsName = [],
   } = flags;
+  const etcdAccess = await readEtcdAccess(flags, [store], process.env);
+  const directory = embeddedDirectory(store);
   try {
     return await startControlPlane({
       listen: formatAddress(listen),
       push: formatAddress(push),
       storeUrl: store,
       retention: { countMax: historyCount, ageMsMax: historyAge },
+      etcdAccess,
       // Beside the store and never in it: who copies a store takes no key along.
-      caDirectory: resolve(caDir ?? join(store.replace(/^embedded:/, ''), '..', 'ca')),
+      caDirectory: resolve(caDir ?? (directory === null ? '.weft/ca' : join(directory, '..', 'ca'))),
       trustDomain,
       certificateTtlMs: certificateTtl,
       ...(tlsCert === undefined || tlsKey === undefined

@@ -1,6 +1,6 @@
 /** `weft status`: the control plane at a glance, and what each sidecar has in force. */
 import { Command } from 'commander';
-import type { SidecarStatus } from '../control/fleet.ts';
+import type { ReplicaStatus, SidecarStatus } from '../control/fleet.ts';
 import { defaultNamespace } from '../model/resources.ts';
 import { addClientFlags, type ClientFlags, ControlPlaneClient, type FoundedServiceStatus } from './client.ts';
 import { formatValue, type Output, tableOption } from './output-flag.ts';
@@ -37,6 +37,7 @@ which needs glibc 2.38 or newer, has fewer.`,
       terminal.out(
         `control plane ${client.server}, weft ${status.version}, up ${formatAge(upMs)}, store ${status.store}`,
       );
+      for (const line of replicaLines(status.controlPlanes ?? [], terminal.nowMs())) terminal.out(line);
       terminal.out(`revision ${status.revision}, ${summaryOf(sidecars)}`);
       if (status.access?.isInsecure === true)
         terminal.out(
@@ -54,6 +55,22 @@ which needs glibc 2.38 or newer, has fewer.`,
       if (sidecars.length > 0) terminal.out(`\n${sidecarTable(sidecars)}`);
     });
   return addClientFlags(command);
+}
+
+/** The other control planes on its store: of a store of its own there is nothing to say. */
+function replicaLines(replicas: readonly ReplicaStatus[], nowMs: number): string[] {
+  const self = replicas.find(({ isSelf }) => isSelf);
+  const others = replicas.filter(({ isSelf }) => !isSelf);
+  if (self === undefined || others.length === 0) return [];
+  const leads = (replica: ReplicaStatus) => (replica.isLeader ? ', leads' : '');
+  return [
+    `  holds ${countOf(self.sidecars, 'sidecar')}${leads(self)}; it shares its store with`,
+    ...others.map((other) =>
+      other.api === ''
+        ? '  a control plane that is starting'
+        : `  http://${other.api}, up ${formatAge(nowMs - Date.parse(other.startedAt))}, holds ${countOf(other.sidecars, 'sidecar')}${leads(other)}`,
+    ),
+  ];
 }
 
 /** Those that nobody is registered under, or whose name is close to another: a mistyped --service is one of them sooner or later. */

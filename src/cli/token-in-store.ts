@@ -2,17 +2,20 @@
 
 import { randomBytes } from 'node:crypto';
 import { AccessControl, type TokenWish } from '../control/access/access-control.ts';
-import { openStore } from '../control/control-plane.ts';
-import { defaultRetention } from '../control/store/revision-log.ts';
+import { openStore } from '../control/store/open-store.ts';
 import { systemClock } from '../sidecar/clock.ts';
 import { actor, type MadeApiToken } from './client.ts';
+import { type EtcdFlags, readEtcdAccess } from './etcd-flags.ts';
 import { openProcessLogger } from './log-level.ts';
 import { CliError } from './terminal.ts';
 
 /** Whoever can write the store needs no token. Rejects with CliError. */
-export async function createTokenInStore(url: string, wish: TokenWish): Promise<MadeApiToken> {
+export async function createTokenInStore(url: string, etcdFlags: EtcdFlags, wish: TokenWish): Promise<MadeApiToken> {
   try {
-    const store = await openStore(url, defaultRetention, systemClock, openProcessLogger('token'));
+    const logger = openProcessLogger('token');
+    const onBackgroundError = (error: Error) => logger.error({ error: error.message }, 'the store failed');
+    const etcdAccess = await readEtcdAccess(etcdFlags, [url], process.env);
+    const store = await openStore(url, { etcdAccess, clock: systemClock, onBackgroundError });
     try {
       const access = new AccessControl({ store, clock: systemClock, randomBytes });
       const { text, token } = await access.create(wish, `${actor()} (at the store)`);

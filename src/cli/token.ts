@@ -4,12 +4,13 @@ import { isTokenName, type Role, type RoleName, roleNames, roleText, tokenNameEx
 import { limits } from '../model/limits.ts';
 import { type ApiToken, addClientFlags, type ClientFlags, ControlPlaneClient, type MadeApiToken } from './client.ts';
 import { durationFlag } from './duration-flag.ts';
+import { addEtcdFlags, type EtcdFlags } from './etcd-flags.ts';
 import { parseNamespace, parseServiceName } from './flag-values.ts';
 import { formatValue, type Output, type TextOutput, tableOption, textOption } from './output-flag.ts';
 import { formatAge, formatTable } from './table.ts';
 import { type Terminal, usageError } from './terminal.ts';
 
-interface CreateFlags extends ClientFlags {
+interface CreateFlags extends ClientFlags, EtcdFlags {
   readonly join?: true;
   readonly service?: { readonly name: string; readonly namespace: string };
   readonly role?: RoleName;
@@ -44,7 +45,7 @@ function createCommand(terminal: Terminal): Command {
     .option('--name <name>', 'whom the history names (default: of its role and id)', parseTokenName)
     .option(
       '--store <url>',
-      'make it in the store itself, with no control plane running: embedded:DIR (for the first admin, or when the last is lost)',
+      'make it in the store itself, with no control plane running: embedded:DIR or etcd://HOST:PORT,... (for the first admin, or when the last is lost)',
     )
     .option('--join', 'a join token: with it a sidecar gets the first certificate of its Service')
     .option('--service <name>', 'the Service a join token is for: NAME or NAME.NAMESPACE', parseServiceName)
@@ -75,7 +76,7 @@ Examples:
       if (flags.join === undefined) await createApiToken(flags, terminal);
       else await createJoinToken(flags, terminal);
     });
-  return addClientFlags(command);
+  return addClientFlags(addEtcdFlags(command));
 }
 
 async function createJoinToken(flags: CreateFlags, terminal: Terminal): Promise<void> {
@@ -109,7 +110,11 @@ async function createApiToken(flags: CreateFlags, terminal: Terminal): Promise<v
           ...(name === undefined ? {} : { name }),
           ttlSeconds: ttlMs === null ? null : ttlMs / 1000,
         })
-      : await (await import('./token-in-store.ts')).createTokenInStore(store, { role, name: name ?? null, ttlMs });
+      : await (await import('./token-in-store.ts')).createTokenInStore(store, flags, {
+          role,
+          name: name ?? null,
+          ttlMs,
+        });
   if (output !== 'text') return terminal.out(await formatValue(made, output));
   terminal.out(made.token);
   terminal.err(`token ${made.name}, ${describeRole(made)}, ${endText(made)}`);

@@ -1,7 +1,7 @@
 /** Who waits until a revision is in force on all sidecars, and for which of them still. */
 import { limits } from '../model/limits.ts';
 import type { AppliedReport, SidecarName } from './fleet.ts';
-import { type Member, nameOf, outcomeOf } from './fleet-member.ts';
+import { type Member, nameOf, outcomeOf, reasonOf } from './fleet-member.ts';
 import type { StoreClock } from './store/store.ts';
 
 interface Wait {
@@ -94,8 +94,7 @@ export class AppliedWaits {
       const name = nameOf(member);
       const outcome = outcomeOf(member, revision, newest);
       if (outcome === 'applied') applied.push(name);
-      else if (outcome === 'refused' && member.delivery.tag === 'refused')
-        refused.push({ ...name, reason: member.delivery.reason });
+      else if (outcome === 'refused') refused.push({ ...name, reason: reasonOf(member) ?? '' });
       else missing.push(name);
     }
     return { revision, applied, missing, refused };

@@ -10,7 +10,7 @@ import { referenceSteps } from '../model/references.ts';
 import { type Kind, namespaceOf, type ObjectKey, type Resource } from '../model/resources.ts';
 import type { ServiceUnit } from '../model/snapshot.ts';
 import type { Revision, Store, StoreClock } from './store/store.ts';
-import { reasonOf } from './store/store-error.ts';
+import { reasonOf, StoreError } from './store/store-error.ts';
 import type { World } from './world.ts';
 
 export interface ObjectName {
@@ -105,6 +105,9 @@ interface Planned {
 export class Changes {
   readonly #options: ChangesOptions;
   #last: Promise<unknown> = Promise.resolve();
+  #turns = 0;
+  /** The last time that the store was away: the newest change that waited then, and what it is told. */
+  #away: { readonly turn: number; readonly error: StoreError } | null = null;
   #pending = 0;
 
   constructor(options: ChangesOptions) {
@@ -116,8 +119,24 @@ export class Changes {
     if (this.#pending >= limits.changesPendingMax)
       return Promise.resolve({ tag: 'unavailable', reason: `${this.#pending} changes wait already` });
     this.#pending++;
-    const made = this.#last.then(() => this.#make(wanted)).finally(() => this.#pending--);
-    this.#last = made.catch(() => {});
+    // What is expected of objects, and whether the request came before, is judged by what all control planes have written so far.
+    return this.#options.store
+      .sync()
+      .then(() => this.#makeInTurn(wanted))
+      .finally(() => this.#pending--);
+  }
+
+  #makeInTurn(wanted: WantedChange): Promise<ChangeOutcome> {
+    const turn = ++this.#turns;
+    const made = this.#last.then(() => {
+      // Who waited while the store went away need not find that out one after the other.
+      if (this.#away !== null && turn <= this.#away.turn) throw this.#away.error;
+      return this.#make(wanted);
+    });
+    this.#last = made.catch((error: unknown) => {
+      if (error instanceof StoreError && error.code === 'store-unavailable' && this.#away?.error !== error)
+        this.#away = { turn: this.#turns, error };
+    });
     return made;
   }
 
@@ -148,6 +167,7 @@ export class Changes {
 
       const result = await store.commit({
         expect: new Map(planned.map(({ key, revision }) => [key, revision])),
+        basis: judgedAt,
         changes: new Map(changes.map(({ key, value }) => [key, value])),
         who: wanted.who,
         message: wanted.message,

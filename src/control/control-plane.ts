@@ -17,9 +17,11 @@ import { ApiCredentials } from './ca/api-credentials.ts';
 import { CertificateAuthority } from './ca/certificate-authority.ts';
 import { StoredBundle } from './ca/stored-bundle.ts';
 import { TlsFiles } from './ca/tls-files.ts';
+import { UnclaimedRoots } from './ca/unclaimed-roots.ts';
 import { Changes } from './change.ts';
 import { type PushTransport, type RunningPush, startPush } from './push.ts';
-import { openEmbeddedStore } from './store/embedded.ts';
+import { type EtcdAccess, isEtcdUrl, noAccess } from './store/etcd-location.ts';
+import { openStore, shownStoreUrl } from './store/open-store.ts';
 import { defaultRetention, type Retention } from './store/revision-log.ts';
 import type { Store, StoreClock } from './store/store.ts';
 import { World } from './world.ts';
@@ -37,8 +39,10 @@ export interface ControlPlaneOptions {
   readonly tlsFiles?: { readonly certFile: string; readonly keyFile: string };
   /** Further names and addresses in the certificate of the mesh's root. */
   readonly tlsNames?: readonly string[];
-  /** `embedded:DIR`. */
+  /** `embedded:DIR`, or `etcd://HOST:PORT,...` (etcd-location.ts) for several control planes of one mesh. */
   readonly storeUrl: string;
+  /** Certificates and password for etcd. Default: none. */
+  readonly etcdAccess?: EtcdAccess;
   /** How far back history goes; default `defaultRetention`. */
   readonly retention?: Retention;
   /** Where the key of the certificate authority is, or is made. */
@@ -68,7 +72,7 @@ export interface RunningControlPlane {
 export class ControlPlaneError extends Error {
   override readonly name = 'ControlPlaneError';
   constructor(
-    readonly code: 'no-api-token' | 'bad-address' | 'bad-store',
+    readonly code: 'no-api-token' | 'bad-address',
     message: string,
   ) {
     super(message);
@@ -79,13 +83,14 @@ export class ControlPlaneError extends Error {
 export async function startControlPlane(options: ControlPlaneOptions): Promise<RunningControlPlane> {
   const { caDirectory, clock, heldBytes, isPushTls = false, logger, storeUrl, tlsNames = [], watchersMax } = options;
   const { certificateTtlMs = limits.certificateTtlMs, trustDomain = defaultTrustDomain } = options;
-  const { retention = defaultRetention } = options;
+  const { etcdAccess = noAccess, retention = defaultRetention } = options;
   const [apiAt, pushAt] = [parseAddress(options.listen), parseAddress(options.push)];
   const isBeyond = apiAt.isBeyond || pushAt.isBeyond;
   const isInsecure = isBeyond && options.isInsecure === true;
   const open: Partial<Open> = {};
   try {
-    const store = await openStore(storeUrl, retention, clock, logger);
+    const onBackgroundError = (error: Error) => logger.error({ error: error.message }, 'the store failed');
+    const store = await openStore(storeUrl, { etcdAccess, retention, clock, onBackgroundError });
     open.store = store;
     const access = new AccessControl({ store, clock, randomBytes });
     if (isBeyond && !isInsecure && !access.requiresToken) throw withoutToken(storeUrl);
@@ -96,15 +101,17 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       onError: (error) => logger.error({ error: String(error) }, 'a worker failed'),
     });
     open.pool = pool;
+    const bundle = new StoredBundle(store, clock, trustDomain);
+    const isShared = isEtcdUrl(storeUrl);
     const authority = await CertificateAuthority.open({
-      bundle: new StoredBundle(store, clock, trustDomain),
+      bundle,
       directory: new RootDirectory({ path: caDirectory, trustDomain, nowMs: () => clock.nowMs() }),
       clock,
       logger,
       certificateTtlMs,
       serverNames: [apiAt.host, pushAt.host, ...tlsNames],
-      // An embedded store is one process's own.
-      isOnlyReplica: true,
+      // An embedded store is one process's own; of one on etcd nobody knows who else will come back to it.
+      isOnlyReplica: !isShared,
     });
     open.authority = authority;
     // Whoever may come from anywhere shows who he is.
@@ -122,6 +129,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
     const watchers = new Watchers({ store, clock, ...(watchersMax === undefined ? {} : { watchersMax }) });
     open.watchers = watchers;
     const changes = new Changes({ store, world, clock, compile: (units) => pool.compile(units) });
+    const startedAtMs = clock.nowMs();
     const server = await startApi({
       host: apiAt.host,
       port: apiAt.port,
@@ -136,15 +144,18 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
         tlsFiles === null || serverName === controlPlaneServerName ? credentials.context() : tlsFiles.context(),
       watchers,
       store,
-      storeName: storeUrl,
+      storeName: shownStoreUrl(storeUrl),
       push,
-      startedAtMs: clock.nowMs(),
+      startedAtMs,
       clock,
       logger,
       ...(heldBytes === undefined ? {} : { heldBytes }),
     });
     open.server = server;
     if (isBeyond) logReach(logger, isInsecure, server, push, authority);
+    const startedAt = new Date(startedAtMs).toISOString();
+    push.introduce(() => ({ api: server.address, startedAt, roots: authority.ownRoots }));
+    if (isShared) open.unclaimed = new UnclaimedRoots({ bundle, clock, logger, replicas: () => push.fleet.replicas() });
     let closing: Promise<void> | null = null;
     return {
       api: server.address,
@@ -191,6 +202,7 @@ interface Open {
   authority: CertificateAuthority;
   push: RunningPush;
   watchers: Watchers;
+  unclaimed: UnclaimedRoots;
   server: RunningApi;
 }
 
@@ -198,9 +210,18 @@ interface Open {
  * Streams end first, then whoever waits for sidecars is answered, so that no connection is left to hold up the server. What fails to
  * end does not keep the others from it.
  */
-async function closeAll({ store, world, pool, authority, push, watchers, server }: Partial<Open>): Promise<void> {
+async function closeAll({
+  store,
+  world,
+  pool,
+  authority,
+  push,
+  watchers,
+  unclaimed,
+  server,
+}: Partial<Open>): Promise<void> {
   const failures: unknown[] = [];
-  for (const part of [watchers, push, authority, server, pool, world, store]) {
+  for (const part of [watchers, unclaimed, push, authority, server, pool, world, store]) {
     try {
       await part?.close();
     } catch (error) {
@@ -208,18 +229,6 @@ async function closeAll({ store, world, pool, authority, push, watchers, server 
     }
   }
   if (failures.length > 0) throw failures[0];
-}
-
-/** Rejects with ControlPlaneError `bad-store` and with StoreError. */
-export async function openStore(url: string, retention: Retention, clock: StoreClock, logger: Logger): Promise<Store> {
-  const [, driver, rest] = /^([a-z]+):(.+)$/.exec(url) ?? [];
-  if (driver === 'embedded' && rest !== undefined) {
-    const onBackgroundError = (error: Error) => logger.error({ error: error.message }, 'the store failed');
-    return openEmbeddedStore({ directory: rest, clock, retention, onBackgroundError });
-  }
-  if (driver === 'etcd')
-    throw new ControlPlaneError('bad-store', 'A store on etcd is not there yet: use embedded:DIR.');
-  throw new ControlPlaneError('bad-store', `The store ${url} is not understood: use embedded:DIR.`);
 }
 
 function parseAddress(address: string) {

@@ -1,6 +1,7 @@
 /** One sidecar as this control plane knows it: by its lease, by its connection, or both. */
 import type { SidecarLease } from '../model/registration.ts';
 import type { SidecarName, SidecarStatus } from './fleet.ts';
+import type { SidecarElsewhere } from './fleet-note.ts';
 import type { Epoch, Held, Scope, View } from './scope.ts';
 
 /** A connection as the publisher and the sessions use it. Nothing here throws when it is closed. */
@@ -26,6 +27,8 @@ export interface Member {
   /** False: the lease ended while the connection lives on, until it is renewed. */
   hasLease: boolean;
   connection: PushConnection | null;
+  /** As the other control plane says that holds its lease; null: that is this one, or none that lives. */
+  elsewhere: SidecarElsewhere | null;
   softwareVersion: string;
   hasOlderUwsCore: boolean;
   /** Why it registers nothing though it has an app, as its connection says; empty: it does not say. */
@@ -47,7 +50,8 @@ export interface Member {
 }
 
 /** The newest revision of which it has acknowledged all that concerns it. `newest` is the newest that this control plane has seen. */
-export function revisionOf({ epoch, floorRevision, scope }: Member, newest: number): number {
+export function revisionOf({ elsewhere, epoch, floorRevision, scope }: Member, newest: number): number {
+  if (elsewhere !== null) return Math.min(elsewhere.revision, newest);
   if (epoch === null) return floorRevision;
   return Math.min(epoch.nextChangeAt - 1, (scope.staleSince ?? Number.POSITIVE_INFINITY) - 1, newest);
 }
@@ -59,8 +63,16 @@ export function outcomeOf(member: Member, revision: number, newest: number): 'ap
 }
 
 /** Its last nack stands: nothing newer is on its way, nor about to be. */
-export function isRefusing({ delivery, scope }: Member): boolean {
+export function isRefusing({ elsewhere, delivery, scope }: Member): boolean {
+  if (elsewhere !== null) return elsewhere.state === 'refused';
   return delivery.tag === 'refused' && delivery.view === scope.view && scope.staleSince === null;
+}
+
+/** What it refused a change for, or why nobody is sent to its app. What a connection said that is gone may have passed. */
+export function reasonOf({ elsewhere, delivery, connection, trouble }: Member): string | null {
+  if (elsewhere !== null) return elsewhere.reason;
+  if (delivery.tag === 'refused') return delivery.reason;
+  return connection === null || trouble === '' ? null : trouble;
 }
 
 export function nameOf({ id, lease: { service, namespace } }: Member): SidecarName {
@@ -68,6 +80,7 @@ export function nameOf({ id, lease: { service, namespace } }: Member): SidecarNa
 }
 
 export function stateOf(member: Member): SidecarStatus['state'] {
+  if (member.elsewhere !== null) return member.elsewhere.state;
   if (member.connection === null) return 'lost';
   if (isRefusing(member)) return 'refused';
   const isCurrent = member.delivery.tag === 'none' && member.held === member.scope.view;

@@ -23,6 +23,21 @@ export interface SidecarStatus {
   readonly leaseEndsInMs: number;
 }
 
+/** A control plane on the store. */
+export interface ReplicaStatus {
+  /** `HOST:PORT` of its API; empty: it has not said so yet. */
+  readonly api: string;
+  /** ISO 8601; empty likewise. */
+  readonly startedAt: string;
+  /** Compacts the store. */
+  readonly isLeader: boolean;
+  /** The one that answers. */
+  readonly isSelf: boolean;
+  readonly sidecars: number;
+  /** SHA-256 of those whose keys it has; empty: it has not said so yet. */
+  readonly roots: readonly string[];
+}
+
 export interface AppliedReport {
   readonly revision: number;
   readonly applied: readonly SidecarName[];
@@ -37,12 +52,15 @@ export interface SidecarName {
 }
 
 export interface Fleet {
+  /** All of the mesh, whichever control plane they are connected to. */
   list(): readonly SidecarStatus[];
+  /** The control planes that live, this one first. */
+  replicas(): readonly ReplicaStatus[];
   /**
    * Waits until every sidecar whose lease is alive and that `revision` concerns has it in force; connected or not. Resolves early
    * when all are applied or refused (a sidecar whose lease ends meanwhile no longer counts), else at the deadline.
    */
   waitApplied(revision: number, timeoutMs: number): Promise<AppliedReport>;
-  /** Golden metrics and parts over the last window, as reported by the sidecars. */
+  /** Golden metrics and parts over the last window, as reported by the sidecars that are connected here. */
   stats(): WindowStats;
 }

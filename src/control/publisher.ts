@@ -94,6 +94,7 @@ export class Publisher implements ScopeSource {
       lease,
       hasLease: false,
       connection: null,
+      elsewhere: null,
       softwareVersion: '',
       hasOlderUwsCore: false,
       hasFounded: false,

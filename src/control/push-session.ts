@@ -11,6 +11,7 @@ import type { LeaseWriter } from './lease-writer.ts';
 import type { ServiceFounder } from './service-founder.ts';
 import type { SidecarFleet } from './sidecar-fleet.ts';
 import type { StatWindow } from './stat-window.ts';
+import { StoreError } from './store/store-error.ts';
 
 /** What all sessions of a control plane share. */
 export interface SessionRooms {
@@ -203,7 +204,9 @@ export class PushSession {
       await this.#rooms.leases.write(lease.sidecar, this.#leaseText);
       return true;
     } catch (error) {
-      this.#storeFailed(error);
+      // What it wants is known here, and goes on; its next renewal tells the store again.
+      if (isAway(error) && this.#state.tag === 'member') this.#logFailure(error);
+      else this.#storeFailed(error);
       return false;
     }
   }
@@ -214,8 +217,12 @@ export class PushSession {
     if (this.#state.tag === 'member') this.#state.member.hasFounded = true;
   }
 
-  #storeFailed(error: unknown): void {
+  #logFailure(error: unknown): void {
     this.#rooms.log.warn({ sidecar: this.#lease?.sidecar, err: error }, 'a lease could not be written');
+  }
+
+  #storeFailed(error: unknown): void {
+    this.#logFailure(error);
     this.#refuse('store-failed', 'the store did not take the lease');
   }
 
@@ -226,6 +233,8 @@ export class PushSession {
     this.#connection.refuse(code, message);
   }
 }
+
+const isAway = (error: unknown): boolean => error instanceof StoreError && error.code === 'store-unavailable';
 
 function joinHellos(before: Hello, part: Hello): Hello {
   return { ...part, held: new Map([...before.held, ...part.held]), hosts: [...before.hosts, ...part.hosts] };

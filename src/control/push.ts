@@ -4,6 +4,7 @@ import type { SecureContext } from 'node:tls';
 import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Fleet } from './fleet.ts';
+import type { ReplicaFacts } from './fleet-note.ts';
 import { LeaseWriter } from './lease-writer.ts';
 import { admitPush, type Identifier } from './push-admission.ts';
 import { openPushListener } from './push-listener.ts';
@@ -41,6 +42,8 @@ export interface RunningPush {
   readonly speaksTls: boolean;
   readonly speaksPlain: boolean;
   readonly fleet: Fleet;
+  /** Says to the other control planes on the store who this is. */
+  introduce(facts: () => ReplicaFacts): void;
   /** Ends all connections and answers who waits. Leases live on, so that the sidecars find their endpoints in the next control plane. */
   close(): Promise<void>;
 }
@@ -78,6 +81,7 @@ export async function startPush(options: PushOptions): Promise<RunningPush> {
       speaksTls: isTls,
       speaksPlain: !isTls || transport.isInsecure,
       fleet,
+      introduce: (facts) => fleet.introduce(facts),
       close: async () => {
         listener.close();
         fleet.close();

@@ -5,8 +5,10 @@ import type { WindowStats } from '../model/report.ts';
 import type { ConfigKey } from '../model/snapshot.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
 import { AppliedWaits } from './applied-waits.ts';
-import type { AppliedReport, Fleet, SidecarStatus } from './fleet.ts';
-import { type Member, nameOf, type PushConnection, revisionOf, stateOf } from './fleet-member.ts';
+import { Debounce } from './debounce.ts';
+import type { AppliedReport, Fleet, ReplicaStatus, SidecarStatus } from './fleet.ts';
+import { type Member, nameOf, type PushConnection, reasonOf, revisionOf, stateOf } from './fleet-member.ts';
+import { composeNote, elsewhereOf, type FleetNote, parseNote, type ReplicaFacts } from './fleet-note.ts';
 import { Publisher } from './publisher.ts';
 import type { StatWindow } from './stat-window.ts';
 import type { Store, StoreClock, StoredLease, StoreEvent } from './store/store.ts';
@@ -28,6 +30,8 @@ export interface Greeting {
   readonly hasFounded: boolean;
 }
 
+const unknownFacts: ReplicaFacts = { api: '', startedAt: '', roots: [] };
+
 export class SidecarFleet implements Fleet {
   readonly #store: Store;
   readonly #clock: StoreClock;
@@ -37,6 +41,10 @@ export class SidecarFleet implements Fleet {
   readonly #publisher: Publisher;
   readonly #waits: AppliedWaits;
   readonly #unsubscribe: () => void;
+  /** What the other control planes have told last. */
+  readonly #notes = new Map<string, FleetNote>();
+  readonly #telling: Debounce;
+  #facts: () => ReplicaFacts = () => unknownFacts;
 
   /** Starts with the resources and leases that the store holds, and follows it. */
   constructor({ store, clock, log, statWindow }: SidecarFleetOptions) {
@@ -44,12 +52,16 @@ export class SidecarFleet implements Fleet {
     this.#clock = clock;
     this.#log = log;
     this.#statWindow = statWindow;
-    this.#publisher = new Publisher({ store, clock, log, onProgress: (member) => this.#waits.update(member) });
+    this.#telling = new Debounce(clock, () =>
+      store.tell(() => composeNote(this.#members.values(), this.#publisher.revision, this.#facts())),
+    );
+    this.#publisher = new Publisher({ store, clock, log, onProgress: (member) => this.#update(member) });
     this.#waits = new AppliedWaits({
       clock,
       members: () => this.#members.values(),
       newest: () => this.#publisher.revision,
     });
+    for (const { id, note } of store.replicas()) this.#takeNote(id, note);
     for (const lease of store.leases()) this.#takeLease(lease.id, lease);
     this.#unsubscribe = store.subscribe((event) => this.#take(event));
   }
@@ -70,22 +82,49 @@ export class SidecarFleet implements Fleet {
     return lease.registration !== null && lease.service === service && lease.namespace === namespace;
   }
 
+  /** Says to the other control planes who this is. */
+  introduce(facts: () => ReplicaFacts): void {
+    this.#facts = facts;
+    this.#telling.trigger();
+  }
+
   list(): readonly SidecarStatus[] {
     const endsAtMs = new Map(Array.from(this.#store.leases(), (lease) => [lease.id, lease.endsAtMs]));
     const nowMs = this.#clock.nowMs();
-    return Array.from(this.#members.values(), (member) => ({
-      ...nameOf(member),
-      connected: member.connection !== null,
-      state: stateOf(member),
-      revision: revisionOf(member, this.#publisher.revision),
-      reason: reasonOf(member),
-      subscriptions: member.lease.subscriptions,
-      registration: member.lease.registration,
-      isLinkInsecure: member.lease.isLinkInsecure,
-      softwareVersion: member.softwareVersion,
-      hasOlderUwsCore: member.hasOlderUwsCore,
-      leaseEndsInMs: Math.max(0, (endsAtMs.get(member.id) ?? nowMs) - nowMs),
-    }));
+    return Array.from(this.#members.values(), (member) => {
+      const { connection, elsewhere, lease } = member;
+      const { softwareVersion, hasOlderUwsCore } = elsewhere ?? member;
+      return {
+        ...nameOf(member),
+        connected: elsewhere === null ? connection !== null : elsewhere.connected,
+        state: stateOf(member),
+        revision: revisionOf(member, this.#publisher.revision),
+        reason: reasonOf(member),
+        subscriptions: lease.subscriptions,
+        registration: lease.registration,
+        isLinkInsecure: lease.isLinkInsecure,
+        softwareVersion,
+        hasOlderUwsCore,
+        leaseEndsInMs: Math.max(0, (endsAtMs.get(member.id) ?? nowMs) - nowMs),
+      };
+    });
+  }
+
+  replicas(): readonly ReplicaStatus[] {
+    const others = [...this.#store.replicas()];
+    const counts = new Map<string, number>();
+    for (const { id, elsewhere } of this.#members.values()) {
+      const holder = elsewhere === null ? '' : (this.#store.holderOf(id)?.id ?? '');
+      counts.set(holder, (counts.get(holder) ?? 0) + 1);
+    }
+    const isLeader = others.every((other) => !other.isLeader);
+    return [
+      { ...this.#facts(), isLeader, isSelf: true, sidecars: counts.get('') ?? 0 },
+      ...others.map((other) => {
+        const { api, startedAt, roots } = this.#notes.get(other.id) ?? unknownFacts;
+        return { api, startedAt, roots, isLeader: other.isLeader, isSelf: false, sidecars: counts.get(other.id) ?? 0 };
+      }),
+    ];
   }
 
   waitApplied(revision: number, timeoutMs: number): Promise<AppliedReport> {
@@ -102,6 +141,7 @@ export class SidecarFleet implements Fleet {
     const member = this.#members.get(lease.sidecar) ?? this.#admit(lease.sidecar, lease);
     const before = member.connection;
     member.connection = null;
+    member.elsewhere = null;
     before?.refuse('replaced', 'another connection came under the name of this sidecar');
     member.softwareVersion = softwareVersion;
     member.hasOlderUwsCore = hasOlderUwsCore;
@@ -109,7 +149,7 @@ export class SidecarFleet implements Fleet {
     member.trouble = '';
     this.#publisher.rescope(member, lease);
     this.#publisher.greet(member, connection, held);
-    this.#waits.update(member);
+    this.#update(member);
     return member;
   }
 
@@ -117,7 +157,7 @@ export class SidecarFleet implements Fleet {
   disconnect(member: Member, connection: PushConnection): void {
     if (member.connection !== connection) return;
     this.#publisher.disconnect(member);
-    if (member.hasLease) this.#waits.update(member);
+    if (member.hasLease) this.#update(member);
     else this.#dismiss(member);
   }
 
@@ -125,7 +165,7 @@ export class SidecarFleet implements Fleet {
   change(member: Member, lease: SidecarLease, added: readonly string[]): void {
     this.#publisher.ask(member, added);
     this.#publisher.rescope(member, lease);
-    this.#waits.update(member);
+    this.#update(member);
   }
 
   /** False: it acknowledged something that it was not sent. */
@@ -140,6 +180,7 @@ export class SidecarFleet implements Fleet {
 
   /** Answers who waits, and follows the store no longer. */
   close(): void {
+    this.#telling.close();
     this.#unsubscribe();
     this.#waits.close();
     this.#publisher.close();
@@ -150,9 +191,14 @@ export class SidecarFleet implements Fleet {
       case 'revision':
         this.#publisher.takeRevision(event.revision);
         this.#waits.advance();
+        this.#telling.trigger();
         return;
       case 'lease':
         this.#takeLease(event.id, event.lease);
+        return;
+      case 'replica':
+        this.#takeNote(event.id, event.replica?.note ?? null);
+        for (const member of this.#members.values()) this.#lookElsewhere(member);
         return;
       default:
         event satisfies never;
@@ -173,7 +219,36 @@ export class SidecarFleet implements Fleet {
     member.hasLease = true;
     // While it is connected here its own words are newer than what comes back from the store.
     if (member.connection === null) this.#publisher.rescope(member, lease);
-    if (known === undefined) this.#waits.update(member);
+    this.#lookElsewhere(member);
+    if (known === undefined) this.#update(member);
+    else this.#telling.trigger();
+  }
+
+  #takeNote(replicaId: string, text: string | null): void {
+    const note = text === null ? null : parseNote(text);
+    if (note === null) this.#notes.delete(replicaId);
+    else this.#notes.set(replicaId, note);
+  }
+
+  /** What another control plane says of it, where it is connected to that one. */
+  #lookElsewhere(member: Member): void {
+    const holder = this.#store.holderOf(member.id);
+    if (holder === null && member.elsewhere === null) return;
+    const { connection } = member;
+    if (connection !== null) {
+      // It greeted another control plane after this one, so that what it had here is dead, or about to be.
+      this.#publisher.disconnect(member);
+      connection.refuse('replaced', 'another connection came under the name of this sidecar, to another control plane');
+    }
+    const note = holder !== null && this.#store.isTold(member.id) ? (this.#notes.get(holder.id) ?? null) : null;
+    member.elsewhere = holder === null ? null : elsewhereOf(note, member.id);
+    this.#waits.update(member);
+  }
+
+  /** It came further, or fell back: whoever waits for it looks, here and on other control planes. */
+  #update(member: Member): void {
+    this.#waits.update(member);
+    this.#telling.trigger();
   }
 
   #admit(id: string, lease: SidecarLease): Member {
@@ -197,12 +272,6 @@ export class SidecarFleet implements Fleet {
       return null;
     }
   }
-}
-
-/** What it refused a change for, or why nobody is sent to its app. What a connection said that is gone may have passed. */
-function reasonOf({ delivery, connection, trouble }: Member): string | null {
-  if (delivery.tag === 'refused') return delivery.reason;
-  return connection === null || trouble === '' ? null : trouble;
 }
 
 /** A lease that was written before there was a link says nothing of it. It must do until its sidecar has found this control plane. */

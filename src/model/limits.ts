@@ -196,6 +196,30 @@ export const limits = {
   leaseWriteMs: 5_000,
   /** A store looks at its leases at least this often while it has any: a timer cannot wait for longer than 24 days. */
   leaseCheckMsMax: 60_000,
+  /**
+   * The store on etcd: one call to one member; a write with all of its tries, and for each chunk of it more; how long a start looks for a
+   * member that answers; the pause before a next try.
+   */
+  etcdTryMs: 700,
+  etcdWriteMs: 5_000,
+  etcdChunkWriteMs: 250,
+  etcdOpenMs: 10_000,
+  etcdRetryMs: 100,
+  /** Of one value. etcd refuses requests above 1.5 MiB, and transactions of more than 128 operations. */
+  etcdChunkBytesMax: 1024 * 1024,
+  etcdOperationsMax: 100,
+  /** Keys that one read brings: each may have a chunk. */
+  etcdPageKeysMax: 32,
+  /** Others take a control plane for gone so long after it was last heard; it renews more often. */
+  replicaLeaseMs: 9_000,
+  replicaRenewMs: 3_000,
+  /** What a control plane tells the others about its sidecars. */
+  replicaNoteCharsMax: 768 * 1024,
+  /** Writes that wait for the one before them. */
+  storeWritesPendingMax: 10_000,
+  /** The leader shortens the log on etcd when it holds so many revisions, or so much of them, beyond what is kept. */
+  compactAfterRevisions: 1_000,
+  compactAfterChars: 8 * 1024 * 1024,
   debounceMs: 50,
   debounceMsMax: 500,
   waitAppliedMs: 30_000,
@@ -270,6 +294,8 @@ export const limits = {
   rootTtlMs: 10 * 365 * 24 * 3600_000,
   /** Roots that a mesh believes at a time, those that are leaving included. */
   trustRootsMax: 16,
+  /** A root that no living control plane on a shared store has had for so long leaves. */
+  rootUnclaimedMs: 24 * 3600_000,
   joinTokenTtlMs: 3600_000,
   joinTokenTtlMsMax: 30 * 24 * 3600_000,
   /** Of a token or a certificate request that comes over the network. */

@@ -3,11 +3,10 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { AccessControl } from '../../src/control/access/access-control.ts';
 import { knownAddresses, needOf } from '../../src/control/api/permissions.ts';
-import { openStore } from '../../src/control/control-plane.ts';
-import { defaultRetention } from '../../src/control/store/revision-log.ts';
+import { noAccess } from '../../src/control/store/etcd-location.ts';
+import { openStore } from '../../src/control/store/open-store.ts';
 import { systemClock } from '../../src/sidecar/clock.ts';
 import { buildDecisionWorker } from '../fixtures/decision-worker.ts';
-import { silentLogger } from '../unit/control/memory-store.ts';
 import { type Answer, ApiUnderTest, EventReader, expectProblem, route, service } from './api-harness.ts';
 
 let worker: Awaited<ReturnType<typeof buildDecisionWorker>>;
@@ -278,7 +277,7 @@ describe('a first admin', () => {
     const api = await start();
     await api.plane.close();
     const url = `embedded:${api.directory}`;
-    const store = await openStore(url, defaultRetention, systemClock, silentLogger);
+    const store = await openStore(url, { etcdAccess: noAccess, clock: systemClock, onBackgroundError: () => {} });
     const access = new AccessControl({ store, clock: systemClock, randomBytes });
     const { text } = await access.create({ name: 'first', role: { tag: 'admin' }, ttlMs: null }, 'root');
     await store.close();

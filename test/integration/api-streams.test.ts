@@ -353,7 +353,7 @@ describe('a control plane', () => {
   it.each([
     [{ push: '127.0.0.1' }, 'bad-address', /is not HOST:PORT/],
     [{ listen: '127.0.0.1:65536' }, 'bad-address', /is not HOST:PORT/],
-    [{ storeUrl: 'etcd://127.0.0.1:2379' }, 'bad-store', /etcd is not there yet: use embedded:DIR/],
+    [{ storeUrl: 'etcd://127.0.0.1' }, 'bad-store', /etcd is not understood.*HOST:PORT/],
     [{ storeUrl: 'embedded:' }, 'bad-store', /not understood/],
     [{ storeUrl: '/tmp/x' }, 'bad-store', /not understood/],
     [{ storeUrl: 'embedded:/dev/null/x' }, 'store-unusable', /cannot be used/],

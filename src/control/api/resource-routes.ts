@@ -6,6 +6,7 @@ import { limits } from '../../model/limits.ts';
 import { type Kind, keyOf, kinds, type ObjectKey, type Resource } from '../../model/resources.ts';
 import { asShown, type ChangeOutcome, type ChangeResult, type Changes, type WantedChange } from '../change.ts';
 import type { AppliedReport, Fleet } from '../fleet.ts';
+import type { Store } from '../store/store.ts';
 import type { World } from '../world.ts';
 import { authorOf, requesterOf } from './access-hook.ts';
 import { ApiError, changeError } from './api-error.ts';
@@ -15,6 +16,7 @@ import { keptHeader, wantedByDelete, wantedByPut, wantedByTransaction } from './
 import type { Watchers } from './watch.ts';
 
 export interface ResourceRooms {
+  readonly store: Pick<Store, 'sync'>;
   readonly world: World;
   readonly changes: Changes;
   readonly fleet: Fleet;
@@ -25,10 +27,14 @@ export interface WriteQuery extends WaitTimeout {
   readonly wait?: 'applied';
   readonly dryRun?: string;
 }
-interface ListQuery {
+interface ListQuery extends ReadQuery {
   readonly namespace?: string;
   readonly watch?: string;
   readonly from?: string;
+}
+/** `consistent`: with everything that any control plane had committed when it was asked. */
+interface ReadQuery {
+  readonly consistent?: string;
 }
 interface ObjectParams {
   readonly namespace: string;
@@ -49,17 +55,20 @@ export function addResourceRoutes(app: FastifyInstance, rooms: ResourceRooms): v
         tags: ['watch'],
       },
     },
-    (request, reply) =>
-      rooms.watchers.watch(reply, {
-        kind: null,
-        namespace: null,
-        from: resumeFrom(request),
-        isAllowed: requesterOf(request).isValid,
-      }),
+    async (request, reply) => {
+      const { isValid: isAllowed } = requesterOf(request);
+      const from = resumeFrom(request);
+      await reach(from, rooms);
+      rooms.watchers.watch(reply, { kind: null, namespace: null, from, isAllowed });
+    },
   );
 }
 
-function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet, watchers }: ResourceRooms): void {
+function addCollection(
+  app: FastifyInstance,
+  kind: Kind,
+  { store, world, changes, fleet, watchers }: ResourceRooms,
+): void {
   const { collection, schema } = kinds[kind];
   const tags = [kind];
   const list = Type.Object({ items: Type.Array(schema), revision: Type.Integer() });
@@ -78,10 +87,16 @@ function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet
         tags,
       },
     },
-    (request, reply) => {
-      const { namespace = null, watch } = request.query;
+    async (request, reply) => {
+      const { namespace = null, watch, consistent } = request.query;
       const { isValid: isAllowed } = requesterOf(request);
-      if (watch !== undefined) return watchers.watch(reply, { kind, namespace, from: resumeFrom(request), isAllowed });
+      if (consistent !== undefined) await store.sync();
+      if (watch !== undefined) {
+        const from = resumeFrom(request);
+        await reach(from, { store, world });
+        watchers.watch(reply, { kind, namespace, from, isAllowed });
+        return;
+      }
       return reply.send({
         items: world.list(kind, namespace).map((resource) => asShown(resource, world.revisionOf(keyOf(resource)))),
         revision: world.revision,
@@ -89,17 +104,19 @@ function addCollection(app: FastifyInstance, kind: Kind, { world, changes, fleet
     },
   );
 
-  app.get<{ Params: ObjectParams }>(
+  app.get<{ Params: ObjectParams; Querystring: ReadQuery }>(
     `/v1/${collection}/:namespace/:name`,
     {
       schema: {
         summary: `Read a ${kind}`,
         params: schemas.ObjectParams,
-        response: { 200: schema, ...schemas.refused(404) },
+        querystring: schemas.ReadQuery,
+        response: { 200: schema, ...schemas.refused(404, 503) },
         tags,
       },
     },
-    (request, reply) => {
+    async (request, reply) => {
+      if (request.query.consistent !== undefined) await store.sync();
       const key: ObjectKey = `${kind}/${request.params.namespace}/${request.params.name}`;
       const resource = world.get(key);
       if (resource === null)
@@ -233,6 +250,11 @@ async function waitIfAsked(
       refused: applied.refused,
     },
   );
+}
+
+/** Who goes on here with a watch of another control plane may have seen what has not come here yet. */
+async function reach(revision: number | null, { store, world }: Pick<ResourceRooms, 'store' | 'world'>): Promise<void> {
+  if (revision !== null && revision > world.revision) await store.sync();
 }
 
 /** An EventSource comes back to the same address, with the last id that it has had in a header (WHATWG HTML, section 9.2.3). */

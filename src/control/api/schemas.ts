@@ -124,6 +124,17 @@ export const Status = Type.Object({
         'started with --insecure-control-plane: it may be reached from other machines without TLS and without a token',
     }),
   }),
+  controlPlanes: Type.Array(
+    Type.Object({
+      api: Type.String({ description: 'HOST:PORT' }),
+      startedAt: Type.String(),
+      isLeader: Type.Boolean({ description: 'it compacts the store' }),
+      isSelf: Type.Boolean({ description: 'it gave this answer' }),
+      sidecars: Type.Integer({ description: 'whose leases it holds' }),
+      roots: Type.Array(Type.String(), { description: 'SHA-256 of the roots whose keys it has' }),
+    }),
+    { description: 'all that serve from this store' },
+  ),
   foundedServices: Type.Array(
     Type.Object({
       name: Type.String(),
@@ -201,9 +212,16 @@ export const Rollback = Type.Object({
 // Closed: a misspelt dryRun must not write.
 const closed = { additionalProperties: false } as const;
 const revision = Type.String({ pattern: '^[0-9]{1,15}$', description: 'a revision' });
+const consistent = Type.Unsafe<'1'>({
+  type: 'string',
+  enum: ['1', 'true'],
+  description: 'with everything that any control plane on the store had committed when this was asked',
+});
+export const ReadQuery = Type.Object({ consistent: Type.Optional(consistent) }, closed);
 export const NamespaceQuery = Type.Object(
   {
     namespace: Type.Optional(Type.String()),
+    consistent: Type.Optional(consistent),
     watch: Type.Optional(Type.Unsafe<'1'>({ type: 'string', enum: ['1', 'true'] })),
     from: Type.Optional(revision),
   },

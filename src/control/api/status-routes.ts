@@ -79,7 +79,8 @@ export function addStatusRoutes(
     '/v1/stats',
     {
       schema: {
-        summary: 'Golden metrics and the parts of each hop over the last window',
+        summary:
+          'Golden metrics and the parts of each hop over the last window, of the sidecars that are connected here',
         response: { 200: schemas.Stats },
         tags,
       },
@@ -106,6 +107,7 @@ export function addStatusRoutes(
       store: storeName,
       startedAt: new Date(startedAtMs).toISOString(),
       access: { requiresToken: access.requiresToken, isInsecure },
+      controlPlanes: fleet.replicas(),
       ...sidecarFacts(store, fleet),
     }),
   );

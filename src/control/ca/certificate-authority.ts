@@ -68,6 +68,7 @@ export class CertificateAuthority {
   /** Revision whose acknowledgement `#root` waits for; null: it signs. */
   #awaitedRevision: number | null;
   #next: Promise<Candidate> | null = null;
+  #nextSha256: string | null = null;
   /** What `begin` has begun: settled when nothing is written any more. */
   #begun: Promise<void> = Promise.resolve();
   #isClosed = false;
@@ -112,6 +113,11 @@ export class CertificateAuthority {
   /** The root whose key is here: it signs tokens at once, and certificates when `signing` is it. */
   get root(): SigningRoot {
     return this.#root;
+  }
+
+  /** SHA-256 of the roots whose keys are here: the present one, and the next one of a rotation. */
+  get ownRoots(): readonly string[] {
+    return this.#nextSha256 === null ? [this.#root.sha256] : [this.#root.sha256, this.#nextSha256];
   }
 
   /** SHA-256 of the root that certificates are signed with; null: none yet. */
@@ -226,6 +232,7 @@ export class CertificateAuthority {
   async #beginNext(): Promise<Candidate> {
     const { bundle, clock, directory, logger } = this.#options;
     const root = await directory.open('next');
+    this.#nextSha256 = root.sha256;
     const revision = await bundle.change(addingRoot(root, clock.nowMs()), `root ${shortName(root)} joins`);
     logger.info({ root: root.sha256, revision }, 'a next root has joined the trust bundle');
     return { root, revision, switched: null };
@@ -237,6 +244,7 @@ export class CertificateAuthority {
     await directory.promoteNext();
     this.#root = next;
     this.#next = null;
+    this.#nextSha256 = null;
     await directory.writeSigning(next.sha256);
     logger.info({ root: next.sha256, before: old.sha256 }, 'certificates are signed with the next root');
     if (isOnlyReplica) await this.#retireOthers();

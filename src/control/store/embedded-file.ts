@@ -121,6 +121,15 @@ export class EmbeddedFile {
     });
   }
 
+  /** Fills a file that has nothing yet. @throws StoreError `store-write-failed`, and nothing is written. */
+  writeAll({ head, objects, revisions }: Omit<StoredState, 'leases'>): void {
+    this.write(() => {
+      for (const { key, value, revision } of objects) this.objects.putSync(key, `${revision}\n${value}`);
+      for (const entry of revisions) this.revisions.putSync(entry.revision.revision, JSON.stringify(entry));
+      this.meta.putSync('head', String(head));
+    });
+  }
+
   /** @throws StoreError `store-write-failed`, and nothing is written. */
   forgetRevisions(forgotten: readonly number[]): void {
     this.write(() => {

@@ -1,5 +1,6 @@
 /** The embedded store: all state of one control plane in memory, and in one directory on disk before anybody is answered. */
 import { strict as assert } from 'node:assert';
+import { randomUUID } from 'node:crypto';
 import { limits } from '../../model/limits.ts';
 import { EmbeddedFile, type StoredState } from './embedded-file.ts';
 import { LeaseBatch, type LeaseChange } from './lease-batch.ts';
@@ -14,6 +15,7 @@ import type {
   StoredLease,
   StoredObject,
   StoreEvent,
+  StoreReplica,
 } from './store.ts';
 import { reasonOf, StoreError } from './store-error.ts';
 import { StoreEvents } from './store-events.ts';
@@ -55,6 +57,7 @@ const leaseIdCharsMax = 256;
  * together, once per turn of the event loop.
  */
 class EmbeddedStore implements Store {
+  readonly replicaId = randomUUID();
   private readonly file: EmbeddedFile;
   private readonly clock: StoreClock;
   private readonly onBackgroundError: (error: Error) => void;
@@ -104,6 +107,7 @@ class EmbeddedStore implements Store {
     this.writeGathered();
     const made = this.log.revisionOf(commit.requestId);
     if (made !== null) return { tag: 'committed', revision: made };
+    if (commit.basis !== undefined && commit.basis !== this.head) return { tag: 'outdated', revision: this.head };
     for (const [key, expected] of commit.expect) {
       const actual = this.objects.get(key)?.revision ?? 0;
       if (actual !== expected) return { tag: 'conflict', key, expected, actual };
@@ -160,6 +164,23 @@ class EmbeddedStore implements Store {
 
   *leases(): Iterable<StoredLease> {
     for (const lease of this.book.all()) yield publicLease(lease);
+  }
+
+  async sync(): Promise<void> {}
+
+  /** One process has the store: there are no others. */
+  replicas(): Iterable<StoreReplica> {
+    return [];
+  }
+
+  tell(): void {}
+
+  holderOf(): StoreReplica | null {
+    return null;
+  }
+
+  isTold(): boolean {
+    return true;
   }
 
   subscribe(listener: (event: StoreEvent) => void): () => void {

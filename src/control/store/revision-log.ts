@@ -58,11 +58,19 @@ export class RevisionLog {
     return surplus;
   }
 
-  dropOldest(count: number): void {
-    for (const entry of this.entries.splice(0, count)) {
+  /** Answers those that it drops. */
+  dropOldest(count: number): readonly LoggedRevision[] {
+    const dropped = this.entries.splice(0, count);
+    for (const entry of dropped) {
       this.chars -= charsOf(entry);
       this.byRequestId.delete(entry.requestId);
     }
+    return dropped;
+  }
+
+  /** Null: it is empty. */
+  get oldest(): number | null {
+    return this.entries[0]?.revision.revision ?? null;
   }
 
   /** Revisions after `from`, oldest first; null when some are not kept, or when `from` lies in the future of this store. */
@@ -83,7 +91,8 @@ export class RevisionLog {
   }
 }
 
-function charsOf(entry: LoggedRevision): number {
+/** Its keys and values, before and after. */
+export function charsOf(entry: LoggedRevision): number {
   let chars = 0;
   for (const change of entry.revision.changes) {
     chars += change.key.length + (change.before?.length ?? 0) + (change.after?.length ?? 0);

@@ -1,9 +1,13 @@
 /** The one error of a store: what went wrong, as a code, and in its message what to do about it. */
 export type StoreErrorCode =
+  /** The address of a store that cannot be meant. */
+  | 'bad-store'
   /** Another process, named in the message, has the directory open. */
   | 'store-in-use'
-  /** The directory cannot be read or written, is damaged, or was written by a newer Weft. */
+  /** It cannot be read or written, is damaged, or was written by a newer Weft. */
   | 'store-unusable'
+  /** No member of etcd answers, or too few for a write. What was to be written may be written or not: its request id will tell. */
+  | 'store-unavailable'
   /** Nothing was written; the same write may be sent again. */
   | 'store-write-failed'
   /** A bound of limits.ts is reached. */

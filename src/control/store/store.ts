@@ -1,5 +1,5 @@
 /**
- * Where the control plane keeps its state: one interface, two drivers (embedded now, etcd next). Values are opaque strings; keys
+ * Where the control plane keeps its state: one interface, two drivers (embedded, etcd). Values are opaque strings; keys
  * are `ConfigKey`s. A commit is atomic at any size, and acknowledged only once it is durable.
  */
 export interface StoredObject {
@@ -12,6 +12,8 @@ export interface StoredObject {
 export interface Commit {
   /** Expected revisions: a number, 0 for "must not exist". Keys not named here are not checked. */
   readonly expect: ReadonlyMap<string, number>;
+  /** The newest revision when the change was judged: over a later one nothing is written. Left out: any will do. */
+  readonly basis?: number;
   /** New value, or null to delete. */
   readonly changes: ReadonlyMap<string, string | null>;
   readonly who: string;
@@ -33,7 +35,9 @@ export interface Revision {
 export type CommitResult =
   | { readonly tag: 'committed'; readonly revision: number }
   /** Nothing was written. */
-  | { readonly tag: 'conflict'; readonly key: string; readonly expected: number; readonly actual: number };
+  | { readonly tag: 'conflict'; readonly key: string; readonly expected: number; readonly actual: number }
+  /** Nothing was written: others have, since `basis`. `revision` is the newest. */
+  | { readonly tag: 'outdated'; readonly revision: number };
 
 export interface StoredLease {
   readonly id: string;
@@ -42,10 +46,21 @@ export interface StoredLease {
   readonly endsAtMs: number;
 }
 
+/** Another control plane on the same store. */
+export interface StoreReplica {
+  readonly id: string;
+  /** What it says of itself. */
+  readonly note: string;
+  /** It does what only one of them may do. */
+  readonly isLeader: boolean;
+}
+
 export type StoreEvent =
   | { readonly tag: 'revision'; readonly revision: Revision }
   /** Absent value: withdrawn, or ended. */
-  | { readonly tag: 'lease'; readonly id: string; readonly lease: StoredLease | null };
+  | { readonly tag: 'lease'; readonly id: string; readonly lease: StoredLease | null }
+  /** Another control plane came, has another note, or holds other leases; null: it is gone. */
+  | { readonly tag: 'replica'; readonly id: string; readonly replica: StoreReplica | null };
 
 export interface Store {
   /** Newest committed revision; 0 when empty. */
@@ -64,6 +79,22 @@ export interface Store {
   putLease(id: string, value: string, ttlMs: number): Promise<void>;
   deleteLease(id: string): Promise<void>;
   leases(): Iterable<StoredLease>;
+
+  /** Resolves once all that was committed before the call, by whichever control plane, is in memory here. */
+  sync(): Promise<void>;
+  /** Of this control plane; another one after each start. */
+  readonly replicaId: string;
+  /** The others that are alive. */
+  replicas(): Iterable<StoreReplica>;
+  /**
+   * Tells the others something about this control plane for as long as it lives: soon, and only the newest. `compose` is asked when it
+   * is written, so that it speaks of every lease that was put before.
+   */
+  tell(compose: () => string): void;
+  /** The other living control plane that a lease was put by last. Null: this one, or one that is gone. */
+  holderOf(leaseId: string): StoreReplica | null;
+  /** Whether the note of a lease's holder was written after the lease, and thus speaks of it as it is. */
+  isTold(leaseId: string): boolean;
 
   /** Called after each event is durable, in order. Returns the end of the subscription. */
   subscribe(listener: (event: StoreEvent) => void): () => void;

@@ -6,6 +6,7 @@ import {
   type WantedChange,
   type WantedObject,
 } from '../../../src/control/change.ts';
+import { StoreError } from '../../../src/control/store/store-error.ts';
 import { World } from '../../../src/control/world.ts';
 import { limits } from '../../../src/model/limits.ts';
 import type { Kind, Resource } from '../../../src/model/resources.ts';
@@ -330,5 +331,30 @@ describe('a change that arrives twice', () => {
     expect(await mesh.make([remove('Service', 'a')], { requestId: 'one' })).toMatchObject({ tag: 'missing' });
     await mesh.make([put(service('a'))], { requestId: 'one', isDryRun: true });
     expect(await mesh.make([put(service('a'))], { requestId: 'one' })).toMatchObject({ tag: 'done', revision: 1 });
+  });
+});
+
+describe('while the store is away', () => {
+  it('all that wait are told at once, and the next one tries again', async () => {
+    const mesh = new Mesh();
+    let commits = 0;
+    mesh.store.beforeCommit = async () => {
+      commits++;
+    };
+    mesh.store.commitFault = new StoreError('store-unavailable', 'etcd is away');
+    const waiting = await Promise.allSettled(['a', 'b', 'c'].map((name) => mesh.apply(service(name))));
+    expect(waiting.map((one) => one.status === 'rejected' && one.reason.code)).toEqual(
+      Array(3).fill('store-unavailable'),
+    );
+    expect([commits, mesh.compiled.length]).toEqual([1, 1]);
+    mesh.store.commitFault = null;
+    expect(await mesh.apply(service('d'))).toMatchObject({ tag: 'done' });
+  });
+
+  it('nothing is judged before all that was written is known', async () => {
+    const mesh = new Mesh();
+    mesh.store.sync = () => Promise.reject(new StoreError('store-unavailable', 'etcd is away'));
+    await expect(mesh.apply(service('a'))).rejects.toMatchObject({ code: 'store-unavailable' });
+    expect(mesh.compiled).toEqual([]);
   });
 });

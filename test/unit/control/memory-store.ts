@@ -8,6 +8,7 @@ import type {
   StoredLease,
   StoredObject,
   StoreEvent,
+  StoreReplica,
 } from '../../../src/control/store/store.ts';
 import type { Resource } from '../../../src/model/resources.ts';
 import { keyOf } from '../../../src/model/resources.ts';
@@ -136,6 +137,39 @@ export class MemoryStore implements Store {
 
   leases(): Iterable<StoredLease> {
     return this.#leases.values();
+  }
+
+  async sync(): Promise<void> {}
+
+  /** Set to have others: a note for each, and whose leases they hold. */
+  readonly others = new Map<string, StoreReplica>();
+  readonly held = new Map<string, string>();
+  readonly untold = new Set<string>();
+  told: (() => string) | null = null;
+  readonly replicaId = 'self';
+
+  replicas(): Iterable<StoreReplica> {
+    return this.others.values();
+  }
+
+  tell(compose: () => string): void {
+    this.told = compose;
+  }
+
+  holderOf(leaseId: string): StoreReplica | null {
+    return this.others.get(this.held.get(leaseId) ?? '') ?? null;
+  }
+
+  isTold(leaseId: string): boolean {
+    return !this.untold.has(leaseId);
+  }
+
+  /** Another control plane says this of itself; null: it is gone. */
+  hear(id: string, note: string | null): void {
+    const replica = note === null ? null : { id, note, isLeader: false };
+    if (replica === null) this.others.delete(id);
+    else this.others.set(id, replica);
+    this.#emit({ tag: 'replica', id, replica });
   }
 
   subscribe(listener: (event: StoreEvent) => void): () => void {

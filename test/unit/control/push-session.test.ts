@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { faultOfRegistration } from '../../../src/control/hello-check.ts';
 import { foundedServices } from '../../../src/control/service-founder.ts';
+import { StoreError } from '../../../src/control/store/store-error.ts';
 import { limits } from '../../../src/model/limits.ts';
 import type { EndpointSet } from '../../../src/model/registration.ts';
 import { at, Plane, settle } from './fake-sidecar.ts';
@@ -161,6 +162,22 @@ describe('what is refused', () => {
     const sidecar = await broken.sidecar('s1').hello();
     expect(sidecar.refusal).toBe('store-failed');
     expect(broken.fleet.list()).toEqual([]);
+  });
+
+  it('nobody who is there already, while the store is away: what it wants it gets, and its renewal tells the store', async () => {
+    const plane = new Plane();
+    await plane.store.put(service('a'), service('b'));
+    const sidecar = await plane.sidecar('s1', { hosts: ['a'] }).hello();
+    sidecar.ack();
+    plane.store.leaseFault = new StoreError('store-unavailable', 'etcd is away');
+    sidecar.say({ tag: 'subscribe', add: ['b'], remove: [] });
+    await settle();
+    expect(sidecar.refusal).toBeNull();
+    expect(sidecar.last.hosts).toMatchObject({ b: expect.anything() });
+    plane.store.leaseFault = null;
+    sidecar.say({ tag: 'renew', trouble: '' });
+    await settle();
+    expect([...plane.store.leases()].map(({ value }) => JSON.parse(value).subscriptions)).toEqual([['a', 'b']]);
   });
 });
 

@@ -264,6 +264,32 @@ describe('embedded store', () => {
     expect([...again.list()].map((object) => object.key)).toEqual(['a']);
   });
 
+  it('does not let a commit in between that expected absent what a listener of a lease writes', async () => {
+    const store = await openStore();
+    store.subscribe((event) => {
+      if (event.tag === 'lease') void store.commit(commitOf({ a: 'listener' }, { expect: new Map([['a', 0]]) }));
+    });
+    const [, late] = await Promise.all([
+      store.putLease('sidecar', '1', 60_000),
+      store.commit(commitOf({ a: 'late' }, { expect: new Map([['a', 0]]) })),
+    ]);
+    expect(late).toMatchObject({ tag: 'conflict', actual: 1 });
+    expect(store.get('a')?.value).toBe('listener');
+  });
+
+  it('tells each of several lease changes at once', async () => {
+    const store = await openStore();
+    const events: StoreEvent[] = [];
+    store.subscribe((event) => events.push(event));
+    await Promise.all([
+      store.putLease('a', '1', 60_000),
+      store.deleteLease('a'),
+      store.putLease('a', '1', 60_000),
+      store.putLease('a', '2', 60_000),
+    ]);
+    expect(events.map((event) => event.tag === 'lease' && (event.lease?.value ?? null))).toEqual(['1', null, '1', '2']);
+  });
+
   it('reports a subscriber that throws', async () => {
     const errors: Error[] = [];
     const store = await openStore((error) => errors.push(error));

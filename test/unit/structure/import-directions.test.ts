@@ -28,6 +28,7 @@ const packageHomes: Readonly<Record<string, readonly string[]>> = {
   'uWebSockets.js': ['proxy/listener/', 'control/push'],
   'prom-client': ['telemetry/'],
   lmdb: ['control/store/'],
+  etcd3: ['control/store/etcd-client.ts', 'control/store/etcd-codec.ts'],
   fastify: ['control/api/'],
   commander: ['cli/'],
   'cli-table3': ['cli/'],
