@@ -119,6 +119,11 @@ const rows: Readonly<Record<string, FieldDoc>> = {
     ),
     '.spec.loadBalancer.ringEntries': doc('RingHash: entries of the ring.', '1024'),
     '.spec.loadBalancer.decay': doc('PeakEwma: how long an observation takes to fade.', '10s'),
+    '.spec.pipelining': doc(
+      'Its endpoints answer requests that are sent ahead of the answers before them, each once and in order, and keep connections.',
+      'one request at a time on each connection',
+    ),
+    '.spec.pipelining.maxRequests': doc('How many may be under way on one connection: 2 to 64.', '8'),
     '.spec.limits': doc('What the Service takes of a request, and what its answers may be (docs/limits.md).'),
     '.spec.limits.requestBodyBytes': doc('Larger bodies are refused with 413.', 'no limit'),
     '.spec.limits.requestHeadBytes': doc(

@@ -49,7 +49,7 @@ describe('a field', () => {
     expect(findField('Service', ['spec', 'prot'])).toMatchObject({
       missing: 'prot',
       below: 'Service.spec',
-      known: ['protocol', 'port', 'endpoints', 'loadBalancer', 'limits'],
+      known: ['protocol', 'port', 'endpoints', 'loadBalancer', 'limits', 'pipelining'],
     });
     expect(findField('Service', ['spec', 'port', 'x'])).toMatchObject({ below: 'Service.spec.port', known: [] });
   });
