@@ -47,7 +47,12 @@ async function guarded(options: Options = {}) {
 
 /** An address with its parameters filled in. */
 const pathOf = (url: string): string =>
-  url.replace('/tokens/:name', '/tokens/nobody').replace(':namespace', 'default').replace(':name', 'cart');
+  url
+    .replace('/tokens/:name', '/tokens/nobody')
+    .replace('/:revision', '/1')
+    .replace(/diff$/, 'diff?from=1')
+    .replace(':namespace', 'default')
+    .replace(':name', 'cart');
 
 const inShop = (name: string, spec: object = {}) => service(name, spec, { namespace: 'shop' });
 

@@ -46,7 +46,6 @@ export interface EtcdStoreOptions {
   readonly calls: EtcdCalls;
   /** Of all keys, without slashes at its ends. */
   readonly prefix: string;
-  /** How far back history goes; default `defaultRetention`. */
   readonly retention?: Retention;
   /** Of leases: what the sidecars were promised. */
   readonly clock: StoreClock;
@@ -473,8 +472,6 @@ class EtcdStore implements Store {
     this.#leaseWrites.end(ended);
     for (const { id } of ended) this.#events.emit({ tag: 'lease', id, lease: null });
   }
-
-  // The others
 
   /** What is looked after regularly, while etcd answers. */
   async #tick(): Promise<void> {
