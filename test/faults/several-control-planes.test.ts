@@ -1,7 +1,7 @@
 /** Two control planes on three members of etcd, sidecars at both: one mesh, of which any part may end. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { EtcdCluster, whyNoEtcd } from '../fixtures/etcd-cluster.ts';
 import { Bench, call, type Running, until } from '../e2e/harness.ts';
+import { EtcdCluster, whyNoEtcd } from '../fixtures/etcd-cluster.ts';
 
 const reason = whyNoEtcd();
 if (reason !== null) console.warn(`Several control planes are not tested: ${reason}`);

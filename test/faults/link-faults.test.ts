@@ -3,10 +3,17 @@ import { request as httpRequest, type IncomingMessage, type RequestListener } fr
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../src/model/limits.ts';
-import { heldMiB, inspectable } from './garbage.ts';
-import { Bench, call, load, type Running, until } from './harness.ts';
-import { type Callee, linksInto, startLinkMesh, underLoad, untilNothingIsLeft, untilServedBy } from './link-mesh.ts';
-import { expectBearable, foundMs, methodLoad } from './method-load.ts';
+import { heldMiB, inspectable } from '../e2e/garbage.ts';
+import { Bench, call, load, type Running, until } from '../e2e/harness.ts';
+import {
+  type Callee,
+  linksInto,
+  startLinkMesh,
+  underLoad,
+  untilNothingIsLeft,
+  untilServedBy,
+} from '../e2e/link-mesh.ts';
+import { expectBearable, foundMs, methodLoad } from '../e2e/method-load.ts';
 
 /** For this machine to do what was due. */
 const slackMs = 1_000;
