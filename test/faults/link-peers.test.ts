@@ -1,4 +1,4 @@
-/** Peers that die, stop, vanish and come back, again and again and for long: what the short forms in test/e2e/link-faults.test.ts leave out. */
+/** Peers that die, stop, vanish and come back, again and again and for long: what the short forms in link-faults.test.ts leave out. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../src/model/limits.ts';
 import { heldMiB, inspectable } from '../e2e/garbage.ts';
