@@ -1,31 +1,16 @@
 /** Who may ask what of the API, as people with tokens of each role and people without any meet it. */
 import { randomBytes } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { AccessControl } from '../../src/control/access/access-control.ts';
 import { knownAddresses, needOf } from '../../src/control/api/permissions.ts';
 import { noAccess } from '../../src/control/store/etcd-location.ts';
 import { openStore } from '../../src/control/store/open-store.ts';
 import { systemClock } from '../../src/sidecar/clock.ts';
-import { buildDecisionWorker } from '../fixtures/decision-worker.ts';
-import { type Answer, ApiUnderTest, EventReader, expectProblem, route, service } from './api-harness.ts';
-
-let worker: Awaited<ReturnType<typeof buildDecisionWorker>>;
-beforeAll(async () => {
-  worker = await buildDecisionWorker();
-});
-afterAll(() => worker.remove());
-
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+import { type Answer, type ApiUnderTest, EventReader, expectProblem, route, service } from './api-harness.ts';
+import { apiRoom } from './api-room.ts';
 
 type Options = Parameters<typeof ApiUnderTest.start>[0];
-async function start(options: Options = {}): Promise<ApiUnderTest> {
-  const api = await ApiUnderTest.start({ workerFile: worker.file, ...options });
-  cleanups.push(() => api.stop());
-  return api;
-}
+const { cleanups, start } = apiRoom();
 
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 

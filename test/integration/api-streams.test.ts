@@ -6,29 +6,14 @@ import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { Watchers } from '../../src/control/api/watch.ts';
 import { limits } from '../../src/model/limits.ts';
-import { buildDecisionWorker } from '../fixtures/decision-worker.ts';
 import { ManualClock, MemoryStore, service as resource } from '../unit/control/memory-store.ts';
-import { ApiUnderTest, EventReader, muteSidecar, open, route, service } from './api-harness.ts';
+import { type ApiUnderTest, EventReader, muteSidecar, open, route, service } from './api-harness.ts';
+import { apiRoom } from './api-room.ts';
 
-let worker: Awaited<ReturnType<typeof buildDecisionWorker>>;
-const cleanups: (() => unknown)[] = [];
-
-beforeAll(async () => {
-  worker = await buildDecisionWorker();
-});
-afterAll(() => worker.remove());
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function start(options: Parameters<typeof ApiUnderTest.start>[0] = {}): Promise<ApiUnderTest> {
-  const api = await ApiUnderTest.start({ workerFile: worker.file, ...options });
-  cleanups.push(() => api.stop());
-  return api;
-}
+const { cleanups, start } = apiRoom();
 async function watch(api: ApiUnderTest, path: string, headers: Record<string, string> = {}): Promise<EventReader> {
   const reader = await EventReader.open(api.url(path), headers);
   cleanups.push(() => reader.close());

@@ -1,28 +1,13 @@
 /** What a control plane makes of too much: each refusal is clear, what was held is given back, and others are served meanwhile. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { until } from '../e2e/harness.ts';
-import { buildDecisionWorker } from '../fixtures/decision-worker.ts';
 import { WatchCrowd } from '../fixtures/watch-crowd.ts';
-import { ApiUnderTest, expectProblem, service } from './api-harness.ts';
+import { type ApiUnderTest, expectProblem, service } from './api-harness.ts';
+import { apiRoom } from './api-room.ts';
 
-let worker: Awaited<ReturnType<typeof buildDecisionWorker>>;
-beforeAll(async () => {
-  worker = await buildDecisionWorker();
-});
-afterAll(() => worker.remove());
-
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function start(options: Parameters<typeof ApiUnderTest.start>[0] = {}): Promise<ApiUnderTest> {
-  const api = await ApiUnderTest.start({ workerFile: worker.file, ...options });
-  cleanups.push(() => api.stop());
-  return api;
-}
+const { cleanups, start } = apiRoom();
 
 function raw(api: ApiUnderTest, head: string): { socket: Socket; text: () => string } {
   const [host, port] = api.plane.api.split(':') as [string, string];

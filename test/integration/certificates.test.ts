@@ -7,34 +7,18 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { connect as connectTls, createServer as createTlsServer, type PeerCertificate, type TLSSocket } from 'node:tls';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
-import type { ControlPlaneOptions } from '../../src/control/control-plane.ts';
 import { type CertificateRequest, makeCertificateRequest } from '../../src/identity/certificate-request.ts';
 import { limits } from '../../src/model/limits.ts';
 import { systemClock } from '../../src/sidecar/clock.ts';
 import { decodeControlFrame } from '../../src/wire/control-frame.ts';
 import { encodeSidecarFrame } from '../../src/wire/sidecar-frame.ts';
-import { buildDecisionWorker } from '../fixtures/decision-worker.ts';
 import { silentLogger } from '../unit/control/memory-store.ts';
-import { type Answer, ApiUnderTest, expectProblem, muteSidecar } from './api-harness.ts';
+import { type Answer, type ApiUnderTest, expectProblem, muteSidecar } from './api-harness.ts';
+import { apiRoom } from './api-room.ts';
 
-let worker: Awaited<ReturnType<typeof buildDecisionWorker>>;
-beforeAll(async () => {
-  worker = await buildDecisionWorker();
-});
-afterAll(() => worker.remove());
-
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-async function start(options: Partial<ControlPlaneOptions> = {}): Promise<ApiUnderTest> {
-  const api = await ApiUnderTest.start({ workerFile: worker.file, ...options });
-  cleanups.push(() => api.stop());
-  return api;
-}
+const { cleanups, start } = apiRoom();
 
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 

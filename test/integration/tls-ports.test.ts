@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { connect as connectTls, createSecureContext, type TLSSocket } from 'node:tls';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
 import { type PlainPolicy, speakTlsToo } from '../../src/control/api/tls-port.ts';
 import { emptyBundle } from '../../src/control/ca/bundle-edits.ts';
@@ -20,29 +20,19 @@ import type { ControlPlaneTrust } from '../../src/sidecar/identity/control-plane
 import { openPushLink } from '../../src/sidecar/push-link.ts';
 import { decodeControlFrame } from '../../src/wire/control-frame.ts';
 import { encodeSidecarFrame } from '../../src/wire/sidecar-frame.ts';
-import { buildDecisionWorker } from '../fixtures/decision-worker.ts';
 import { ManualClock, MemoryStore, silentLogger } from '../unit/control/memory-store.ts';
 import { newRoot } from '../unit/identity/roots.ts';
 import { ApiUnderTest, expectProblem } from './api-harness.ts';
+import { apiRoom } from './api-room.ts';
 
-let worker: Awaited<ReturnType<typeof buildDecisionWorker>>;
 let own: SigningRoot;
 let foreign: SigningRoot;
 beforeAll(async () => {
-  [worker, own, foreign] = await Promise.all([buildDecisionWorker(), newRoot(Date.now()), newRoot(Date.now())]);
-});
-afterAll(() => worker.remove());
-
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  [own, foreign] = await Promise.all([newRoot(Date.now()), newRoot(Date.now())]);
 });
 
-async function start(options: Parameters<typeof ApiUnderTest.start>[0] = {}): Promise<ApiUnderTest> {
-  const api = await ApiUnderTest.start({ workerFile: worker.file, ...options });
-  cleanups.push(() => api.stop());
-  return api;
-}
+const room = apiRoom();
+const { cleanups, start } = room;
 
 async function pemOf(root: SigningRoot, names: readonly string[] = []) {
   const wish = { trustDomain: 'weft.local', names, nowMs: Date.now(), ttlMs: 600_000 };
@@ -124,7 +114,7 @@ describe('a port that speaks TLS too', () => {
 describe('an API with a certificate of its own', () => {
   it('shows it to people, and the root of the mesh to sidecars, and reads it again', async () => {
     const clock = { ...systemClock, aheadMs: 0, nowMs: () => Date.now() + clock.aheadMs };
-    const files = await ApiUnderTest.start({ workerFile: worker.file });
+    const files = await ApiUnderTest.start({ workerFile: room.workerFile });
     cleanups.push(() => files.stop());
     const [certFile, keyFile] = [join(files.directory, 'api.crt'), join(files.directory, 'api.key')];
     const write = async (root: SigningRoot) => {
@@ -161,24 +151,24 @@ describe('an API with a certificate of its own', () => {
     ['none', 'nonsense', /is no certificate in PEM/],
     ['another key', null, /do not fit together/],
   ])('does not start with %s', async (_what, cert, reason) => {
-    const files = await ApiUnderTest.start({ workerFile: worker.file });
+    const files = await ApiUnderTest.start({ workerFile: room.workerFile });
     cleanups.push(() => files.stop());
     const [certFile, keyFile] = [join(files.directory, 'api.crt'), join(files.directory, 'api.key')];
     const [first, second] = [await pemOf(own), await pemOf(own)];
     await writeFile(certFile, cert ?? first.cert);
     await writeFile(keyFile, second.key);
-    await expect(ApiUnderTest.start({ workerFile: worker.file, tlsFiles: { certFile, keyFile } })).rejects.toThrow(
+    await expect(ApiUnderTest.start({ workerFile: room.workerFile, tlsFiles: { certFile, keyFile } })).rejects.toThrow(
       reason,
     );
     await expect(
-      ApiUnderTest.start({ workerFile: worker.file, tlsFiles: { certFile: '/nowhere', keyFile } }),
+      ApiUnderTest.start({ workerFile: room.workerFile, tlsFiles: { certFile: '/nowhere', keyFile } }),
     ).rejects.toMatchObject({ code: 'bad-tls-files', message: expect.stringContaining('/nowhere cannot be read') });
   });
 });
 
 describe('an API whose certificate has expired', () => {
   it('starts all the same, and says so: its sidecars never see it', async () => {
-    const files = await ApiUnderTest.start({ workerFile: worker.file });
+    const files = await ApiUnderTest.start({ workerFile: room.workerFile });
     cleanups.push(() => files.stop());
     const [certFile, keyFile] = [join(files.directory, 'api.crt'), join(files.directory, 'api.key')];
     const { cert, key } = await pemOf(own);

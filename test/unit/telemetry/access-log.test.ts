@@ -4,32 +4,11 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type AccessEntry, AccessLog, fileDescriptorWriter, writeInTurn } from '../../../src/telemetry/access-log.ts';
 import { partIndex, parts } from '../../../src/telemetry/recorder.ts';
+import { finishedRequest } from '../../fixtures/finished-request.ts';
 
-function entry(changes: Partial<AccessEntry> = {}): AccessEntry {
-  return {
-    atMs: Date.UTC(2026, 0, 2, 3, 4, 5, 6),
-    direction: 'outbound',
-    method: 'GET',
-    host: 'cart',
-    path: '/items',
-    source: 'web.default',
-    sourceAddress: '127.0.0.1',
-    destination: 'cart.default',
-    route: 'default/cart/0',
-    endpoint: '127.0.0.1:9001',
-    attempts: 1,
-    status: 200,
-    failure: '',
-    detail: '',
-    farFailure: '',
-    answerBytes: 12,
-    traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
-    totalMs: 1.23456,
-    partsMs: new Float64Array(parts.length),
-    far: null,
-    ...changes,
-  };
-}
+/** As a proxy hands it over: with more than is to be logged. */
+const entry = (changes: Partial<AccessEntry> = {}): AccessEntry =>
+  finishedRequest({ totalMs: 1.23456, partsMs: new Float64Array(parts.length), ...changes });
 
 /** A log whose loop turns and writes end when the test says so. */
 function makeLog(bufferBytesMax: number) {
