@@ -1,5 +1,6 @@
 /** What hangs together in a mesh, seen from one object: names, routes, policies, endpoints, and the sidecars that have a use for it. */
 import type { SidecarStatus } from '../control/fleet.ts';
+import { writtenEndpoint } from '../model/build-snapshot.ts';
 import {
   type HTTPRoute,
   type Kind,
@@ -150,17 +151,8 @@ function policiesOn(objects: readonly Resource[], { policies }: Mesh): readonly 
 function endpointsOf(service: Service, sidecars: readonly SidecarStatus[]): readonly EndpointFacts[] {
   const facts = new Map<string, EndpointFacts>();
   for (const written of service.spec.endpoints ?? []) {
-    const {
-      address,
-      weight = 1,
-      zone = '',
-      labels = {},
-      link = [],
-    } = typeof written === 'string' ? { address: written } : written;
-    facts.set(address, {
-      ...{ address, origin: 'written', weight, zone, labels, sidecar: null, state: null },
-      link: [link].flat(),
-    });
+    const { address, weight, zone, labels, link } = writtenEndpoint(written);
+    facts.set(address, { address, origin: 'written', weight, zone, labels, link, sidecar: null, state: null });
   }
   for (const { service: name, namespace, registration, sidecar, state } of sidecars) {
     if (registration === null || name !== service.metadata.name || namespace !== namespaceOf(service)) continue;

@@ -208,6 +208,13 @@ function hostsOf(name: string, namespace: string, isOwnNamespace: boolean, route
   return [...hosts];
 }
 
+/** An endpoint as a Service may say it, with what holds for what it does not say. */
+export function writtenEndpoint(endpoint: NonNullable<R.Service['spec']['endpoints']>[number]) {
+  const said: R.EndpointObject = typeof endpoint === 'string' ? { address: endpoint } : endpoint;
+  const { address, weight = 1, zone = '', labels = {}, link = [], identity } = said;
+  return { address, weight, zone, labels, link: typeof link === 'string' ? [link] : link, identity };
+}
+
 /**
  * Written and registered endpoints, one for each address: the registration adds what the sidecar knows of itself. Who registers is the
  * Service (its lease is for it), so only a written endpoint can have another identity than the Service's own.
@@ -220,17 +227,9 @@ function* joinEndpoints(
   const byAddress = new Map<string, UnitEndpoint>();
   let joined = 0;
   for (const endpoint of written) {
-    const {
-      address,
-      weight = 1,
-      zone = '',
-      labels = {},
-      link = [],
-      identity = ownIdentity,
-    }: R.EndpointObject = typeof endpoint === 'string' ? { address: endpoint } : endpoint;
-    const links = typeof link === 'string' ? [link] : link;
-    const facts = { weight, zone, labels, hasSidecar: links.length > 0, link: links, identity };
-    byAddress.set(address, { address, ...splitAddress(address), ...facts });
+    const { address, link, identity = ownIdentity, ...facts } = writtenEndpoint(endpoint);
+    const links = { hasSidecar: link.length > 0, link, identity };
+    byAddress.set(address, { address, ...splitAddress(address), ...facts, ...links });
     if (++joined % objectsPerStep === 0) yield;
   }
   for (const { address, weight, zone, labels, link } of registered?.endpoints ?? []) {
