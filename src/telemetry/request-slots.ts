@@ -174,7 +174,7 @@ function copyParts(numbers: Float64Array, at: number, partsMs: PartsMs): void {
   for (let part = 0; part < parts.length; part++) numbers[at + part] = partsMs[part]!;
 }
 
-/** Paths are short: a loop is cheaper than a call out of JavaScript, and neither allocates. Beyond the text zeros up to ids' length. */
+/** Paths are short: a loop is cheaper than a call out of JavaScript, and neither allocates. An id that is missing begins with a zero, and so matches none. */
 function copyText(bytes: Buffer, at: number, text: string, charsMax: number): void {
   const length = Math.min(text.length, charsMax);
   for (let i = 0; i < length; i++) bytes[at + i] = text.charCodeAt(i);

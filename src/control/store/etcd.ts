@@ -491,7 +491,7 @@ class EtcdStore implements Store {
       objects: [...objects.values()],
       oldestKept: oldest,
     });
-    if (isDone) this.#replayed.forgotten();
+    if (isDone) this.#replayed.forgotten(surplus);
   }
 
   #tellTrouble(message: string): void {

@@ -60,9 +60,11 @@ export class ReplayedLog {
     this.#keep(entry);
   }
 
-  /** etcd has forgotten revisions up to this one. */
-  forgotten(): void {
-    this.#surplus = { revisions: 0, chars: 0 };
+  /** etcd has forgotten what was the surplus as that began; what has been added to it since is there still. */
+  forgotten({ revisions, chars }: ReplayedLog['surplus']): void {
+    const now = this.#surplus;
+    // A new base in between has counted anew.
+    this.#surplus = { revisions: Math.max(0, now.revisions - revisions), chars: Math.max(0, now.chars - chars) };
   }
 
   /**
@@ -84,7 +86,7 @@ export class ReplayedLog {
     }
     this.#head = base.revision;
     this.log.dropOldest(Number.POSITIVE_INFINITY);
-    this.forgotten();
+    this.#surplus = { revisions: 0, chars: 0 };
     for (const entry of revisions) if (entry.revision.revision <= base.revision) this.#keep(entry);
     const made = revisions.find((entry) => entry.revision.revision === base.revision)?.revision;
     const { who, message, atMs } = made ?? { who: 'store', message: 'earlier revisions are no longer kept', atMs: 0 };
