@@ -26,9 +26,10 @@ import { type ControlReading, controlFamilies } from './control-metrics.ts';
 import { type PushTransport, type RunningPush, startPush } from './push.ts';
 import { type EtcdAccess, isEtcdUrl, noAccess } from './store/etcd-location.ts';
 import { MeteredStore } from './store/metered-store.ts';
-import { openStore, shownStoreUrl } from './store/open-store.ts';
+import { openStore } from './store/open-store.ts';
 import { defaultRetention, type Retention } from './store/revision-log.ts';
 import type { Store, StoreClock } from './store/store.ts';
+import { shownStoreUrl } from './store/store-location.ts';
 import { World } from './world.ts';
 
 export interface ControlPlaneOptions {
