@@ -14,13 +14,17 @@ export interface PlaneOptions {
   readonly historyCount?: number;
 }
 
+/** What runs beside may take most of the machine, and how soon a process starts is not what is asked here. */
+const readyWithinMs = 60_000;
+
 /** A control plane with a directory of its own for its certificates. */
 export function startPlane(bench: Bench, { name, store, api, push, historyCount }: PlaneOptions): Promise<Running> {
-  return bench.weft([
+  const args = [
     ...['control-plane', '--store', store, '--ca-dir', bench.path(name)],
     ...['--listen', api ?? '127.0.0.1:0', '--push', push ?? '127.0.0.1:0'],
     ...(historyCount === undefined ? [] : ['--history-count', `${historyCount}`]),
-  ]);
+  ];
+  return bench.weft(args, {}, readyWithinMs);
 }
 
 export interface LoadOptions {
