@@ -56,7 +56,7 @@ export class StoreLoad {
   async more(writes: number): Promise<void> {
     const { acknowledgedAtMs } = this.clients;
     const before = acknowledgedAtMs.length;
-    await until('it writes', () => acknowledgedAtMs.length >= before + writes, 60_000);
+    await until('it writes', () => acknowledgedAtMs.length >= before + writes, 120_000);
   }
 
   /** Ends the clients, and checks all that they were told against what every one of the control planes tells. */
