@@ -8,6 +8,7 @@ import { limits } from '../../model/limits.ts';
 import type { EtcdCalls, EtcdEvent } from './etcd-calls.ts';
 import { compact } from './etcd-compaction.ts';
 import { EtcdFeed } from './etcd-feed.ts';
+import { EtcdHead } from './etcd-head.ts';
 import { EtcdKeys } from './etcd-keys.ts';
 import { EtcdLeaseWrites } from './etcd-lease-writes.ts';
 import { EtcdLeases } from './etcd-leases.ts';
@@ -91,6 +92,7 @@ class EtcdStore implements Store {
   readonly #replayed: ReplayedLog;
   readonly #leases: EtcdLeases;
   readonly #replicas: EtcdReplicas;
+  readonly #head: EtcdHead;
   readonly #feed: EtcdFeed;
   readonly #session: EtcdSession;
   readonly #queue: WriteQueue;
@@ -113,6 +115,7 @@ class EtcdStore implements Store {
     this.#replayed = new ReplayedLog(retention);
     this.#calls = calls;
     this.#keys = new EtcdKeys(prefix);
+    this.#head = new EtcdHead(calls, this.#keys.head, networkClock);
     this.#networkClock = networkClock;
     this.#onBackgroundError = onBackgroundError ?? ((error) => process.emitWarning(error));
     this.#events = new StoreEvents((thrown) =>
@@ -327,14 +330,9 @@ class EtcdStore implements Store {
   /** Resolves when this memory has what etcd had when it was asked. */
   async #catchUp(untilMs: number): Promise<void> {
     if (this.#broken !== null) throw this.#broken;
-    const { head } = this.#keys;
     // While etcd answers, the feed may bring what is newer than the answer.
     const before = this.#replayed.head;
-    const { entries } = await this.#writer.persist(
-      () => this.#calls.read({ from: head, to: `${head}\u0000`, limit: 1 }),
-      untilMs,
-    );
-    const revision = entries[0] === undefined ? 0 : Number(textOf(entries[0]));
+    const revision = await this.#writer.persist(() => this.#head.read(), untilMs);
     this.#requireNotOlder(revision, before);
     const isThere = () => this.#replayed.head >= revision;
     if (await this.#progress.until(isThere, Math.min(untilMs, this.#networkClock.nowMs() + limits.etcdTryMs))) return;
