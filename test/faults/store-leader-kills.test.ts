@@ -91,16 +91,23 @@ describe.skipIf(reason !== null)('etcd, whose leading member is', () => {
     const faultAtMs = performance.now();
     if (fault === 'killed') await cluster.kill(before.member);
     else cluster.freeze(before.member);
-    const elected = cluster.leadership().then(({ term }) => {
-      return { electedMs: performance.now() - faultAtMs, elections: term - before.term };
-    });
+    const elected = cluster.leadership().then(() => performance.now() - faultAtMs);
+    const unclear = new Map(load.clients.unclear);
     // Some answers are still on their way.
     const later = () => acknowledged.length - acknowledged.findLastIndex((atMs) => atMs <= faultAtMs + 200) - 1;
     await until('it writes again', () => later() > 20, 60_000);
     const ms = longestGap(acknowledged, faultAtMs, performance.now());
     delays.disable();
-    const outage = { ms, ...(await elected), stallMs: delays.max / 1e6 };
-    if (ms > outageMsMax) console.log(`no write for ${Math.round(ms)} ms: ${JSON.stringify(outage)}`);
+    const electedMs = await elected;
+    const elections = (await cluster.leadership()).term - before.term;
+    const outage = { ms, electedMs, elections, stallMs: delays.max / 1e6 };
+    if (ms > outageMsMax) {
+      const told = [...load.clients.unclear].filter(([why, count]) => count > (unclear.get(why) ?? 0));
+      console.log(
+        `no write for ${Math.round(ms)} ms: ${JSON.stringify(outage)}; clients heard ${JSON.stringify(told)}`,
+      );
+      for (const { logs } of planes) console.log(logs().slice(-2_000));
+    }
     await (fault === 'killed' ? cluster.revive(before.member) : cluster.thaw());
     return outage;
   }
@@ -111,7 +118,7 @@ interface Outage {
   readonly ms: number;
   /** From the fault until another member led, which is etcd's part of it. */
   readonly electedMs: number;
-  /** More than one: votes were split, or came too late. */
+  /** Until it writes again. More than one: votes were split, or a member was kept waiting by the machine for longer than it waits for a leader. */
   readonly elections: number;
   /** The longest that this process was kept waiting meanwhile: what the machine did beside. */
   readonly stallMs: number;
