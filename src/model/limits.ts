@@ -205,6 +205,8 @@ export const limits = {
   etcdChunkWriteMs: 250,
   etcdOpenMs: 10_000,
   etcdRetryMs: 100,
+  /** How long reads are asked through the log once one had no answer: longer than a member of etcd hangs. */
+  etcdReadsHangMs: 10_000,
   /** Of one value. etcd refuses requests above 1.5 MiB, and transactions of more than 128 operations. */
   etcdChunkBytesMax: 1024 * 1024,
   etcdOperationsMax: 100,
