@@ -66,7 +66,8 @@ export class RefusalLog {
       listener,
       method: request?.method,
       host: request?.host,
-      path: request?.path,
+      // As it came: a pattern of --redact-path may not know its secret in another form.
+      path: accessLog.isRedacted ? undefined : request?.path,
       source: source || undefined,
       sourceAddress: sourceAddress || undefined,
       status,

@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict';
 import { AggregatorRegistry } from 'prom-client';
+import { type SpanDrops, spanDropReasons } from '../model/span.ts';
 import { bucketCount, bucketIndex } from './histogram.ts';
 import type { LoopReading } from './loop-delay.ts';
 import type { ProcessReading } from './process-reading.ts';
@@ -48,6 +49,9 @@ export interface MetricsInput {
   /** Requests counted under `other`, for want of a series of their own. */
   readonly overflowed: number;
   readonly accessLogLinesDropped: number;
+  readonly accessLogLinesLeftOut: number;
+  /** Null: none are exported. */
+  readonly spans: { readonly exported: number; readonly dropped: SpanDrops } | null;
 }
 
 /** `le` of weft_request_duration_seconds and of weft_hop_seconds, ms. All are bounds of what was counted, so no count is a guess. */
@@ -75,7 +79,7 @@ interface ValueJson {
 export async function renderMetrics(input: unknown): Promise<string> {
   assertMetricsInput(input);
   return AggregatorRegistry.aggregate([
-    [...trafficMetrics(input), ...stateMetrics(input), ...processMetrics(input)],
+    [...trafficMetrics(input), ...stateMetrics(input), ...processMetrics(input), ...spanMetrics(input)],
   ]).metrics();
 }
 
@@ -185,7 +189,11 @@ function requestsOf(table: SeriesTable | undefined): number {
     : table.labels.reduce((sum, _, index) => sum + rowOf(table, index)[rowLayout.requests]!, 0);
 }
 
-function processMetrics({ process: reading, accessLogLinesDropped }: MetricsInput): MetricJson[] {
+function processMetrics({
+  process: reading,
+  accessLogLinesDropped,
+  accessLogLinesLeftOut,
+}: MetricsInput): MetricJson[] {
   const memory = gauge('process_resident_memory_bytes', 'Resident memory size in bytes.');
   add(memory, {}, reading.residentBytes);
   const cpu = counter('process_cpu_seconds_total', 'Total user and system CPU time spent in seconds.');
@@ -194,7 +202,21 @@ function processMetrics({ process: reading, accessLogLinesDropped }: MetricsInpu
   add(start, {}, reading.startTimeSeconds);
   const dropped = counter('weft_access_log_lines_dropped_total', 'Lines of the access log that could not be written.');
   add(dropped, {}, accessLogLinesDropped);
-  return [memory, cpu, start, dropped];
+  const leftOut = counter(
+    'weft_access_log_lines_left_out_total',
+    'Requests that had no line in the access log because of --access-log-rate.',
+  );
+  add(leftOut, {}, accessLogLinesLeftOut);
+  return [memory, cpu, start, dropped, leftOut];
+}
+
+function spanMetrics({ spans }: MetricsInput): MetricJson[] {
+  const exported = counter('weft_spans_exported_total', 'Spans that the collector of traces took.');
+  const dropped = counter('weft_spans_dropped_total', 'Spans that were to be exported and were not, by reason.');
+  if (spans === null) return [exported, dropped];
+  add(exported, {}, spans.exported);
+  for (const reason of spanDropReasons) add(dropped, { reason }, spans.dropped[reason]);
+  return [exported, dropped];
 }
 
 /** One `le`: everything below cell `end` is within it. */
