@@ -12,7 +12,7 @@ export type PostOutcome =
   | { readonly tag: 'failed'; readonly reason: string };
 
 /** Never rejects. */
-export type PostTraces = (body: Buffer) => Promise<PostOutcome>;
+export type PostTraces = (body: Uint8Array) => Promise<PostOutcome>;
 
 export interface OtlpClient {
   readonly post: PostTraces;
@@ -33,7 +33,7 @@ export function openOtlpClient(
     'content-type': 'application/x-protobuf',
     ...(isCompressed ? { 'content-encoding': 'gzip' } : {}),
   };
-  const post = async (body: Buffer): Promise<PostOutcome> => {
+  const post = async (body: Uint8Array): Promise<PostOutcome> => {
     const bytes = isCompressed ? await compress(body) : body;
     const options = { method: 'POST', agent, headers: { ...fields, 'content-length': bytes.byteLength } };
     return answerOf((isTls ? httpsRequest : httpRequest)(url, options), bytes, requestMs);

@@ -1,7 +1,7 @@
 /** The body of a POST to `/v1/traces` of a collector, and what it answers: ExportTraceServiceRequest and -Response of OTLP. */
 import $protobuf from 'protobufjs/minimal.js';
 import { version } from '../model/version.ts';
-import { AttributeWriter, bytesTag, lengthPrefix, newWriter } from './otlp-writer.ts';
+import { attributeKey, ProtoBytes } from './proto-bytes.ts';
 
 /** Which process the spans are of: the conventions' `service.*`. */
 export interface SpanResource {
@@ -13,38 +13,41 @@ export interface SpanResource {
 
 /** Of ExportTraceServiceRequest. */
 const resourceSpansField = 1;
-/** Of ResourceSpans and of ScopeSpans. */
+/** Of ResourceSpans; of ScopeSpans, InstrumentationScope and Resource. */
 const resourceField = 1;
 const scopeSpansField = 2;
 const scopeField = 1;
+const scopeNameField = 1;
+const scopeVersionField = 2;
 const attributesField = 1;
-/** Of InstrumentationScope. */
-const scopeName = bytesTag(1);
-const scopeVersion = bytesTag(2);
+const key = {
+  service: attributeKey('service.name'),
+  namespace: attributeKey('service.namespace'),
+  instance: attributeKey('service.instance.id'),
+} as const;
 
 /** `spans`: as a SpanEncoder has written them, of one resource. */
-export function traceRequestOf(resource: SpanResource, spans: readonly Uint8Array[]): Buffer {
-  const scopeSpans = Buffer.concat([fieldOf(scopeField, encodeScope()), ...spans]);
-  const resourceSpans = Buffer.concat([
-    fieldOf(resourceField, encodeResource(resource)),
-    fieldOf(scopeSpansField, scopeSpans),
-  ]);
-  return fieldOf(resourceSpansField, resourceSpans);
-}
-
-const fieldOf = (field: number, bytes: Uint8Array): Buffer =>
-  Buffer.concat([lengthPrefix(field, bytes.byteLength), bytes]);
-
-const encodeScope = (): Uint8Array =>
-  newWriter().uint32(scopeName).string('weft').uint32(scopeVersion).string(version).finish();
-
-function encodeResource({ service, namespace, instance }: SpanResource): Uint8Array {
-  const writer = newWriter();
-  const to = new AttributeWriter(writer, attributesField);
-  to.text('service.name', service);
-  to.text('service.namespace', namespace);
-  to.text('service.instance.id', instance);
-  return writer.finish();
+export function traceRequestOf(
+  { service, namespace, instance }: SpanResource,
+  spans: readonly Uint8Array[],
+): Uint8Array {
+  const [inner, scopeSpans, resourceSpans, request] = [
+    new ProtoBytes(),
+    new ProtoBytes(),
+    new ProtoBytes(),
+    new ProtoBytes(),
+  ];
+  inner.textAttribute(attributesField, key.service, service);
+  inner.textAttribute(attributesField, key.namespace, namespace);
+  inner.textAttribute(attributesField, key.instance, instance);
+  resourceSpans.message(resourceField, inner);
+  inner.text(scopeNameField, 'weft');
+  inner.text(scopeVersionField, version);
+  scopeSpans.message(scopeField, inner);
+  for (const chunk of spans) scopeSpans.encoded(chunk);
+  resourceSpans.message(scopeSpansField, scopeSpans);
+  request.message(resourceSpansField, resourceSpans);
+  return request.take();
 }
 
 /** What the collector did not take, and why in its own words. */

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parts } from '../../src/telemetry/recorder.ts';
 import { type DecodedSpan, decodeTraceRequest } from '../fixtures/otlp-decoder.ts';
 import { Bench, call, type Running, until } from './harness.ts';
-import { manifest, type Resource, service } from './static-mesh.ts';
+import { manifest, type Resource, service, startWeb } from './static-mesh.ts';
 
 let bench: Bench;
 beforeEach(() => {
@@ -77,9 +77,17 @@ async function startChain(
   const at = ({ ready }: Running) => [{ address: ready.inbound, link: ready.link }];
   const cart = await sidecar('cart', [service('pay', at(pay))], beside(cartApp.address));
   cartOutbound = cart.ready.outbound;
-  const web = await sidecar('web', [service('cart', at(cart)), service('gone', ['127.0.0.1:1', '127.0.0.1:2'])], []);
+  const web = await sidecar('web', [service('cart', at(cart))], []);
   await until('cart answers', async () => (await call(web.ready.outbound, 'cart', '/warm')).status === 200);
   return { web, cart, pay };
+}
+
+/** A sidecar that calls an app, which has none, and endpoints that are not there. */
+async function startAlone(...more: readonly string[]): Promise<Running> {
+  const app = await bench.app(
+    (request, response) => void response.writeHead(request.url === '/broken' ? 500 : 200).end(),
+  );
+  return startWeb(bench, [service('cart', [app.address]), service('gone', ['127.0.0.1:1', '127.0.0.1:2'])], ...more);
 }
 
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -87,12 +95,6 @@ const appSpan = '00f067aa0ba902b7';
 const calledBy = (flags: string) => ({ headers: { traceparent: `00-${traceId}-${appSpan}-${flags}` } });
 const sumOfParts = ({ attributes }: DecodedSpan) =>
   parts.reduce((sum, part) => sum + Number(attributes[`weft.part.${part}`] ?? 0), 0);
-const counted = async (sidecar: Running, metric: string): Promise<number> => {
-  const { body } = await call(sidecar.ready.admin, 'admin', '/metrics');
-  const line = body.split('\n').find((each) => each.startsWith(`${metric} `));
-  return Number(line?.split(' ')[1] ?? Number.NaN);
-};
-
 describe('spans', () => {
   it.each(['1', '2'])(
     'of a call over two links hang together and have the ledger, with %s event loops',
@@ -138,14 +140,17 @@ describe('spans', () => {
 
   it('are of the share of new traces, and beyond it of what failed, with the reason and every try', async () => {
     const collector = await startCollector();
-    const { web } = await startChain(['--otlp-endpoint', collector.url, '--trace-sample', '0']);
-    await call(web.ready.outbound, 'cart', '/unsampled', calledBy('00'));
-    await call(web.ready.outbound, 'gone', '/failed', calledBy('00'));
-    await call(web.ready.outbound, 'cart', '/broken', calledBy('00'));
-    const failed = () => collector.spans.filter(({ attributes }) => attributes['url.path'] === '/failed');
-    const broken = () => collector.spans.filter(({ attributes }) => attributes['url.path'] === '/broken');
-    await until('their spans have come', async () => failed().length === 1 && broken().length === 4);
-    const [span] = failed();
+    const web = await startAlone('--otlp-endpoint', collector.url, '--trace-sample', '0');
+    for (const [host, path] of [
+      ['cart', '/unsampled'],
+      ['gone', '/failed'],
+      ['cart', '/broken'],
+    ] as const)
+      await call(web.ready.outbound, host, path, calledBy('00'));
+    const at = (path: string) => collector.spans.filter(({ attributes }) => attributes['url.path'] === path);
+    await until('their spans have come', async () => at('/failed').length === 1 && at('/broken').length === 1);
+    expect(at('/broken')[0]!.attributes).toMatchObject({ 'error.type': '500', 'weft.chosen_for': 'failure' });
+    const [span] = at('/failed');
     expect(span).toMatchObject({
       name: 'GET gone.default',
       status: {
@@ -161,23 +166,22 @@ describe('spans', () => {
       expect(attributes['error.message']).toBe('The endpoint refused the connection.');
       expect(timeNs >= span!.startNs && timeNs <= span!.endNs).toBe(true);
     }
-    expect(collector.spans.filter(({ attributes }) => attributes['url.path'] === '/unsampled')).toEqual([]);
+    expect(at('/unsampled')).toEqual([]);
     expect(collector.faults).toEqual([]);
   });
 
   it('wait while their collector cannot take them, traffic does not, and the last ones leave with the sidecar', async () => {
     const collector = await startCollector();
     collector.status = 503;
-    const { web } = await startChain(['--otlp-endpoint', collector.url, '--trace-sample', '100%']);
-    await until('it was tried', async () => collector.posts > 0);
+    const web = await startAlone('--otlp-endpoint', collector.url, '--trace-sample', '100%');
     for (let i = 0; i < 20; i++) expect((await call(web.ready.outbound, 'cart', `/kept/${i}`)).status).toBe(200);
-    expect(await counted(web, 'weft_spans_exported_total')).toBe(0);
+    await until('it was tried', async () => collector.posts > 0);
+    const { body } = await call(web.ready.admin, 'admin', '/metrics');
+    expect(body).toContain('\nweft_spans_exported_total 0\n');
     collector.status = 200;
     await call(web.ready.outbound, 'cart', '/last');
     await web.kill('SIGTERM');
-    const paths = collector.spans
-      .filter(({ resource }) => resource['service.name'] === 'web')
-      .map(({ attributes }) => attributes['url.path']);
+    const paths = collector.spans.map(({ attributes }) => attributes['url.path']);
     expect(paths).toEqual(expect.arrayContaining(['/kept/0', '/kept/19', '/last']));
     expect(collector.faults).toEqual([]);
   });
@@ -194,7 +198,7 @@ describe('the access log', () => {
       '--redact-path',
       '/reset/*',
     ];
-    const { web } = await startChain(flags);
+    const web = await startAlone(...flags);
     await call(web.ready.outbound, 'cart', '/well');
     const headers = { 'x-tenant': 'blue', cookie: 'secret', ...calledBy('00').headers };
     await call(web.ready.outbound, 'nobody', '/reset/t0ken?q=secret', { headers });

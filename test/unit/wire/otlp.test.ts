@@ -3,8 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Span } from '../../../src/model/span.ts';
 import { parts } from '../../../src/telemetry/recorder.ts';
 import { partialSuccessOf, refusalMessageOf, traceRequestOf } from '../../../src/wire/otlp-request.ts';
-import { SpanEncoder } from '../../../src/wire/otlp-span.ts';
-import { nanosecondsOf } from '../../../src/wire/otlp-writer.ts';
+import { nanosecondsOf, SpanEncoder } from '../../../src/wire/otlp-span.ts';
 import { type DecodedSpan, decodeTraceRequest, encodeTraceResponse } from '../../fixtures/otlp-decoder.ts';
 
 const partsOf = (named: Partial<Record<(typeof parts)[number], number>>): Float64Array =>
