@@ -2,6 +2,7 @@
  * One request and its answer: what has arrived, what is kept for another attempt, and the flow of both bodies. It moves bytes and
  * applies back-pressure; what happens next is decided in proxy.ts.
  */
+import type { FailedTry } from '../model/decision.ts';
 import { limits } from '../model/limits.ts';
 import type { BodyLimits } from '../model/listener-limits.ts';
 import type { FarTiming, HopTiming } from '../telemetry/ledger.ts';
@@ -40,7 +41,8 @@ export interface ExchangeSteps {
   answer(exchange: Exchange, attempt: CurrentAttempt, head: UpstreamHead, nowMs: number): void;
   /** What this hop took until now, for a caller who wants to know it; else null. */
   timingOf(exchange: Exchange, nowMs: number): HopTiming | null;
-  attemptFailed(exchange: Exchange, failure: Failure, isReusedConnection: boolean): void;
+  /** `detail`: see UpstreamHandler. */
+  attemptFailed(exchange: Exchange, failure: Failure, isReusedConnection: boolean, detail: string): void;
   complete(exchange: Exchange, nowMs: number): void;
   clientGone(exchange: Exchange): void;
   checkDeadlines(exchange: Exchange, nowMs: number): void;
@@ -59,6 +61,10 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   attempt: CurrentAttempt | null = null;
   attempts = 0;
   readonly tried: number[] = [];
+  /** Attempts after which another one was made; null: none, which is nearly always so. */
+  failedTries: FailedTry[] | null = null;
+  /** What its patterns were found to be; null: they were not asked. */
+  verdicts: Uint8Array | null = null;
 
   /** Begun or continued once: every attempt and every copy belongs to it. Null until something needs it. */
   trace: Trace | null = null;
@@ -172,7 +178,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
     // An answer of our own that cannot be sent has no other to take its place.
     if (this.phase !== 'answering') return;
     this.attempt!.cancel('failed');
-    this.steps.attemptFailed(this, failures['upstream-garbage'], false);
+    this.steps.attemptFailed(this, failures['upstream-garbage'], false, '');
   }
 
   // --- Between client and attempt --------------------------------------------------------------------------------------------------

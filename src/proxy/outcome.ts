@@ -6,6 +6,7 @@ import { type Direction, newPartsMs, partIndex, type Recorder } from '../telemet
 import type { RequestSink } from '../telemetry/request-ring.ts';
 import type { FinishedRequest } from '../telemetry/request-slots.ts';
 import type { Exchange } from './exchange.ts';
+import { explain } from './explanation.ts';
 import type { Failure } from './failure.ts';
 
 export interface OutcomeSinks {
@@ -53,6 +54,8 @@ const finished: { -readonly [Name in keyof FinishedRequest]: FinishedRequest[Nam
   requestTimeoutMs: 0,
   perTryTimeoutMs: 0,
   idleTimeoutMs: 0,
+  called: '',
+  revision: 0,
 };
 
 /** Total so far with `own` as what no other part explains; ms. Called when the answer's head leaves and when all is done. */
@@ -101,8 +104,15 @@ export function recordOutcome(
   finished.route = route;
   finished.failure = failure === null ? '' : failure.code;
   finished.detail = detail;
-  requests?.record(finished);
+  if (requests !== null) keep(exchange, requests, nowMs, failure);
   accessLog?.log(finished);
+}
+
+/** What it was decided by is written down where something went wrong, so that the good case pays nothing for it. */
+function keep(exchange: Exchange, requests: RequestSink, nowMs: number, failure: Failure | null): void {
+  const isOfInterest = failure !== null || exchange.failedTries !== null || exchange.farFailure !== '';
+  const isKept = isOfInterest && requests.mayExplain(nowMs);
+  requests.record(finished, isKept ? explain(exchange, finished.revision) : null);
 }
 
 function fill(exchange: Exchange, sinks: OutcomeSinks): void {
@@ -128,4 +138,6 @@ function fill(exchange: Exchange, sinks: OutcomeSinks): void {
   finished.requestTimeoutMs = action === null ? 0 : action.timeouts.requestMs;
   finished.perTryTimeoutMs = action === null ? 0 : action.timeouts.perTryMs;
   finished.idleTimeoutMs = exchange.idleMs;
+  finished.called = exchange.service === null ? '' : exchange.service.name;
+  finished.revision = exchange.snapshot === null ? 0 : exchange.snapshot.revision;
 }

@@ -1,5 +1,6 @@
 /** Where a sidecar's configuration comes from: a file, or control planes. Both look the same from here. */
 
+import type { Staleness } from '../model/decision.ts';
 import { splitAddress } from '../model/host-port.ts';
 import type { Registration } from '../model/registration.ts';
 import type { SeriesDelta } from '../model/report.ts';
@@ -12,6 +13,7 @@ import { hasOlderUwsCore } from './http-cores.ts';
 import type { IdentityAgent } from './identity/identity-agent.ts';
 import type { InForce } from './in-force.ts';
 import type { SidecarOptions } from './options.ts';
+import { Stalenesses } from './stalenesses.ts';
 import { StateDir } from './state-dir.ts';
 import { Subscription } from './subscription.ts';
 
@@ -51,6 +53,8 @@ export interface ConfigSource {
   /** False when nobody takes it now. */
   report(deltas: readonly SeriesDelta[]): boolean;
   status(): SourceStatus;
+  /** Whether what was in force then may not have been the newest, ms since the epoch; null: as far as is known it was. */
+  staleAt(atMs: number): Staleness | null;
   close(): Promise<void>;
 }
 
@@ -79,6 +83,7 @@ async function openFileSource(
   let refused = 0;
   let lastError: string | null = null;
   let revision = 0;
+  const stalenesses = new Stalenesses(() => Date.now());
   const apply = async () => {
     await inForce.apply(await readConfigFile(path), ++revision);
     if (identityDir !== null || isLinkInsecure) return;
@@ -93,10 +98,12 @@ async function openFileSource(
     try {
       await apply();
       lastError = null;
+      stalenesses.end('refused');
       logger.info({ path, revision }, 'configuration reloaded');
     } catch (error) {
       refused++;
       lastError = (error as Error).message;
+      stalenesses.begin('refused', `the changed file is refused: ${lastError}`);
       logger.error(
         { path, error: lastError },
         'the changed file is refused, the configuration before it stays in force',
@@ -120,6 +127,7 @@ async function openFileSource(
     withdraw: () => Promise.resolve(),
     report: () => false,
     status: () => ({ isConnected: true, nacks: refused, lastError }),
+    staleAt: (atMs) => stalenesses.at(atMs),
     close: async () => stopWatching(),
   };
 }
@@ -193,6 +201,7 @@ async function openControlPlaneSource(
       const { lastNack, lastError, ...status } = subscription.status();
       return { ...status, lastError: lastError ?? lastNack };
     },
+    staleAt: (atMs) => subscription.staleAt(atMs),
     close: () => {
       stopListening();
       cancelSayAgain();

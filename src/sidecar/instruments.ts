@@ -1,8 +1,11 @@
 /** What one event loop of a sidecar measures itself with: its recorder, its last requests, its own delay, its access log. */
+
+import type { RefusedHeadRecord } from '../model/decision.ts';
 import { AccessLog, type AccessLogWriter } from '../telemetry/access-log.ts';
 import { type LoopDelay, watchLoop } from '../telemetry/loop-delay.ts';
 import type { Direction } from '../telemetry/recorder.ts';
 import { RefusalLog } from '../telemetry/refusal-log.ts';
+import { RefusalRing } from '../telemetry/refusal-ring.ts';
 import { RequestRing } from '../telemetry/request-ring.ts';
 import { type RowListener, SeriesRecorder } from '../telemetry/series.ts';
 import { ListenerEvents } from './listener-events.ts';
@@ -19,6 +22,8 @@ export class Instruments {
   readonly recorder: SeriesRecorder;
   readonly accessLog: AccessLog | null;
   readonly requests = new RequestRing();
+  /** Of each listener. */
+  private readonly refusals: RefusalRing[] = [];
   readonly loop: LoopDelay;
   readonly loopWaitMs: (nowMs: number) => number;
   private readonly stopLoop: () => void;
@@ -40,7 +45,14 @@ export class Instruments {
     const { accessLog, recorder } = this;
     const clocks = { nowMs: () => performance.now(), wallMs: () => Date.now() };
     const log = accessLog === null ? null : new RefusalLog({ accessLog, direction, listener, ...clocks });
-    return new ListenerEvents(direction, recorder, log);
+    const ring = new RefusalRing(direction, listener, clocks.wallMs);
+    this.refusals.push(ring);
+    return new ListenerEvents(direction, recorder, log, ring);
+  }
+
+  /** Heads that listeners of this loop refused, by the id that their clients were shown. */
+  refusalsOf(requestId: string): readonly RefusedHeadRecord[] {
+    return this.refusals.flatMap((ring) => ring.find(requestId));
   }
 
   read(): Pick<LoopReadings, 'failures' | 'retries' | 'loop' | 'overflowed' | 'accessLogLinesDropped'> {
