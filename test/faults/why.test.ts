@@ -8,7 +8,7 @@ const bench = new Bench();
 let mesh: PlantedMesh;
 beforeAll(async () => {
   mesh = await PlantedMesh.start(bench);
-});
+}, 180_000);
 afterAll(() => bench.close());
 
 interface Case {

@@ -600,7 +600,7 @@ describe('whether the configuration may be out of date', () => {
     await until(() => plane.last.acknowledged === 1);
     await until(() => reason() === '');
     isRefused = true;
-    plane.last.push({ revision: 2 });
+    plane.last.push({ revision: 2, objects: { 'Service/default/a': service('a') } });
     await until(() => subscription.status().nacks === 1);
     expect(reason()).toBe('its last change is refused: it does not fit');
     await plane.stop();
