@@ -30,10 +30,8 @@ export function trialsOf(table: RouteTable, request: RequestHead, verdicts: Uint
   const chosen = table.find(request, verdicts);
   const trials: RuleTrial[] = [];
   const met = recordsOn(table, request.path);
-  let total = 0;
   let isFound = false;
   for (const record of met) {
-    total += Math.max(1, record.count);
     for (let i = 0; i < Math.max(1, record.count) && !isFound && trials.length < limits.decisionRulesMax; i++) {
       const trial = trialOf(table, record, i, request, verdicts);
       trials.push(trial);
@@ -51,12 +49,20 @@ export function trialsOf(table: RouteTable, request: RequestHead, verdicts: Uint
   }
   const taken = new Set(met.map(({ kind, text }) => `${kind} ${text}`));
   for (const record of allRecords(table)) {
+    // A Service may have ten thousand: those that nobody would see are not looked at.
+    if (trials.length >= limits.decisionRulesMax) break;
     if (taken.has(`${record.kind} ${record.text}`)) continue;
-    total += Math.max(1, record.count);
     for (let i = 0; i < Math.max(1, record.count) && trials.length < limits.decisionRulesMax; i++)
       trials.push({ ...trialOf(table, record, i, request, verdicts), why: 'its path is another one' });
   }
-  return { trials, leftOut: total - trials.length };
+  return { trials, leftOut: matchesIn(table) - trials.length };
+}
+
+function matchesIn({ paths, patternMatchCount }: RouteTable): number {
+  let total = patternMatchCount;
+  for (let at = 0; at < paths.length; at += pathHeader + Math.ceil(paths[at]! / 2))
+    total += Math.max(1, paths[at + 2]!);
+  return total;
 }
 
 /** Those whose path the request's path meets, in the order of `RouteTable.find`. */

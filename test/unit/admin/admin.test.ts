@@ -252,6 +252,7 @@ describe('createAdmin', () => {
       '/stats',
       '/requests',
       '/requests/ID',
+      '/decision',
       '/latency',
       '/drain',
     ]);
