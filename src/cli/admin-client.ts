@@ -1,5 +1,6 @@
 /** The admin port of one sidecar, as the command line asks it. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { DescribedRequest, DryDecision } from '../model/decision.ts';
 import { formatAddress, type HostPort } from '../model/host-port.ts';
 import type { LatencyAnswer, RecentAnswer } from '../model/recent-request.ts';
 import { isRequestId } from '../sidecar/request-query.ts';
@@ -54,6 +55,13 @@ export class AdminClient {
   /** @throws CliError when none is kept. */
   request(id: string): Promise<RecentAnswer> {
     return this.#get<RecentAnswer>(`/requests/${id}`, 'requests');
+  }
+
+  /** What would become of a request that is not sent. */
+  describe({ method, host, path, headers }: DescribedRequest): Promise<DryDecision> {
+    const query = new URLSearchParams({ method, host, path });
+    for (const [name, value] of headers) query.append('header', `${name}: ${value}`);
+    return this.#get<DryDecision>(`/decision?${query}`, 'decision');
   }
 
   latency(service: string): Promise<LatencyAnswer> {

@@ -34,7 +34,8 @@ const advice: Readonly<Record<FailureCode, string>> = {
     'Simplify the regular expression of the route, or match by prefix; several at once may be too much for its deadline.',
   'pool-full':
     'Add endpoints, or find out why they answer slowly: their connections and the queue for them are all in use.',
-  draining: 'Nothing: the sidecar is ending. Callers with another endpoint are sent there.',
+  draining:
+    'Start another instance before one is ended: it was the only endpoint left, and its sidecar is ending as it was told to.',
   'connection-limit': 'Reuse connections in the client, or raise --limit LISTENER.connections.',
   'internal-error':
     "Look into this sidecar's log, and report it: this is a fault of Weft or of what its filters were told to write.",

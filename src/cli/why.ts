@@ -1,8 +1,7 @@
-/** `weft why`: what became of one call in a sentence, and what to change, out of the closed table of failures. */
-import { Command } from 'commander';
-import { limits } from '../model/limits.ts';
+/** `weft why`: what became of one call in a sentence, or what would become of one that is described; what that was decided by, and what to change. */
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Decision, DescribedRequest, DryDecision, RefusedHeadRecord } from '../model/decision.ts';
 import type { RecentRequest } from '../model/recent-request.ts';
-import { type Failure, type FailureCode, failures } from '../proxy/failure.ts';
 import {
   AdminClient,
   type AdminFlags,
@@ -11,111 +10,157 @@ import {
   missingLoops,
   parseRequestId,
 } from './admin-client.ts';
-import { adviceFor } from './failure-advice.ts';
-import { formatMs } from './table.ts';
-import type { Terminal } from './terminal.ts';
+import { decisionLines, line } from './decision-text.ts';
+import { type Terminal, usageError } from './terminal.ts';
+import { dryVerdict, refusalVerdict, staleText, type Verdict, verdictOf } from './verdict.ts';
 import { describeRequest, printable } from './waterfall.ts';
 
-export interface Verdict {
-  /** One sentence. */
-  readonly cause: string;
-  readonly attempts: string;
-  /** Timeouts in force. */
-  readonly limits: string;
-  /** What to do; empty: nothing. */
-  readonly change: string;
+interface WhyFlags extends AdminFlags {
+  readonly method?: string;
+  readonly host?: string;
+  readonly path?: string;
+  readonly header?: readonly (readonly [name: string, value: string])[];
 }
 
 export function whyCommand(terminal: Terminal): Command {
   const command = new Command('why')
-    .description('say why one call failed, or what took its time, and what to change')
-    .argument('<id>', 'Weft-Request-Id of an answer, a trace id, a span id or a traceparent', parseRequestId)
+    .description('say why one call failed, or what took its time, or what would become of one, and what to change')
+    .argument('[id]', 'Weft-Request-Id of an answer, a trace id, a span id or a traceparent', parseRequestId)
+    .addOption(new Option('--host <name>', 'instead of an id: the host that a call would name'))
+    .addOption(new Option('--method <method>', 'of that call (default: GET)'))
+    .addOption(new Option('--path <path>', 'of that call, with its query (default: /)').argParser(parsePath))
+    .addOption(
+      new Option('-H, --header <name: value>', 'a field of that call; several times for several').argParser(addHeader),
+    )
     .addHelpText(
       'after',
       `
 Examples:
   weft why 4bf92f3577b34da6a3ce929d0e0e4736
   weft why 00f067aa0ba902b7 --admin 127.0.0.1:15012 -o json
+  weft why --method DELETE --host cart --path /items/7
+  weft why --host cart --path '/items?page=2' -H 'tenant: blue'
 
-An answer of Weft's own has the id in Weft-Request-Id; \`weft tap --failed\` shows those of others.
+An answer of Weft's own has the id in Weft-Request-Id, also that to a head that was refused; \`weft tap --failed\` shows those of others.
+A call that is described is not sent: the sidecar decides by the configuration in force what would become of it, for its own app, and the rules
+that it was held against are shown with why each did not match.
 ${asksOneSidecar}`,
     )
-    .action(async (id: string, flags: AdminFlags) => {
-      const answer = await new AdminClient(flags).request(id);
-      const told = [...answer.requests].reverse().map((request) => ({ request, verdict: verdictOf(request) }));
-      if (flags.output === 'json') return terminal.out(JSON.stringify(told, null, 2));
-      terminal.out(told.map(formatVerdict).join('\n\n') + missingLoops(answer));
+    .action(async (id: string | undefined, flags: WhyFlags) => {
+      const client = new AdminClient(flags);
+      if (id === undefined) return sayDry(await client.describe(describedIn(flags)), flags, terminal);
+      if (isDescribing(flags)) throw usageError('Name an id, or describe a call with --host, not both.');
+      const answer = await client.request(id);
+      const told = await Promise.all(
+        answer.requests.toReversed().map(async (request) => ({
+          request,
+          verdict: verdictOf(request),
+          replay: isReplayed(request) ? await replay(client, request) : null,
+        })),
+      );
+      const refused = (answer.refusals ?? []).map((refusal) => ({ refusal, verdict: refusalVerdict(refusal) }));
+      if (flags.output === 'json') return terminal.out(JSON.stringify([...told, ...refused], null, 2));
+      const texts = [
+        ...told.map((each) => formatRequest(each)),
+        ...refused.map(({ refusal }) => formatRefusal(refusal)),
+      ];
+      terminal.out(texts.join('\n\n') + missingLoops(answer));
     });
   return addAdminFlags(command);
 }
 
-function formatVerdict({ request, verdict }: { readonly request: RecentRequest; readonly verdict: Verdict }): string {
-  const change = verdict.change === '' ? [] : [`  change    ${verdict.change}`];
+/** One whose decision was not written down: nothing went wrong, or too much at a time. */
+const isReplayed = ({ decision, direction, called }: RecentRequest): boolean =>
+  decision === undefined && direction === 'outbound' && called !== '';
+
+/** By what is kept of it: neither its fields nor its query are. */
+const replay = (client: AdminClient, { method, called, path }: RecentRequest): Promise<DryDecision> =>
+  client.describe({ method, host: called, path, headers: [] });
+
+const isDescribing = ({ method, host, path, header }: WhyFlags): boolean =>
+  method !== undefined || host !== undefined || path !== undefined || header !== undefined;
+
+function describedIn({ method = 'GET', host, path = '/', header = [] }: WhyFlags): DescribedRequest {
+  if (host === undefined)
+    throw usageError(
+      'Name an id, or describe a call: weft why --method GET --host cart --path /items. `weft why --help` shows more.',
+    );
+  return { method, host, path, headers: header };
+}
+
+function parsePath(text: string): string {
+  if (!text.startsWith('/')) throw new InvalidArgumentError('Expected a path that begins with /.');
+  return text;
+}
+
+function addHeader(
+  text: string,
+  before: readonly (readonly [string, string])[] = [],
+): readonly (readonly [string, string])[] {
+  const colon = text.indexOf(':');
+  if (colon < 1) throw new InvalidArgumentError("Expected 'name: value'.");
+  return [...before, [text.slice(0, colon).trim(), text.slice(colon + 1).trim()]];
+}
+
+function sayDry(dry: DryDecision, { output }: WhyFlags, terminal: Terminal): void {
+  const verdict = dryVerdict(dry);
+  const text = () =>
+    [
+      verdict.cause,
+      ...changeLines(verdict.change),
+      ...(dry.decision === null ? [] : decisionLines(dry.decision)),
+      '  No request was sent.',
+    ].join('\n');
+  terminal.out(output === 'json' ? JSON.stringify({ ...dry, verdict }, null, 2) : text());
+}
+
+const changeLines = (change: string): readonly string[] => (change === '' ? [] : [line('change', change)]);
+
+interface Told {
+  readonly request: RecentRequest;
+  readonly verdict: Verdict;
+  readonly replay: DryDecision | null;
+}
+
+function formatRequest({ request, verdict, replay: again }: Told): string {
+  const { decision, revision, stale } = request;
+  const isSaid = stale !== undefined && verdict.cause.includes(staleText(stale));
   return [
     verdict.cause,
-    `  attempts  ${verdict.attempts}`,
-    `  limits    ${verdict.limits}`,
-    ...change,
+    line('attempts', verdict.attempts),
+    ...(decision?.tries ?? []).map(({ endpoint, failure: code, detail }, i) =>
+      line('', `${i + 1}. ${endpoint} ${code}${detail === '' ? '' : `: ${printable(detail)}`}`),
+    ),
+    line('limits', verdict.limits),
+    ...changeLines(verdict.change),
+    ...(stale === undefined || isSaid ? [] : [line('stale', staleText(stale))]),
+    ...(decision === undefined ? replayLines(revision, again?.decision ?? null) : decisionLines(decision)),
     ...describeRequest(request)
       .split('\n')
-      .map((line) => `  ${line}`),
+      .map((each) => `  ${each}`),
   ].join('\n');
 }
 
-export function verdictOf(request: RecentRequest): Verdict {
-  const { attempts, endpoint, timeoutsMs } = request;
-  const last = endpoint === '' ? '' : `, the last at ${endpoint}`;
-  return {
-    ...causeOf(request),
-    attempts:
-      attempts === 0
-        ? 'none: it was decided before an endpoint was chosen'
-        : `${attempts} of at most ${limits.attemptsMax}${last}`,
-    limits: [
-      `timeouts.request ${timeoutText(timeoutsMs.request)}`,
-      `timeouts.backendRequest ${timeoutText(timeoutsMs.perTry)}`,
-      `timeouts.idle ${timeoutText(timeoutsMs.idle)}`,
-    ].join(', '),
-  };
+/** What decided is not known any more; what would decide now is. */
+function replayLines(revision: number, decision: Decision | null): readonly string[] {
+  if (decision === null) return revision === 0 ? [] : [line('version', `revision ${revision}`)];
+  const same = decision.revision === revision ? 'which is in force' : `now ${decision.revision} is in force`;
+  return [
+    line('decided', `by revision ${revision}, ${same}: asked again, without fields and query, which are not kept:`),
+    ...decisionLines(decision),
+  ];
 }
 
-const timeoutText = (ms: number): string => (ms === 0 ? 'none' : `${ms} ms`);
-
-function causeOf(request: RecentRequest): Pick<Verdict, 'cause' | 'change'> {
-  const { status, failure, farFailure, totalMs, endpoint, destination } = request;
-  if (failure !== undefined) {
-    const known = knownFailure(failure);
-    const said = known === null ? 'a newer sidecar knows what that is.' : known.message;
-    const detail =
-      request.detail === undefined || request.detail === '' ? '' : ` (${printable(request.detail).replace(/\.$/, '')})`;
-    const cause = `It failed after ${formatMs(totalMs)} ms with ${status} ${failure}: ${said.replace(/\.$/, '')}${detail}.`;
-    return { cause, change: known === null ? '' : adviceFor(known.code) };
-  }
-  if (farFailure !== undefined) {
-    const known = knownFailure(farFailure);
-    const said = known === null ? '' : `: ${known.message.replace(/\.$/, '')}`;
-    return {
-      cause: `The sidecar of ${destination} at ${endpoint} answered ${status} ${printable(farFailure)} after ${formatMs(totalMs)} ms${said}.`,
-      change:
-        `Ask that sidecar: weft why ${request.traceId} --admin HOST:PORT. ${known === null ? '' : adviceFor(known.code)}`.trim(),
-    };
-  }
-  const [part, ms] = longestPart(request);
-  const spent = `${formatMs(totalMs)} ms, of which ${formatMs(ms)} ms were ${part}`;
-  if (status >= 500) {
-    return {
-      cause: `The app of ${destination} at ${endpoint} answered ${status} by itself, and Weft passed it on (${spent}).`,
-      change: "Look into that app's own log for the trace id: no failure of the mesh is involved.",
-    };
-  }
-  const who = endpoint === '' ? 'this sidecar' : endpoint;
-  return { cause: `It did not fail: ${who} answered ${status} after ${spent}.`, change: '' };
+function formatRefusal(refusal: RefusedHeadRecord): string {
+  const { cause, change } = refusalVerdict(refusal);
+  const { direction, listener, source, sourceAddress, method, host, path, time, requestId } = refusal;
+  const who = [source, sourceAddress].filter((each) => each !== '').join(' at ') || 'unknown';
+  return [
+    cause,
+    ...changeLines(change),
+    line('listener', `${listener} (${direction})`),
+    line('from', who),
+    line('asked', [method, host, path].map((each) => printable(each) || '-').join('  ')),
+    `  ${time}  id ${requestId}`,
+  ].join('\n');
 }
-
-function longestPart({ partsMs }: RecentRequest): readonly [part: string, ms: number] {
-  const all = Object.entries(partsMs);
-  return all.length === 0 ? ['own', 0] : all.reduce((most, each) => (each[1] > most[1] ? each : most));
-}
-
-const knownFailure = (code: string): Failure | null =>
-  Object.hasOwn(failures, code) ? failures[code as FailureCode] : null;

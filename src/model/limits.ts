@@ -313,6 +313,16 @@ export const limits = {
   slowWindowMs: 60_000,
   recentPathCharsMax: 256,
   recentDetailCharsMax: 512,
+  /** Decisions of failed and retried requests that each event loop keeps, how many it writes down in a second, and how much each of them holds. */
+  recentDecisionsMax: 256,
+  decisionsPerSecondMax: 100,
+  decisionRulesMax: 12,
+  decisionCandidatesMax: 12,
+  decisionTextCharsMax: 200,
+  /** Refused heads that each listener of an event loop keeps. */
+  recentRefusalsMax: 128,
+  /** Times without a control plane, or with a refused change, that a sidecar remembers. */
+  stalenessesMax: 64,
   /** Of those in one answer of the admin port. */
   recentAnswerMax: 256,
   adminConnectionsMax: 64,

@@ -1,4 +1,6 @@
 /** A request that is over, as the admin port of a sidecar shows it and the command line reads it. Times are ms, and RFC 3339 where they are points. */
+import type { Decision, RefusedHeadRecord, Staleness } from './decision.ts';
+
 export interface RecentHop {
   readonly totalMs: number;
   /** By the names of telemetry/recorder.ts; those that took no time are absent. */
@@ -16,6 +18,10 @@ export interface RecentRequest extends RecentHop {
   readonly source: string;
   readonly destination: string;
   readonly route: string;
+  /** The Service that was called, from which a route may have led to another destination; empty: none claims the host. */
+  readonly called: string;
+  /** Of the configuration that decided; 0: none did, or it is the inbound side's own. */
+  readonly revision: number;
   /** The last one tried; empty: none was. */
   readonly endpoint: string;
   readonly method: string;
@@ -35,6 +41,10 @@ export interface RecentRequest extends RecentHop {
   readonly far: RecentHop | null;
   /** In force for it; 0: none. */
   readonly timeoutsMs: { readonly request: number; readonly perTry: number; readonly idle: number };
+  /** Of one that failed or was tried again, where it is asked for by its id and was written down (docs/ledger.md). */
+  readonly decision?: Decision;
+  /** The configuration may not have been the newest when it ended; said where it is asked for by its id. */
+  readonly stale?: Staleness;
 }
 
 /** Empty strings, 0 and false ask for nothing. */
@@ -60,6 +70,8 @@ export interface RecentAnswer {
   readonly requests: readonly RecentRequest[];
   /** Event loops that did not answer in time: theirs are missing. */
   readonly loopsMissing: number;
+  /** Heads that were refused, where they are asked for by their id. */
+  readonly refusals?: readonly RefusedHeadRecord[];
 }
 
 /** The mean of the requests around one percentile. */

@@ -1,4 +1,5 @@
 /** One hop of a request as it is told to a collector of traces: what one sidecar knows of one call, its far hop included. */
+import type { FailedTry } from './decision.ts';
 
 /** A hop's total and its parts, ms, by the ledger's order of parts. */
 export interface SpanHop {
@@ -6,13 +7,9 @@ export interface SpanHop {
   readonly partsMs: ArrayLike<number>;
 }
 
-/** A try that failed, and that another one followed. */
-export interface FailedTry {
-  /** `HOST:PORT` */
-  readonly endpoint: string;
-  /** Failure code. */
-  readonly failure: string;
-  /** The same in words. */
+/** With what a span says of it. */
+export interface TimedFailedTry extends FailedTry {
+  /** `failure` in words. */
   readonly reason: string;
   /** When it had failed, on the monotonic clock of its event loop. */
   readonly atMs: number;
@@ -47,7 +44,7 @@ export interface Span {
   /** `HOST:PORT` or `unix:/PATH` of the last endpoint tried; empty: there was none. */
   readonly endpoint: string;
   readonly attempts: number;
-  readonly failedTries: readonly FailedTry[];
+  readonly failedTries: readonly TimedFailedTry[];
   readonly status: number;
   readonly answerBytes: number;
   /** Failure code here, and the one that the far sidecar gave; empty: none. */

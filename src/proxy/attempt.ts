@@ -108,11 +108,11 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
     exchange.steps.complete(exchange, nowMs);
   }
 
-  onFailure(failure: Failure, isReusedConnection: boolean): void {
+  onFailure(failure: Failure, isReusedConnection: boolean, detail = ''): void {
     const nowMs = this.now();
     this.stopClocks(nowMs);
     this.settle('failed', nowMs);
-    this.exchange.steps.attemptFailed(this.exchange, failure, isReusedConnection);
+    this.exchange.steps.attemptFailed(this.exchange, failure, isReusedConnection, detail);
   }
 
   onWritable(): void {

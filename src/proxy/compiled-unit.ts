@@ -100,6 +100,11 @@ export interface EndpointNames {
 export const slotsHeader = 2;
 /** Numbers of a record in `paths` before the characters. */
 export const pathHeader = 4;
+/** Of a record in `matches`. */
+export const matchStride = 7;
+/** What a look-up of an action answers where there is none, and where that depends on verdicts of patterns that are not there. */
+export const notFound = -1;
+export const undecided = -2;
 
 function directory(buffer: SharedArrayBuffer, section: Section): Int32Array {
   return new Int32Array(buffer, section * 8, 2);

@@ -4,7 +4,7 @@
  */
 import { limits } from '../model/limits.ts';
 import type { BodyLimits } from '../model/listener-limits.ts';
-import type { FailedTry } from '../model/span.ts';
+import type { TimedFailedTry } from '../model/span.ts';
 import type { FarTiming, HopTiming } from '../telemetry/ledger.ts';
 import { newPartsMs } from '../telemetry/recorder.ts';
 import type { Trace } from '../telemetry/trace-context.ts';
@@ -41,7 +41,8 @@ export interface ExchangeSteps {
   answer(exchange: Exchange, attempt: CurrentAttempt, head: UpstreamHead, nowMs: number): void;
   /** What this hop took until now, for a caller who wants to know it; else null. */
   timingOf(exchange: Exchange, nowMs: number): HopTiming | null;
-  attemptFailed(exchange: Exchange, failure: Failure, isReusedConnection: boolean): void;
+  /** `detail`: see UpstreamHandler. */
+  attemptFailed(exchange: Exchange, failure: Failure, isReusedConnection: boolean, detail: string): void;
   complete(exchange: Exchange, nowMs: number): void;
   clientGone(exchange: Exchange): void;
   checkDeadlines(exchange: Exchange, nowMs: number): void;
@@ -50,7 +51,7 @@ export interface ExchangeSteps {
 }
 
 /** Almost every request has none. */
-export const noFailedTries: readonly FailedTry[] = [];
+export const noFailedTries: readonly TimedFailedTry[] = [];
 
 export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTiming {
   phase: ExchangePhase = 'deciding';
@@ -64,7 +65,9 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   attempts = 0;
   readonly tried: number[] = [];
   /** Those that another one followed. */
-  failedTries: readonly FailedTry[] = noFailedTries;
+  failedTries: readonly TimedFailedTry[] = noFailedTries;
+  /** What its patterns were found to be; null: they were not asked. */
+  verdicts: Uint8Array | null = null;
 
   /** Begun or continued once: every attempt and every copy belongs to it. Null until something needs it. */
   trace: Trace | null = null;
@@ -178,13 +181,13 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
     // An answer of our own that cannot be sent has no other to take its place.
     if (this.phase !== 'answering') return;
     this.attempt!.cancel('failed');
-    this.steps.attemptFailed(this, failures['upstream-garbage'], false);
+    this.steps.attemptFailed(this, failures['upstream-garbage'], false, '');
   }
 
   /** The attempt that ended now, before it is forgotten for the next one. */
-  noteFailedTry({ code, message }: Failure, nowMs: number): void {
+  noteFailedTry({ code, message }: Failure, detail: string, nowMs: number): void {
     const endpoint = this.attempt === null ? '' : this.attempt.endpoint.address;
-    this.failedTries = this.failedTries.concat({ endpoint, failure: code, reason: message, atMs: nowMs });
+    this.failedTries = this.failedTries.concat({ endpoint, failure: code, reason: message, detail, atMs: nowMs });
   }
 
   // --- Between client and attempt --------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ const table = {
   'no-backend': [500, 'mesh', false, 'All backends of the route have weight 0, or it has none.'],
   'pattern-failed': [503, 'mesh', false, 'A regular expression of the route could not be evaluated in time.'],
   'pool-full': [503, 'mesh', true, 'The limit of connections and waiting requests to the endpoint is reached.'],
-  draining: [503, 'mesh', true, 'The sidecar is draining.'],
+  draining: [503, 'mesh', true, 'The far sidecar is draining, and takes no new link.'],
   'connection-limit': [503, 'mesh', true, 'The limit of connections to this listener is reached.'],
   'internal-error': [500, 'mesh', false, 'The sidecar failed; its log has more.'],
 

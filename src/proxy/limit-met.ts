@@ -2,7 +2,6 @@
  * What a reply says of a limit that a request met: how large it is, whose it is, and where it is set. Nothing here is built before
  * a limit is met.
  */
-import { limits } from '../model/limits.ts';
 import type { BodyLimits, LimitFlag, LimitsOfListener } from '../model/listener-limits.ts';
 import type { UnitLimits, UnitName } from '../model/snapshot.ts';
 import type { Exchange } from './exchange.ts';
@@ -24,15 +23,6 @@ export const whose = ({ sidecarOf }: LimitsOfListener): string =>
 /** Where the limit of a Service is set. */
 export const ofService = (service: UnitName, field: keyof UnitLimits): string =>
   `spec.limits.${field} of the Service ${service}`;
-
-/** What is said of an attempt that failed: the endpoint, and the limit where it met one that has no setting. */
-export function attemptDetail({ code }: Failure, address: string): string {
-  if (code === 'upstream-head-too-large')
-    return `The fields in the answer of ${address} are larger than ${limits.headBytesMax} bytes (fixed).`;
-  if (code === 'headers-too-large')
-    return `With what filters add, the head is larger than a link to ${address} carries (${limits.linkFieldsMax} fields; fixed).`;
-  return address;
-}
 
 export const targetTooLong = (bytesMax: number, place: string): LimitMet => ({
   failure: failures['target-too-long'],

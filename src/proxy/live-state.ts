@@ -59,6 +59,11 @@ export class SharedLiveState implements LiveState {
     return Atomics.add(this.tickets, slot, 1);
   }
 
+  /** What `takeTicket` would answer now; takes none. */
+  nextTicket(slot: number): number {
+    return Atomics.load(this.tickets, slot);
+  }
+
   /** The estimate of a slot's latency now: it fades as long as nothing is heard, so that a slow endpoint is tried again. */
   latencyEstimateMs(slot: number): number {
     const sinceMs = this.nowMs() - this.ewmaAtMs[slot]!;

@@ -32,7 +32,7 @@ export class OpenAction implements LoopAction {
   readonly rewritePath: PathChange | null;
   readonly mirrors: readonly LoopMirror[];
   readonly timeouts: Timeouts;
-  private readonly backends: readonly LoopBackend[];
+  readonly backends: readonly UnitBackend[];
   private readonly live: SharedLiveState;
   private readonly split: Split;
   /** Where all requests go; null: there is a choice. Found at once: in a mesh of 10,000 rules each further object is one out of the cache. */
@@ -55,9 +55,19 @@ export class OpenAction implements LoopAction {
 
   pickBackend(): LoopBackend | null {
     if (this.only !== null) return this.only;
-    const { entries, first, count, slot } = this.split;
-    if (count === 0) return null;
-    return this.backends[entries[first + (this.live.takeTicket(slot) % count)]!]!;
+    const { count, slot } = this.split;
+    return count === 0 ? null : this.backendOf(this.live.takeTicket(slot));
+  }
+
+  nextBackend(): LoopBackend | null {
+    if (this.only !== null) return this.only;
+    const { count, slot } = this.split;
+    return count === 0 ? null : this.backendOf(this.live.nextTicket(slot));
+  }
+
+  private backendOf(ticket: number): LoopBackend {
+    const { entries, first, count } = this.split;
+    return this.backends[entries[first + (ticket % count)]!]!;
   }
 }
 

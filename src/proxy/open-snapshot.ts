@@ -3,9 +3,11 @@
  * version before: whole Services, and within a changed one the endpoints whose address and link stay, with their upstream.
  */
 import assert from 'node:assert';
+import type { Candidate } from '../model/decision.ts';
+import { limits } from '../model/limits.ts';
 import type { Timeouts, UnitBackend, UnitLimits, UnitName } from '../model/snapshot.ts';
 import { finish, type Steps } from '../model/steps.ts';
-import type { Balancer, Candidates } from './balancer/balancer.ts';
+import { type Balancer, type Candidates, none } from './balancer/balancer.ts';
 import { type ConsistentOptions, Maglev, RingHash } from './balancer/consistent.ts';
 import { WeightedRandom } from './balancer/random.ts';
 import { RoundRobin, WeightedRoundRobin } from './balancer/round-robin.ts';
@@ -28,7 +30,15 @@ import type { SharedLiveState } from './live-state.ts';
 import { type ActionFacts, OpenAction, openDirectAction } from './loop-action.ts';
 import { RouteTable } from './router.ts';
 import type { SlotTable } from './slot-table.ts';
-import type { LoopAction, LoopEndpoint, LoopService, LoopSnapshot, PickFacts } from './tables.ts';
+import type {
+  Departure,
+  EndpointStandings,
+  LoopAction,
+  LoopEndpoint,
+  LoopService,
+  LoopSnapshot,
+  PickFacts,
+} from './tables.ts';
 import type { Upstream } from './upstream/upstream.ts';
 
 export interface OpenOptions {
@@ -66,7 +76,7 @@ export function* openSteps({ revision, compiled, previous, live, slots, random }
     else {
       const facts = factsOf(unit);
       const endpoints = yield* openEndpoints(unit, facts, before);
-      services.set(unit.name, new OpenService(unit, facts, endpoints, live, random));
+      services.set(unit.name, new OpenService(unit, facts, endpoints, before, live, random));
       yield;
     }
   }
@@ -164,12 +174,16 @@ class OpenService implements LoopService {
   readonly endpoints: readonly OpenEndpoint[];
   readonly directAction: LoopAction;
   readonly routes: RouteTable | null;
+  readonly departed: Departure | null;
+  private readonly policy: UnitFacts['balancer']['policy'];
   private readonly balancer: Balancer | null;
+  private readonly live: SharedLiveState;
 
   constructor(
     unit: CompiledUnit,
     facts: UnitFacts,
     endpoints: readonly OpenEndpoint[],
+    before: OpenService | null,
     live: SharedLiveState,
     random: () => number,
   ) {
@@ -184,12 +198,48 @@ class OpenService implements LoopService {
     this.endpoints = endpoints;
     this.directAction = openDirectAction(unit.name, facts.timeouts, live);
     this.routes = facts.hasRoutes ? openRoutes(unit, facts, slots, this.endpoints.length, live) : null;
+    this.departed = endpoints.length > 0 || before === null ? null : departureFrom(before);
+    this.policy = facts.balancer.policy;
     this.balancer = openBalancer(unit, facts, this.endpoints, slots[1]!, live, random);
+    this.live = live;
   }
 
   pick(facts: PickFacts): LoopEndpoint | null {
     return this.balancer === null ? null : this.balancer.pick(facts);
   }
+
+  get hasChoice(): boolean {
+    return this.balancer !== null;
+  }
+
+  standings(facts: PickFacts): EndpointStandings {
+    const { balancer, endpoints, live, policy } = this;
+    const records = int32Of(this.compiled, sections.endpoints);
+    const next = balancer === null ? none : balancer.nextFor(facts);
+    const first: Candidate[] = [];
+    const others: Candidate[] = [];
+    // A position counts the endpoints with weight.
+    let position = 0;
+    for (let i = 0; i < endpoints.length; i++) {
+      const weight = records[4 * i + 1]!;
+      const at = weight === 0 ? none : position++;
+      const { address, slot, upstream } = endpoints[i]!;
+      const isTried = facts.tried.includes(slot);
+      const isNext = at !== none && at === next;
+      const list = isTried || isNext ? first : others;
+      if (list.length === limits.decisionCandidatesMax) continue;
+      const score = at === none ? null : balancer!.scoreAt(at);
+      const activeRequests = live.activeRequests(slot);
+      list.push({ address, weight, activeRequests, score, isTried, isNext, trouble: upstream?.trouble ?? '' });
+    }
+    const candidates = [...first, ...others].slice(0, limits.decisionCandidatesMax);
+    return { policy, candidates, leftOut: endpoints.length - candidates.length };
+  }
+}
+
+function departureFrom({ endpoints, departed }: OpenService): Departure | null {
+  const last = endpoints.at(-1);
+  return last === undefined ? departed : { address: last.address, trouble: last.upstream?.trouble ?? '' };
 }
 
 const noLink: readonly string[] = [];

@@ -3,10 +3,11 @@
  */
 import type { AccessLog } from '../telemetry/access-log.ts';
 import { type Direction, newPartsMs, partIndex, type Recorder } from '../telemetry/recorder.ts';
-import type { RequestSink } from '../telemetry/request-ring.ts';
+import type { RequestSink, SpanSink } from '../telemetry/request-ring.ts';
 import type { FinishedRequest } from '../telemetry/request-slots.ts';
 import { flagsOf } from '../telemetry/trace-context.ts';
 import { type Exchange, noFailedTries } from './exchange.ts';
+import { explain } from './explanation.ts';
 import { type Failure, type FailureCode, failures } from './failure.ts';
 
 export interface OutcomeSinks {
@@ -26,7 +27,7 @@ export interface OutcomeSinks {
   /** Keeps the last ones for who asks; null: nobody does. */
   readonly requests: RequestSink | null;
   /** Those that are exported; null: none is. */
-  readonly spans: RequestSink | null;
+  readonly spans: SpanSink | null;
 }
 
 /** One for all requests of the loop, filled anew for each: nobody keeps it. */
@@ -62,6 +63,8 @@ const finished: { -readonly [Name in keyof FinishedRequest]: FinishedRequest[Nam
   requestTimeoutMs: 0,
   perTryTimeoutMs: 0,
   idleTimeoutMs: 0,
+  called: '',
+  revision: 0,
 };
 
 /** Total so far with `own` as what no other part explains; ms. Called when the answer's head leaves and when all is done. */
@@ -112,7 +115,7 @@ export function recordOutcome(
   finished.failure = failure === null ? '' : failure.code;
   finished.reason = reasonOf(failure, exchange.farFailure);
   finished.detail = detail;
-  requests?.record(finished);
+  if (requests !== null) keep(exchange, requests, nowMs, failure);
   spans?.record(finished);
   accessLog?.log(finished);
 }
@@ -125,6 +128,13 @@ function reasonOf(failure: Failure | null, farFailure: string): string {
     ? failures[farFailure as FailureCode]
     : undefined;
   return far === undefined ? '' : far.message;
+}
+
+/** What it was decided by is written down where something went wrong, so that the good case pays nothing for it. */
+function keep(exchange: Exchange, requests: RequestSink, nowMs: number, failure: Failure | null): void {
+  const isOfInterest = failure !== null || exchange.failedTries.length > 0 || exchange.farFailure !== '';
+  const isKept = isOfInterest && requests.mayExplain(nowMs);
+  requests.record(finished, isKept ? explain(exchange, finished.revision) : null);
 }
 
 function fill(exchange: Exchange, sinks: OutcomeSinks): void {
@@ -154,4 +164,6 @@ function fill(exchange: Exchange, sinks: OutcomeSinks): void {
   finished.requestTimeoutMs = action === null ? 0 : action.timeouts.requestMs;
   finished.perTryTimeoutMs = action === null ? 0 : action.timeouts.perTryMs;
   finished.idleTimeoutMs = exchange.idleMs;
+  finished.called = exchange.service === null ? '' : exchange.service.name;
+  finished.revision = exchange.snapshot === null ? 0 : exchange.snapshot.revision;
 }

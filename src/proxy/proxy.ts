@@ -19,10 +19,12 @@ import { RandomIds, type Trace } from '../telemetry/trace-context.ts';
 import { Attempt } from './attempt.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { Discovery } from './discovery.ts';
+import { hasUntried, pickEndpoint } from './endpoint-choice.ts';
 import { type CurrentAttempt, Exchange, type ExchangeSteps } from './exchange.ts';
 import { type Failure, type FailureCode, failures } from './failure.ts';
+import { attemptDetail, clientGoneDetail, noBackendDetail, noEndpointDetail, noRouteDetail } from './failure-detail.ts';
 import { type HeaderList, headerValue, isNamed } from './headers.ts';
-import { answerLimitMet, attemptDetail, bodyLimitMet, type LimitMet } from './limit-met.ts';
+import { answerLimitMet, bodyLimitMet, type LimitMet } from './limit-met.ts';
 import { localReply, reasonOf } from './local-reply.ts';
 import { Mirror } from './mirror.ts';
 import { closeParts, type OutcomeSinks, recordOutcome } from './outcome.ts';
@@ -30,7 +32,7 @@ import type { Downstream, RequestAcceptor, RequestHead, RequestReceiver } from '
 import { mayTryAgain } from './retry.ts';
 import { route } from './router.ts';
 import { isHeadLarger, serviceLimitMet } from './service-limits.ts';
-import { changeHeaders, changePath, redirectLocation, upstreamHeaders } from './shape.ts';
+import { changeHeaders, redirectLocation, shapeRequest } from './shape.ts';
 import type {
   LiveState,
   LoopAction,
@@ -101,8 +103,8 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   private routeIfKnown(exchange: Exchange): boolean {
     const snapshot = this.parts.configuration.current;
     const service = snapshot === null ? null : snapshot.findByHost(exchange.head.host);
-    if (service === null) return false;
     exchange.snapshot = snapshot;
+    if (service === null) return false;
     exchange.service = service;
     this.match(exchange, service, null);
     return true;
@@ -118,17 +120,14 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   }
 
   private match(exchange: Exchange, service: LoopService, verdicts: Uint8Array | null): void {
+    exchange.verdicts = verdicts;
     const decision = route(service, exchange.head, verdicts);
     switch (decision.tag) {
       case 'action':
         this.act(exchange, decision.action);
         break;
       case 'no-match':
-        this.failLocally(
-          exchange,
-          failures['no-route'],
-          `${exchange.head.method} ${exchange.head.path} of ${service.name}`,
-        );
+        this.failLocally(exchange, failures['no-route'], noRouteDetail(service, exchange.head, verdicts));
         break;
       case 'needs-patterns':
         this.parts.slowDecisions.matchPatterns(service, exchange.head, (answer) => {
@@ -162,7 +161,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     // One ticket a request: another attempt stays with the backend that the split chose.
     const backend = action.pickBackend();
     if (backend === null) {
-      this.failLocally(exchange, failures['no-backend'], action.route);
+      this.failLocally(exchange, failures['no-backend'], noBackendDetail(action));
       return;
     }
     this.attempt(exchange, backend, nowMs);
@@ -180,7 +179,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     exchange.destination = destination;
     const endpoint = pickEndpoint(destination, exchange);
     if (endpoint === null) {
-      this.failLocally(exchange, failures['no-endpoint'], destination.name);
+      this.failLocally(exchange, failures['no-endpoint'], noEndpointDetail(destination));
       return;
     }
     endpoint.upstream ??= this.parts.openUpstream(endpoint);
@@ -218,34 +217,9 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
 
   /** The request as the next hop gets it. `backendHeaders`: the filter of the backendRef. */
   private shape(exchange: Exchange, isTimingForwarded: boolean, backendHeaders: HeaderChange | null): UpstreamRequest {
-    const { head } = exchange;
-    const action = exchange.action!;
-    const trace = this.traceOf(exchange);
-    const headers = upstreamHeaders(
-      head,
-      action.rewriteHost ?? head.authority,
-      trace.traceparent,
-      isTimingForwarded,
-      trace.isContinued,
-    );
-    if (action.requestHeaders !== null) changeHeaders(headers, action.requestHeaders);
-    if (backendHeaders !== null) changeHeaders(headers, backendHeaders);
-    const path = action.rewritePath === null ? head.forwardedPath : changePath(head.path, action.rewritePath);
-    const { method } = head;
-    // What filters add comes from configuration, and a rewritten path from both.
-    const isChecked =
-      action.requestHeaders === null &&
-      backendHeaders === null &&
-      action.rewritePath === null &&
-      action.rewriteHost === null;
-    return {
-      method,
-      target: head.query === '' ? path : path + head.query,
-      headers,
-      isChecked,
-      bodyBytes: head.bodyBytes,
-      sendsZeroLength: method === 'POST' || method === 'PUT' || method === 'PATCH',
-    };
+    const { traceparent, isContinued } = this.traceOf(exchange);
+    const { head, action } = exchange;
+    return shapeRequest(head, action!, traceparent, isContinued, isTimingForwarded, backendHeaders);
   }
 
   private traceOf(exchange: Exchange): Trace {
@@ -280,7 +254,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     // a caller could not tell it from ours.
     if (isSidecar && farFailure !== null && status === 503) {
       const failure = failures[farFailure as FailureCode] as Failure | undefined;
-      if (failure?.isSafeToRetry === true && this.tryAgain(exchange, failure, false)) return;
+      if (failure?.isSafeToRetry === true && this.tryAgain(exchange, failure, false, 'its sidecar says so')) return;
     }
     const service = exchange.destination!.limits;
     if (service !== null && isHeadLarger(headers, service.responseHeadBytes)) {
@@ -326,27 +300,29 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
 
   // --- Failure -------------------------------------------------------------------------------------------------------------------
 
-  attemptFailed(exchange: Exchange, failure: Failure, isReusedConnection: boolean): void {
+  attemptFailed(exchange: Exchange, failure: Failure, isReusedConnection: boolean, detail: string): void {
+    const { endpoint } = exchange.attempt!;
     if (exchange.phase === 'answering') {
-      if (this.failRetracted(exchange, failure, attemptDetail(failure, exchange.attempt!.endpoint.address))) return;
-      exchange.downstream.abort();
       const cut = failure.code === 'upstream-reset' ? failures['answer-cut'] : failure;
-      this.complete(exchange, this.parts.now(), cut, exchange.attempt!.endpoint.address);
+      const said = attemptDetail(failure, endpoint, detail);
+      if (this.failRetracted(exchange, failure, said)) return;
+      exchange.downstream.abort();
+      this.complete(exchange, this.parts.now(), cut, said);
       return;
     }
-    if (this.tryAgain(exchange, failure, isReusedConnection)) return;
-    this.failLocally(exchange, failure, attemptDetail(failure, exchange.attempt!.endpoint.address));
+    if (this.tryAgain(exchange, failure, isReusedConnection, detail)) return;
+    this.failLocally(exchange, failure, attemptDetail(failure, endpoint, detail));
   }
 
-  private tryAgain(exchange: Exchange, failure: Failure, isReusedConnection: boolean): boolean {
+  private tryAgain(exchange: Exchange, failure: Failure, isReusedConnection: boolean, detail: string): boolean {
     const { attempts, isBodyAtHand } = exchange;
     const { method } = exchange.head;
     if (!mayTryAgain({ method, failure, isReusedConnection, isBodyAtHand, attempts })) return false;
     // A connect that ran into its deadline has cost the client seconds: only another endpoint is worth as much again.
     if (failure.code === 'connect-timeout' && !hasUntried(exchange)) return false;
-    exchange.attempt?.cancel('failed');
+    exchange.attempt!.cancel('failed');
     const nowMs = this.parts.now();
-    exchange.noteFailedTry(failure, nowMs);
+    exchange.noteFailedTry(failure, detail, nowMs);
     exchange.attempt = null;
     this.parts.recorder.countRetry(this.parts.direction, failure.code);
     this.attempt(exchange, exchange.backend!, nowMs);
@@ -358,7 +334,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     if (exchange.status === 0) exchange.status = failures['client-gone'].status;
     const nowMs = this.parts.now();
     if (exchange.action === null) exchange.partsMs[partIndex.decide] = nowMs - exchange.head.readAtMs;
-    this.complete(exchange, nowMs, failures['client-gone']);
+    this.complete(exchange, nowMs, failures['client-gone'], clientGoneDetail(exchange));
   }
 
   /** Called by every sweep for every request in flight. */
@@ -444,21 +420,6 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     this.traceOf(exchange);
     recordOutcome(exchange, failure, detail, nowMs, this.parts);
   }
-}
-
-/** The balancer's choice, unless that endpoint says of itself that another is better and there is one. */
-function pickEndpoint(destination: LoopService, exchange: Exchange): LoopEndpoint | null {
-  let endpoint = destination.pick(exchange);
-  for (let passed = 0; endpoint?.upstream?.isAvoided === true && passed < limits.endpointsPassedOverMax; passed++) {
-    if (exchange.tried.includes(endpoint.slot)) break;
-    exchange.tried.push(endpoint.slot);
-    endpoint = destination.pick(exchange);
-  }
-  return endpoint;
-}
-
-function hasUntried({ destination, tried }: Exchange): boolean {
-  return destination?.endpoints.some(({ slot }) => !tried.includes(slot)) === true;
 }
 
 /** Removes a field and returns its last value, or null. */

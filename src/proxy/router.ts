@@ -6,12 +6,15 @@
 import {
   type CompiledUnit,
   int32Of,
+  matchStride,
+  notFound,
   type Pattern,
   pathHeader,
   sections,
   type Texts,
   type UnitFacts,
   uint16Of,
+  undecided,
 } from './compiled-unit.ts';
 import { joinedHeaderValue } from './headers.ts';
 import type { OpenAction } from './loop-action.ts';
@@ -19,7 +22,8 @@ import { MatchBranches } from './match-branch.ts';
 import { emptyPathHash, extendPathHash, tableStart } from './path-hash.ts';
 import { queryValue } from './query.ts';
 import type { RequestHead } from './request.ts';
-import type { LoopAction, LoopService, RouteDecision, RouteLookup } from './tables.ts';
+import { trialsOf } from './route-trials.ts';
+import type { LoopAction, LoopService, RouteDecision, RouteLookup, RouteTrials } from './tables.ts';
 
 const noMatch: RouteDecision = { tag: 'no-match' };
 const needsPatterns: RouteDecision = { tag: 'needs-patterns' };
@@ -43,9 +47,6 @@ export function route(service: LoopService, request: RequestHead, verdicts: Uint
   return decided;
 }
 
-const notFound = -1;
-const undecided = -2;
-
 const slash = 0x2f;
 
 /** Scratch of one look-up, for all tables of the loop: where prefixes of the path end, and their hashes, shortest first. */
@@ -57,26 +58,28 @@ function growScratch(prefixes: number): void {
   prefixEnds = new Int32Array(prefixes);
   prefixHashes = new Int32Array(prefixes);
 }
-const matchStride = 7;
 
 export class RouteTable implements RouteLookup {
   readonly patterns: readonly Pattern[];
 
-  private readonly texts: Texts;
-  private readonly exactTable: Int32Array;
-  private readonly prefixTable: Int32Array;
-  private readonly paths: Int32Array;
-  private readonly pathChars: Uint16Array;
-  private readonly matches: Int32Array;
-  private readonly tests: Int32Array;
+  // What is not private is read by route-trials.ts, which tells people what is decided here.
+  readonly texts: Texts;
+  readonly exactTable: Int32Array;
+  readonly prefixTable: Int32Array;
+  readonly paths: Int32Array;
+  readonly pathChars: Uint16Array;
+  readonly matches: Int32Array;
+  readonly tests: Int32Array;
   private readonly branches: MatchBranches;
-  private readonly patternMatchFirst: number;
-  private readonly patternMatchCount: number;
+  readonly patternMatchFirst: number;
+  readonly patternMatchCount: number;
   private readonly exactCharsMax: number;
-  private readonly hashedCharsMax: number;
+  readonly hashedCharsMax: number;
   private readonly prefixSlashesMax: number;
   /** The action of all requests, where the one rule asks nothing of them; -1: it depends. */
   private readonly forAll: number;
+  /** That its rules name, each once; null: nobody has asked. */
+  private methods: readonly string[] | null = null;
   private readonly actions: (OpenAction | null)[];
   private readonly openAction: (index: number) => OpenAction;
 
@@ -116,6 +119,24 @@ export class RouteTable implements RouteLookup {
       this.actions[index] = action;
     }
     return action;
+  }
+
+  otherMethods(request: RequestHead, verdicts: Uint8Array | null): readonly string[] {
+    this.methods ??= this.methodsAsked();
+    return this.methods.filter(
+      (method) => method !== request.method && this.find({ ...request, method }, verdicts) >= 0,
+    );
+  }
+
+  private methodsAsked(): readonly string[] {
+    const { matches, texts } = this;
+    const methods = new Set<number>();
+    for (let at = 0; at < matches.length; at += matchStride) if (matches[at] !== -1) methods.add(matches[at]!);
+    return [...new Set(Array.from(methods, (method) => texts.at(method)))];
+  }
+
+  trials(request: RequestHead, verdicts: Uint8Array | null): RouteTrials {
+    return trialsOf(this, request, verdicts);
   }
 
   /** Most routes of a mesh split what is sent to a Service, whatever it is. */
@@ -164,7 +185,7 @@ export class RouteTable implements RouteLookup {
   }
 
   /** Where the record in `paths` begins of the first `length` characters of `path`, or -1. */
-  private findPath(table: Int32Array, path: string, length: number, hash: number): number {
+  findPath(table: Int32Array, path: string, length: number, hash: number): number {
     const mask = (table.length >> 1) - 1;
     if (mask < 0) return -1;
     for (let entry = tableStart(hash, mask); ; entry = (entry + 1) & mask) {
@@ -209,7 +230,7 @@ export class RouteTable implements RouteLookup {
   }
 
   /** Cheap tests first: verdicts are asked for only when all else holds. */
-  private testMatch(at: number, request: RequestHead, verdicts: Uint8Array | null): number {
+  testMatch(at: number, request: RequestHead, verdicts: Uint8Array | null): number {
     const { matches } = this;
     const method = matches[at]!;
     if (method !== -1 && this.texts.at(method) !== request.method) return notFound;
@@ -226,7 +247,7 @@ export class RouteTable implements RouteLookup {
   }
 
   /** 0 when every test holds, `notFound` when one does not, `undecided` when that depends on verdicts that are not there. */
-  private runTests(
+  runTests(
     first: number,
     count: number,
     request: RequestHead,

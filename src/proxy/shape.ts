@@ -4,6 +4,39 @@
 import type { HeaderChange, PathChange, Redirect } from '../model/snapshot.ts';
 import { type HeaderList, isNamed } from './headers.ts';
 import type { RequestHead } from './request.ts';
+import type { LoopAction } from './tables.ts';
+import type { UpstreamRequest } from './upstream/upstream.ts';
+
+/** The request as the next hop gets it. `isTraceContinued`: its trace is the client's. `backendHeaders`: the filter of the backendRef. */
+export function shapeRequest(
+  head: RequestHead,
+  action: LoopAction,
+  traceparent: string,
+  isTraceContinued: boolean,
+  isTimingForwarded: boolean,
+  backendHeaders: HeaderChange | null,
+): UpstreamRequest {
+  const authority = action.rewriteHost ?? head.authority;
+  const headers = upstreamHeaders(head, authority, traceparent, isTimingForwarded, isTraceContinued);
+  if (action.requestHeaders !== null) changeHeaders(headers, action.requestHeaders);
+  if (backendHeaders !== null) changeHeaders(headers, backendHeaders);
+  const path = action.rewritePath === null ? head.forwardedPath : changePath(head.path, action.rewritePath);
+  const { method } = head;
+  // What filters add comes from configuration, and a rewritten path from both.
+  const isChecked =
+    action.requestHeaders === null &&
+    backendHeaders === null &&
+    action.rewritePath === null &&
+    action.rewriteHost === null;
+  return {
+    method,
+    target: head.query === '' ? path : path + head.query,
+    headers,
+    isChecked,
+    bodyBytes: head.bodyBytes,
+    sendsZeroLength: method === 'POST' || method === 'PUT' || method === 'PATCH',
+  };
+}
 
 /** Set, add, remove (Gateway API HTTPHeaderFilter), in place. */
 export function changeHeaders(headers: HeaderList, change: HeaderChange): void {

@@ -2,7 +2,16 @@
  * What a loop looks up: the compiled configuration, opened. The pool compiles each unit into one SharedArrayBuffer
  * (`decisions/compile/`); every loop opens it once a version, decodes the strings once, and afterwards only looks up.
  */
-import type { HeaderChange, PathChange, Redirect, Timeouts, UnitLimits, UnitName } from '../model/snapshot.ts';
+import type { Candidate, RuleTrial } from '../model/decision.ts';
+import type {
+  HeaderChange,
+  PathChange,
+  Redirect,
+  Timeouts,
+  UnitBackend,
+  UnitLimits,
+  UnitName,
+} from '../model/snapshot.ts';
 import type { Pattern } from './compiled-unit.ts';
 import type { RequestHead } from './request.ts';
 import type { Upstream } from './upstream/upstream.ts';
@@ -46,8 +55,12 @@ export interface LoopAction {
   readonly rewritePath: PathChange | null;
   readonly mirrors: readonly LoopMirror[];
   readonly timeouts: Timeouts;
+  /** Those of weight 0 too. */
+  readonly backends: readonly UnitBackend[];
   /** Takes the next ticket of the split: exact over all loops. Null: every weight is 0, or there is no backend. */
   pickBackend(): LoopBackend | null;
+  /** What `pickBackend` would answer now; takes no ticket. */
+  nextBackend(): LoopBackend | null;
 }
 
 /** Facts of one request that a pick may use; `tried` holds the slots of this request's earlier attempts. */
@@ -62,6 +75,31 @@ export interface RouteLookup {
   /** Index of the action, or less than 0: router.ts says what. */
   find(request: RequestHead, verdicts: Uint8Array | null): number;
   action(index: number): LoopAction;
+  /** Methods with which the request would match a rule, its own not among them. For requests that match none. */
+  otherMethods(request: RequestHead, verdicts: Uint8Array | null): readonly string[];
+  /** What it was held against, for people; see route-trials.ts. */
+  trials(request: RequestHead, verdicts: Uint8Array | null): RouteTrials;
+}
+
+export interface RouteTrials {
+  /** At most `limits.decisionRulesMax`. */
+  readonly trials: readonly RuleTrial[];
+  readonly leftOut: number;
+}
+
+/** How the endpoints of a Service stand to a request. */
+export interface EndpointStandings {
+  readonly policy: string;
+  /** At most `limits.decisionCandidatesMax`. */
+  readonly candidates: readonly Candidate[];
+  readonly leftOut: number;
+}
+
+/** The last endpoint of a Service that has none any more. */
+export interface Departure {
+  readonly address: string;
+  /** What spoke against it as it left (`Upstream.trouble`). */
+  readonly trouble: string;
 }
 
 export interface LoopService {
@@ -78,6 +116,12 @@ export interface LoopService {
   readonly routes: RouteLookup | null;
   /** Null when there is no endpoint with weight. Prefers endpoints that were not tried. */
   pick(facts: PickFacts): LoopEndpoint | null;
+  /** False: `pick` answers null. */
+  readonly hasChoice: boolean;
+  /** What `pick` goes by, for people; takes nothing. */
+  standings(facts: PickFacts): EndpointStandings;
+  /** Null: it has endpoints, or this sidecar has not seen it with any. */
+  readonly departed: Departure | null;
 }
 
 export interface LoopSnapshot {

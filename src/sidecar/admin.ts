@@ -4,9 +4,10 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, BlockList, isIP } from 'node:net';
+import type { DescribedRequest, DryDecision } from '../model/decision.ts';
 import { limits } from '../model/limits.ts';
 import type { LatencyAnswer, RecentAnswer, RecentQuery } from '../model/recent-request.ts';
-import { everyRequest, isRequestId, parseRequestQuery } from './request-query.ts';
+import { everyRequest, isRequestId, parseDescribedRequest, parseRequestQuery } from './request-query.ts';
 
 export interface AdminOptions {
   readonly host: string;
@@ -22,6 +23,8 @@ export interface AdminOptions {
   readonly stats: () => unknown;
   /** `/requests`: the last ones that match, newest first. */
   readonly requests: (query: RecentQuery) => Promise<RecentAnswer>;
+  /** `/decision`: what would become of a request that is not sent. */
+  readonly describe: (asked: DescribedRequest) => Promise<DryDecision>;
   /** `/latency`: of a Service's hops, or with an empty name of all. */
   readonly latency: (service: string) => Promise<LatencyAnswer>;
   /** `POST /drain`. Called every time; must return at once. */
@@ -138,8 +141,14 @@ function addRequests(add: AddEndpoint, options: AdminOptions): void {
     }
     const found = await options.requests({ ...everyRequest, id });
     const gone = `No request ${id} is kept here: it was another sidecar's, has not ended, or ended too long ago.`;
-    if (found.requests.length === 0) sendError(response, 404, 'not-found', gone);
+    if (found.requests.length === 0 && (found.refusals ?? []).length === 0) sendError(response, 404, 'not-found', gone);
     else sendCompactJson(response, found);
+  });
+  const described = 'what would become of a request that is not sent: host=&method=&path=&header=NAME:VALUE';
+  add('/decision', 'GET', described, async (request, response) => {
+    const asked = parseDescribedRequest(searchOf(request));
+    if (typeof asked === 'string') sendError(response, 400, 'bad-query', asked);
+    else sendCompactJson(response, await options.describe(asked));
   });
   add(
     '/latency',
@@ -154,10 +163,11 @@ function addRequests(add: AddEndpoint, options: AdminOptions): void {
 /** In the list of endpoints, and for whatever stands below /requests/. */
 const oneRequest = '/requests/ID';
 
-const searchOf = (request: IncomingMessage): string => request.url!.split('?')[1] ?? '';
+/** A value may hold a question mark of its own. */
+const searchOf = ({ url = '' }: IncomingMessage): string => (url.includes('?') ? url.slice(url.indexOf('?') + 1) : '');
 
 /** Of plain values only; a replacer and indentation cost four times as much, and these answers are large. */
-function sendCompactJson(response: ServerResponse, value: RecentAnswer | LatencyAnswer): void {
+function sendCompactJson(response: ServerResponse, value: RecentAnswer | LatencyAnswer | DryDecision): void {
   send(response, 200, 'application/json', `${JSON.stringify(value)}\n`);
 }
 

@@ -1,5 +1,6 @@
 /** Where a sidecar's configuration comes from: a file, or control planes. Both look the same from here. */
 
+import type { Staleness } from '../model/decision.ts';
 import { splitAddress } from '../model/host-port.ts';
 import type { Registration } from '../model/registration.ts';
 import type { SeriesDelta } from '../model/report.ts';
@@ -50,6 +51,8 @@ export interface ConfigSource {
   /** False when nobody takes it now. */
   report(deltas: readonly SeriesDelta[]): boolean;
   status(): SourceStatus;
+  /** Whether what was in force then may not have been the newest, ms since the epoch; null: as far as is known it was. */
+  staleAt(atMs: number): Staleness | null;
   close(): Promise<void>;
 }
 
@@ -139,6 +142,7 @@ async function openControlPlaneSource(
       const { lastNack, lastError, ...status } = subscription.status();
       return { ...status, lastError: lastError ?? lastNack };
     },
+    staleAt: (atMs) => subscription.staleAt(atMs),
     close: () => {
       stopListening();
       cancelSayAgain();

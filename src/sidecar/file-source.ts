@@ -4,6 +4,7 @@ import { readConfigFile, watchConfigFile } from './config-file.ts';
 import type { ConfigSource } from './config-source.ts';
 import type { InForce } from './in-force.ts';
 import type { SidecarOptions } from './options.ts';
+import { Stalenesses } from './stalenesses.ts';
 
 const servicesNamedMax = 10;
 
@@ -17,6 +18,7 @@ export async function openFileSource(
   let refused = 0;
   let lastError: string | null = null;
   let revision = 0;
+  const stalenesses = new Stalenesses(() => Date.now());
   const apply = async () => {
     await inForce.apply(await readConfigFile(path), ++revision);
     if (identityDir !== null || isLinkInsecure) return;
@@ -31,10 +33,12 @@ export async function openFileSource(
     try {
       await apply();
       lastError = null;
+      stalenesses.end('refused');
       logger.info({ path, revision }, 'configuration reloaded');
     } catch (error) {
       refused++;
       lastError = (error as Error).message;
+      stalenesses.begin('refused', `the changed file is refused: ${lastError}`);
       logger.error(
         { path, error: lastError },
         'the changed file is refused, the configuration before it stays in force',
@@ -58,6 +62,7 @@ export async function openFileSource(
     withdraw: () => Promise.resolve(),
     report: () => false,
     status: () => ({ isConnected: true, nacks: refused, lastError }),
+    staleAt: (atMs) => stalenesses.at(atMs),
     close: async () => stopWatching(),
   };
 }

@@ -1,10 +1,12 @@
 /** What one event loop of a sidecar measures itself with: its recorder, its last requests, its own delay, its access log, its spans. */
+import type { RefusedHeadRecord } from '../model/decision.ts';
 import { limits } from '../model/limits.ts';
 import { AccessLog, type AccessLogWriter } from '../telemetry/access-log.ts';
 import { type LoopDelay, watchLoop } from '../telemetry/loop-delay.ts';
 import { pathRedaction } from '../telemetry/path-redaction.ts';
 import type { Direction } from '../telemetry/recorder.ts';
 import { RefusalLog } from '../telemetry/refusal-log.ts';
+import { RefusalRing } from '../telemetry/refusal-ring.ts';
 import { RequestRing } from '../telemetry/request-ring.ts';
 import { thresholdOf } from '../telemetry/sampling.ts';
 import { type RowListener, SeriesRecorder } from '../telemetry/series.ts';
@@ -31,6 +33,8 @@ export class Instruments {
   readonly spans: SpanQueue | null;
   /** Of traces that begin here. Nothing is sampled that nobody here records. */
   readonly traceThreshold: number;
+  /** Of each listener. */
+  private readonly refusals: RefusalRing[] = [];
   readonly loop: LoopDelay;
   readonly loopWaitMs: (nowMs: number) => number;
   private readonly batches: SpanBatches | null;
@@ -71,7 +75,14 @@ export class Instruments {
     const { accessLog, recorder } = this;
     const clocks = { nowMs: () => performance.now(), wallMs: () => Date.now() };
     const log = accessLog === null ? null : new RefusalLog({ accessLog, direction, listener, ...clocks });
-    return new ListenerEvents(direction, recorder, log);
+    const ring = new RefusalRing(direction, listener, clocks.wallMs);
+    this.refusals.push(ring);
+    return new ListenerEvents(direction, recorder, log, ring);
+  }
+
+  /** Heads that listeners of this loop refused, by the id that their clients were shown. */
+  refusalsOf(requestId: string): readonly RefusedHeadRecord[] {
+    return this.refusals.flatMap((ring) => ring.find(requestId));
   }
 
   read(): Omit<LoopReadings, 'upstreams' | 'listeners' | 'revision'> {

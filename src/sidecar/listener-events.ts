@@ -3,6 +3,7 @@ import type { Failure } from '../proxy/failure.ts';
 import type { ConnectionEnd, RefusedHeadFacts } from '../proxy/request.ts';
 import type { Direction, Recorder } from '../telemetry/recorder.ts';
 import type { RefusalLog } from '../telemetry/refusal-log.ts';
+import type { RefusalRing } from '../telemetry/refusal-ring.ts';
 
 export class ListenerEvents {
   /** Connections that have had all the requests that they may have: as it was asked for, so no failure. */
@@ -13,13 +14,16 @@ export class ListenerEvents {
     private readonly recorder: Recorder,
     /** Null: there is no access log. */
     private readonly refusalLog: RefusalLog | null,
+    private readonly refusals: RefusalRing,
   ) {}
 
   /** Functions of their own, so that they can be handed over. */
   readonly onRefused = ({ code, status, message }: Failure, head?: RefusedHeadFacts): void => {
     this.recorder.countFailure(this.direction, code);
     if (head === undefined) return;
-    this.refusalLog?.log({ source: '', request: null, ...head, status, failure: code, reason: message });
+    const facts = { source: '', request: null, ...head, status, failure: code, reason: message };
+    this.refusals.record(facts);
+    this.refusalLog?.log(facts);
   };
 
   readonly onConnectionEnded = (end: ConnectionEnd): void => {

@@ -2,8 +2,11 @@
  * All event loops of a sidecar, as its cold half sees them: its own, which it serves requests on too, and those in threads. What happens on
  * each of them happens on all, and what they count is one count.
  */
+
+import type { DescribedRequest } from '../model/decision.ts';
 import { type HostPort, isSocketPath, type LocalAddress, splitAddress } from '../model/host-port.ts';
 import type { LatencyAnswer, RecentAnswer, RecentQuery } from '../model/recent-request.ts';
+import type { DryAnswer } from '../proxy/dry-run.ts';
 import { probePort } from '../proxy/listener/free-port.ts';
 import { latencyOf } from '../telemetry/breakdown.ts';
 import type { MetricsInput } from '../telemetry/render.ts';
@@ -19,6 +22,8 @@ export interface OwnLoop extends Loop {
   prepare(change: CompiledChange): Promise<void>;
   /** Within the call. Throws what is wrong with the change, which has changed nothing then. */
   swapNow(change: LoopChange): void;
+  /** What would become of a request of the own app. */
+  runDry(asked: DescribedRequest): Promise<DryAnswer>;
 }
 
 export interface BoundListener {
@@ -123,7 +128,14 @@ export class Loops {
       .sort((a, b) => (a.time < b.time ? 1 : a.time > b.time ? -1 : 0))
       .slice(0, query.limit);
     const recorded = given.reduce((sum, answer) => sum + answer.recorded, 0);
-    return { recorded, requests, loopsMissing: answers.length - given.length };
+    const refusals = given.flatMap((answer) => answer.refusals ?? []);
+    const answer = { recorded, requests, loopsMissing: answers.length - given.length };
+    return query.id === '' ? answer : { ...answer, refusals };
+  }
+
+  /** By the configuration that every loop has. */
+  runDry(asked: DescribedRequest): Promise<DryAnswer> {
+    return this.own.runDry(asked);
   }
 
   /** Where the time of the last requests went, around their percentiles. */

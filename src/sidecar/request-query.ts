@@ -1,4 +1,5 @@
 /** What `/requests` and `/latency` of the admin port may be asked, read out of a query string. */
+import type { DescribedRequest } from '../model/decision.ts';
 import { limits } from '../model/limits.ts';
 import type { RecentQuery } from '../model/recent-request.ts';
 
@@ -34,6 +35,27 @@ export function parseRequestQuery(search: string): RecentQuery | string {
     return `limit: expected a number from 1 to ${limits.recentAnswerMax}.`;
   const [service, route] = [asked.get('service') ?? '', asked.get('route') ?? ''];
   return { ...everyRequest, service, route, status, minMs, isFailed: failed === '1', limit };
+}
+
+/** A request to be decided and not sent, or what is wrong with its description in words. Whether it is valid HTTP is judged like that of one that came. */
+export function parseDescribedRequest(search: string): DescribedRequest | string {
+  const asked = new URLSearchParams(search);
+  for (const name of asked.keys())
+    if (!['method', 'host', 'path', 'header'].includes(name))
+      return `There is no "${name}" to ask with: method, host, path, header.`;
+  const host = asked.get('host') ?? '';
+  if (host === '') return 'host: expected the name that a call would have in its Host field.';
+  const path = asked.get('path') ?? '/';
+  if (!path.startsWith('/')) return 'path: expected a path that begins with /.';
+  const fields = asked.getAll('header');
+  if (fields.length > limits.headerFieldsMax) return `header: expected at most ${limits.headerFieldsMax}.`;
+  const headers: [string, string][] = [];
+  for (const field of fields) {
+    const colon = field.indexOf(':');
+    if (colon < 1) return "header: expected 'name: value'.";
+    headers.push([field.slice(0, colon), field.slice(colon + 1).trim()]);
+  }
+  return { method: asked.get('method') ?? 'GET', host, path, headers };
 }
 
 /** A trace id or a span id, as `traceparent` has them. */

@@ -2,6 +2,8 @@
  * The hot half of a sidecar on one event loop: the outbound and the inbound proxy with their listeners, the ways to the endpoints, and the
  * timers of both. The cold half (sidecar.ts) hands it configuration and identity, and answers what it cannot decide by itself.
  */
+
+import type { DescribedRequest } from '../model/decision.ts';
 import { isSocketPath, type LocalAddress } from '../model/host-port.ts';
 import { limits } from '../model/limits.ts';
 import type { RecentQuery } from '../model/recent-request.ts';
@@ -9,6 +11,7 @@ import { CoarseTimer } from '../proxy/coarse-timer.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 import { Deadlines } from '../proxy/deadlines.ts';
 import type { Discovery } from '../proxy/discovery.ts';
+import { type DryAnswer, runDry } from '../proxy/dry-run.ts';
 import { forwardingAcceptor } from '../proxy/forwarding.ts';
 import type { LinkIdentity } from '../proxy/link/link-identity.ts';
 import { createEdgeListener } from '../proxy/listener/edge.ts';
@@ -259,11 +262,19 @@ export class ServingLoop implements OwnLoop {
   }
 
   async requests(query: RecentQuery): Promise<LoopRequests> {
-    return this.parts.instruments.requests.find(query);
+    const { instruments } = this.parts;
+    const found = instruments.requests.find(query);
+    return query.id === '' ? found : { ...found, refusals: instruments.refusalsOf(query.id) };
   }
 
   async hops(service: string): Promise<readonly HopRows[]> {
     return this.parts.instruments.requests.hops(service);
+  }
+
+  runDry(asked: DescribedRequest): Promise<DryAnswer> {
+    const { options, slowDecisions } = this.parts;
+    const { paths } = options.listenerPolicies.outbound;
+    return runDry(asked, { configuration: this.configuration, slowDecisions, limits: options.limits.outbound, paths });
   }
 
   private upstreamReadings(): readonly UpstreamReading[] {

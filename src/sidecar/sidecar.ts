@@ -8,6 +8,7 @@ import { compileUnit } from '../decisions/compile/compile-unit.ts';
 import { DecisionPool } from '../decisions/pool.ts';
 import { formatAddress, isSocketPath } from '../model/host-port.ts';
 import { limits } from '../model/limits.ts';
+import type { RecentAnswer, RecentQuery } from '../model/recent-request.ts';
 import { monotonicMs, SharedLiveState } from '../proxy/live-state.ts';
 import { SlotTable } from '../proxy/slot-table.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -129,7 +130,8 @@ class Sidecar {
         await loops.catchUp();
         return stats.read();
       },
-      requests: (query) => loops.requests(query),
+      requests: (query) => this.requests(query, loops, source),
+      describe: async (asked) => ({ ...(await loops.runDry(asked)), stale: source.staleAt(Date.now()) }),
       latency: (service) => loops.latency(service),
       drain: () => void this.drain(),
       onError: (error) => this.logger.error({ error: String(error) }, 'the admin port could not answer'),
@@ -235,6 +237,17 @@ class Sidecar {
     if (this.draining !== null) return { isReady: false, reason: 'draining' };
     if (this.inForce.snapshot === null) return { isReady: false, reason: 'no configuration yet' };
     return { isReady: true, reason: '' };
+  }
+
+  /** One that is asked for by its id is told whether its configuration may have been out of date. */
+  private async requests(query: RecentQuery, loops: Loops, source: ConfigSource): Promise<RecentAnswer> {
+    const answer = await loops.requests(query);
+    if (query.id === '') return answer;
+    const requests = answer.requests.map((request) => {
+      const stale = request.direction === 'outbound' ? source.staleAt(Date.parse(request.time)) : null;
+      return stale === null ? request : { ...request, stale };
+    });
+    return { ...answer, requests };
   }
 
   private async renderMetrics(loops: Loops, source: ConfigSource, identity: IdentityAgent): Promise<string> {

@@ -3,6 +3,7 @@
  * registers, and brings each ChangeSet into force or refuses it. Whatever happens, the last good configuration stays.
  */
 import { randomUUID } from 'node:crypto';
+import type { Staleness } from '../model/decision.ts';
 import { trustBundleKey } from '../model/identity.ts';
 import { limits } from '../model/limits.ts';
 import type { Registration } from '../model/registration.ts';
@@ -20,6 +21,7 @@ import { HostDiscovery } from './host-discovery.ts';
 import type { ControlPlaneTrust } from './identity/control-plane-contact.ts';
 import type { DiscoveryAnswer } from './pending-hosts.ts';
 import { openPushLink, type PushLink } from './push-link.ts';
+import { Stalenesses } from './stalenesses.ts';
 import type { StateDir } from './state-dir.ts';
 
 export interface SubscriptionOptions {
@@ -89,6 +91,7 @@ export class Subscription implements Discovery {
   readonly #applier: ChangeApplier;
   readonly #hosts: HostDiscovery;
   readonly #backoff: Backoff;
+  readonly #stalenesses: Stalenesses;
   readonly #stop = new AbortController();
   /** Resolves once a first configuration is in force, from disk or from a control plane. */
   readonly first: Promise<void>;
@@ -122,6 +125,8 @@ export class Subscription implements Discovery {
       },
     });
     this.#backoff = new Backoff(random);
+    this.#stalenesses = new Stalenesses(() => clock.nowMs());
+    this.#stalenesses.begin('unconnected', 'no control plane has answered since the start');
     this.first = new Promise((resolve) => {
       this.#resolveFirst = resolve;
     });
@@ -228,6 +233,11 @@ export class Subscription implements Discovery {
       lastNack: this.#lastNack,
       lastError: this.#lastError,
     };
+  }
+
+  /** See ConfigSource. */
+  staleAt(atMs: number): Staleness | null {
+    return this.#stalenesses.at(atMs);
   }
 
   /** Ends the connection, answers who waits, and writes what is not on disk yet. The lease runs out unless it was withdrawn. */
@@ -369,7 +379,10 @@ export class Subscription implements Discovery {
     }
     const outcome = await this.#applier.take(changeSet);
     const isCurrent = this.#session === session;
+    // Only now: what it had missed meanwhile has just come into force.
+    if (isCurrent) this.#stalenesses.end('unconnected');
     if (outcome.tag === 'refused') {
+      this.#stalenesses.begin('refused', `its last change is refused: ${outcome.reason}`);
       this.#nacks++;
       this.#lastNack = outcome.reason;
       logger.error({ reason: outcome.reason }, 'a change is refused, the configuration before it stays in force');
@@ -377,6 +390,7 @@ export class Subscription implements Discovery {
       if (isCurrent) this.#send({ tag: 'nack', sequence, reason });
       return;
     }
+    this.#stalenesses.end('refused');
     if (isCurrent) {
       session.acknowledged = sequence;
       this.#send({ tag: 'ack', sequence });
@@ -394,6 +408,7 @@ export class Subscription implements Discovery {
   #failed(url: string, reason: string): void {
     if (this.#stop.signal.aborted) return;
     this.#lastError = reason;
+    this.#stalenesses.begin('unconnected', `no control plane answers: ${reason}`);
     const nowMs = this.#options.clock.nowMs();
     if (reason === this.#loggedError && nowMs - this.#loggedAtMs < logAgainMs) return;
     this.#loggedError = reason;

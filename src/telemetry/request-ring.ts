@@ -3,6 +3,7 @@
  * that neither a busy minute nor a rare failure takes away what somebody will ask for. Memory is fixed: `slotsMax` slots, 1.5 MiB, of which the
  * system hands out what is touched.
  */
+import type { Decision } from '../model/decision.ts';
 import { limits } from '../model/limits.ts';
 import { isServiceNamed, type RecentQuery, type RecentRequest } from '../model/recent-request.ts';
 import type { HopRows } from './breakdown.ts';
@@ -16,10 +17,19 @@ const slowAt = failuresAt + recentFailuresMax;
 export const slotsMax = slowAt + slowRoutesMax * slowPerRouteMax * 2;
 
 /** Where a proxy puts each request that is over. */
-export interface RequestSink {
+export interface SpanSink {
   /** Keeps no reference to the request itself, which may be used again. */
   record(request: FinishedRequest): void;
 }
+
+export interface RequestSink {
+  /** Keeps no reference to the request itself, which may be used again. */
+  record(request: FinishedRequest, decision: Decision | null): void;
+  /** Whether a decision may be written down now: so many a second and no more, for it costs more than all else that is kept. */
+  mayExplain(nowMs: number): boolean;
+}
+
+const explainWindowMs = 1_000;
 
 export class RequestRing implements RequestSink {
   /** So many have ended. */
@@ -27,9 +37,24 @@ export class RequestRing implements RequestSink {
   private failed = 0;
   private readonly slots = new RequestSlots(slotsMax);
   private readonly slowest = new Map<string, SlowRoute>();
+  /** A ring of the last decisions, and whose they are. */
+  private readonly decisions: { readonly sequence: number; readonly decision: Decision }[] = [];
+  private explained = 0;
+  private explainWindow = -1;
+  private explainedInWindow = 0;
 
-  record(request: FinishedRequest): void {
+  mayExplain(nowMs: number): boolean {
+    const window = Math.floor(nowMs / explainWindowMs);
+    if (window !== this.explainWindow) {
+      this.explainWindow = window;
+      this.explainedInWindow = 0;
+    }
+    return this.explainedInWindow++ < limits.decisionsPerSecondMax;
+  }
+
+  record(request: FinishedRequest, decision: Decision | null = null): void {
     const sequence = ++this.recorded;
+    if (decision !== null) this.decisions[this.explained++ % limits.recentDecisionsMax] = { sequence, decision };
     const { slots } = this;
     const slot = (sequence - 1) % recentRequestsMax;
     slots.write(slot, sequence, request);
@@ -59,7 +84,15 @@ export class RequestRing implements RequestSink {
       if (sequence > 0 && this.isWanted(slot, query)) bySequence.set(sequence, slot);
     }
     const newest = [...bySequence].sort(([a], [b]) => b - a).slice(0, Math.min(query.limit, limits.recentAnswerMax));
-    return { recorded: this.recorded, requests: newest.map(([, slot]) => slots.read(slot)) };
+    const requests = newest.map(([sequence, slot]) => this.read(slot, query.id === '' ? 0 : sequence));
+    return { recorded: this.recorded, requests };
+  }
+
+  /** With its decision, unless `sequence` is 0: who looks through many has no use for them. */
+  private read(slot: number, sequence: number): RecentRequest {
+    const kept = sequence === 0 ? undefined : this.decisions.find((each) => each.sequence === sequence);
+    const request = this.slots.read(slot);
+    return kept === undefined ? request : { ...request, decision: kept.decision };
   }
 
   private isWanted(slot: number, { service, route, status, minMs, isFailed, id }: RecentQuery): boolean {

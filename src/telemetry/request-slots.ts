@@ -3,11 +3,11 @@
  * request is written without anything being allocated.
  *
  * What a client sent is copied, byte for byte and cut, never referred to: a piece of a string keeps the whole of it, and a head may be 64 KiB.
- * A slot is `numbersPerSlot` doubles, `bytesPerSlot` bytes and eight references: 640 bytes.
+ * A slot is `numbersPerSlot` doubles, `bytesPerSlot` bytes and nine references: 656 bytes.
  */
 import { limits } from '../model/limits.ts';
 import type { RecentHop, RecentRequest } from '../model/recent-request.ts';
-import type { FailedTry } from '../model/span.ts';
+import type { TimedFailedTry } from '../model/span.ts';
 import type { AccessEntry } from './access-log.ts';
 import { times } from './breakdown.ts';
 import { type PartsMs, parts } from './recorder.ts';
@@ -20,13 +20,17 @@ export interface FinishedRequest extends AccessEntry {
   readonly parentId: string;
   readonly traceFlags: number;
   /** In their order; a list that nobody changes any more. */
-  readonly failedTries: readonly FailedTry[];
+  readonly failedTries: readonly TimedFailedTry[];
   /** `loop` is an upper bound. */
   readonly isLoopEstimate: boolean;
   /** In force for it; 0: none. */
   readonly requestTimeoutMs: number;
   readonly perTryTimeoutMs: number;
   readonly idleTimeoutMs: number;
+  /** The Service that was called; empty: none claims the host. */
+  readonly called: string;
+  /** Of the configuration that decided; 0: none did. */
+  readonly revision: number;
 }
 
 /** Where things are among the numbers of a slot. From `isLoopEstimate` on they lie as in `times` of breakdown.ts; the far total is -1 where there is none. */
@@ -41,11 +45,12 @@ export const cell = {
   idleTimeoutMs: 7,
   pathChars: 8,
   isInbound: 9,
-  isLoopEstimate: 10,
-  totalMs: 11,
-  parts: 12,
-  farTotalMs: 12 + parts.length,
-  farParts: 13 + parts.length,
+  revision: 10,
+  isLoopEstimate: 11,
+  totalMs: 12,
+  parts: 13,
+  farTotalMs: 13 + parts.length,
+  farParts: 14 + parts.length,
 } as const;
 const numbersPerSlot = cell.farParts + parts.length;
 const { recentPathCharsMax } = limits;
@@ -58,6 +63,7 @@ export class RequestSlots {
   readonly source: string[];
   readonly destination: string[];
   readonly route: string[];
+  private readonly called: string[];
   private readonly bytes: Buffer;
   private readonly method: string[];
   private readonly endpoint: string[];
@@ -72,6 +78,7 @@ export class RequestSlots {
     this.source = texts();
     this.destination = texts();
     this.route = texts();
+    this.called = texts();
     this.method = texts();
     this.endpoint = texts();
     this.failure = texts();
@@ -102,6 +109,7 @@ export class RequestSlots {
     numbers[at + cell.idleTimeoutMs] = request.idleTimeoutMs;
     numbers[at + cell.pathChars] = path.length;
     numbers[at + cell.isInbound] = request.direction === 'inbound' ? 1 : 0;
+    numbers[at + cell.revision] = request.revision;
     numbers[at + cell.isLoopEstimate] = request.isLoopEstimate ? 1 : 0;
     numbers[at + cell.totalMs] = request.totalMs;
     copyParts(numbers, at + cell.parts, partsMs);
@@ -115,6 +123,7 @@ export class RequestSlots {
     this.source[slot] = request.source;
     this.destination[slot] = request.destination;
     this.route[slot] = request.route;
+    this.called[slot] = request.called;
     this.endpoint[slot] = request.endpoint;
     this.failure[slot] = request.failure;
     this.detail[slot] = ownCopy(request.detail, limits.recentDetailCharsMax);
@@ -147,6 +156,8 @@ export class RequestSlots {
       source: this.source[slot]!,
       destination: this.destination[slot]!,
       route: this.route[slot]!,
+      called: this.called[slot]!,
+      revision: this.at(slot, cell.revision),
       endpoint: this.endpoint[slot]!,
       method: this.method[slot]!,
       path: this.bytes.toString('latin1', at, at + pathChars),

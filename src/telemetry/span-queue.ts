@@ -5,11 +5,11 @@
  * Chosen are the requests of sampled traces, and beyond these the failed and the slow ones, so many a second.
  */
 import { limits } from '../model/limits.ts';
-import type { FailedTry, Span, SpanChoice, SpanHop } from '../model/span.ts';
+import type { Span, SpanChoice, SpanHop, TimedFailedTry } from '../model/span.ts';
 import { isFailed } from './access-log.ts';
 import { type RedactPath, withoutPath } from './path-redaction.ts';
 import { type PartsMs, parts } from './recorder.ts';
-import type { RequestSink } from './request-ring.ts';
+import type { SpanSink } from './request-ring.ts';
 import { copyParts, copyText, type FinishedRequest, ownCopy } from './request-slots.ts';
 import { sampledFlag } from './trace-context.ts';
 
@@ -56,7 +56,7 @@ interface Texts {
   farFailure: string;
   reason: string;
   detail: string;
-  failedTries: readonly FailedTry[];
+  failedTries: readonly TimedFailedTry[];
 }
 const noTexts: Texts = {
   ...{ method: '', source: '', sourceAddress: '', destination: '', route: '', endpoint: '' },
@@ -71,7 +71,7 @@ export interface SpanQueueOptions {
   readonly capacity?: number;
 }
 
-export class SpanQueue implements RequestSink {
+export class SpanQueue implements SpanSink {
   /** So many wait. */
   length = 0;
   readonly dropped = { 'queue-full': 0, 'over-rate': 0 };

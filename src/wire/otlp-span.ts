@@ -2,7 +2,7 @@
  * A hop as a span of OpenTelemetry: names and rules of its conventions for HTTP (stable since 1.23), and the parts of the ledger beside them.
  * https://opentelemetry.io/docs/specs/semconv/http/http-spans/
  */
-import type { FailedTry, Span, SpanHop } from '../model/span.ts';
+import type { Span, SpanHop, TimedFailedTry } from '../model/span.ts';
 import { type AttributeKey, attributeKey, ProtoBytes } from './proto-bytes.ts';
 
 /** `spans` of `ScopeSpans` in trace.proto, and the fields of `Span`. */
@@ -121,7 +121,7 @@ export class SpanEncoder {
     this.body.message(field.status, inner);
   }
 
-  private addFailedTry(tried: FailedTry, wallOffsetMs: number): void {
+  private addFailedTry(tried: TimedFailedTry, wallOffsetMs: number): void {
     const { inner } = this;
     inner.fixed64(eventField.time, nanosecondsOf(tried.atMs + wallOffsetMs));
     inner.text(eventField.name, 'weft.attempt.failed');

@@ -4,6 +4,10 @@ import type { LoopEndpoint, PickFacts } from '../tables.ts';
 export interface Balancer {
   /** Null only when no endpoint has weight. An endpoint already tried is picked only when all were. Allocates nothing. */
   pick(facts: PickFacts): LoopEndpoint | null;
+  /** For people: the load at a position as the policy reckons it, the lower the better; null: it reckons none. */
+  scoreAt(position: number): number | null;
+  /** For people: the position that `pick` would answer now, where that is not left to chance; `none` where it is. Takes nothing. */
+  nextFor(facts: PickFacts): number;
 }
 
 /** The endpoints of a Service that have weight. A position is an index into these arrays; the compiled tables speak of positions. */

@@ -72,6 +72,17 @@ abstract class Consistent implements Balancer {
     return endpoints[untried === none ? home : untried]!;
   }
 
+  scoreAt(): null {
+    return null;
+  }
+
+  /** With a key, `pick` takes nothing. */
+  nextFor(facts: PickFacts): number {
+    const { endpoints } = this;
+    if (endpoints.length > 1 && hashKeyOf(this.hashOn, facts.request) === noKey) return none;
+    return endpoints.indexOf(this.pick(facts));
+  }
+
   /** Active requests that an endpoint of average weight may have, this one included. */
   private capacity(): number {
     if (this.loadFactor === 0) return Number.POSITIVE_INFINITY;

@@ -1,6 +1,6 @@
 /** Random by weight. */
 import type { LoopEndpoint, PickFacts } from '../tables.ts';
-import { type Balancer, type Candidates, drawByWeight, preferUntried } from './balancer.ts';
+import { type Balancer, type Candidates, drawByWeight, none, preferUntried } from './balancer.ts';
 
 export class WeightedRandom implements Balancer {
   private readonly endpoints: readonly LoopEndpoint[];
@@ -16,5 +16,13 @@ export class WeightedRandom implements Balancer {
   pick({ tried }: PickFacts): LoopEndpoint {
     const position = drawByWeight(this.cumulative, this.random());
     return this.endpoints[preferUntried(this.endpoints, position, tried)]!;
+  }
+
+  scoreAt(): null {
+    return null;
+  }
+
+  nextFor(): number {
+    return this.endpoints.length === 1 ? 0 : none;
   }
 }

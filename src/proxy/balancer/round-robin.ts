@@ -19,6 +19,14 @@ export class RoundRobin implements Balancer {
     const position = this.live.takeTicket(this.slot) % this.endpoints.length;
     return this.endpoints[preferUntried(this.endpoints, position, tried)]!;
   }
+
+  scoreAt(): null {
+    return null;
+  }
+
+  nextFor({ tried }: PickFacts): number {
+    return preferUntried(this.endpoints, this.live.nextTicket(this.slot) % this.endpoints.length, tried);
+  }
 }
 
 export class WeightedRoundRobin implements Balancer {
@@ -38,5 +46,14 @@ export class WeightedRoundRobin implements Balancer {
   pick({ tried }: PickFacts): LoopEndpoint {
     const position = this.schedule[this.live.takeTicket(this.slot) % this.schedule.length]!;
     return this.endpoints[preferUntried(this.endpoints, position, tried)]!;
+  }
+
+  scoreAt(): null {
+    return null;
+  }
+
+  nextFor({ tried }: PickFacts): number {
+    const position = this.schedule[this.live.nextTicket(this.slot) % this.schedule.length]!;
+    return preferUntried(this.endpoints, position, tried);
   }
 }

@@ -37,6 +37,14 @@ abstract class TwoChoices implements Balancer {
     return this.load(b.slot, weights[second]!) < this.load(a.slot, weights[first]!) ? b : a;
   }
 
+  scoreAt(position: number): number {
+    return this.load(this.endpoints[position]!.slot, this.weights[position]!);
+  }
+
+  nextFor(): number {
+    return this.endpoints.length === 1 ? 0 : none;
+  }
+
   private draw(): number {
     return drawByWeight(this.cumulative, this.random());
   }

@@ -462,7 +462,7 @@ export class LinkChannel implements FrameReceiver, Swept {
     for (const stream of this.streams.all()) {
       const hasLeft = !this.isForeign && stream.id <= this.leftThrough;
       stream.finish();
-      stream.onLost(hasLeft);
+      stream.onLost(hasLeft, reason);
     }
   }
 }

@@ -197,7 +197,7 @@ export class LinkClient implements ChannelOwner {
     for (const stream of channel.streams.all()) {
       if (stream.id <= lastStream) continue;
       stream.finish();
-      if (stream instanceof LinkRequest) stream.refused();
+      if (stream instanceof LinkRequest) stream.refused(detail);
     }
     if (cause === 'refused' || cause === 'lost') channel.end(detail);
     else this.endWhenIdle();

@@ -11,7 +11,7 @@ export interface PathOwner {
   /** A link is open and can take what waits. */
   onPathOpen(path: LinkPath): void;
   /** The link could not be made: what waits for it is to be failed, unless another path is there. */
-  onPathFailed(path: LinkPath, failure: Failure): void;
+  onPathFailed(path: LinkPath, failure: Failure, detail: string): void;
   onDialled(hasFailed: boolean): void;
 }
 
@@ -33,6 +33,9 @@ export class LinkPath {
   private retryAtMs = 0;
   private retryTimer: NodeJS.Timeout | null = null;
   lastFailure: Failure = failures['connect-failed'];
+  lastDetail = '';
+  /** The last link that was open ended because the callee drained. */
+  private hasDrained = false;
 
   constructor(
     private readonly address: string,
@@ -52,6 +55,15 @@ export class LinkPath {
     if (current !== null) return this.isSilent && !current.isGreeted;
     if (this.isSilent || this.hasDialledFor(limits.linkRetryWaitMs)) return true;
     return this.failuresInRow > 0 && !this.mayWait;
+  }
+
+  /** What speaks against it, for people; empty: nothing. */
+  get trouble(): string {
+    if (this.isPeerDraining) return 'it drains';
+    if (this.current !== null) return '';
+    if (this.failuresInRow === 0) return this.hasDrained ? 'it drained' : '';
+    const detail = this.lastDetail === '' ? '' : `: ${this.lastDetail}`;
+    return `no link to it could be made a moment ago: ${this.lastFailure.code}${detail}`;
   }
 
   private hasDialledFor(ms: number): boolean {
@@ -114,6 +126,7 @@ export class LinkPath {
     this.dialling = null;
     this.retryAtMs = 0;
     this.isPeerDraining = false;
+    this.hasDrained = false;
     const before = this.current;
     this.current = client;
     before?.retire();
@@ -126,16 +139,24 @@ export class LinkPath {
     this.noteFailure(failure, detail);
   }
 
-  private noteFailure(failure: Failure, detail: string): void {
+  /** A peer that drains has closed its port: what it said is the better reason. */
+  private failureOf(failure: Failure): Failure {
+    const isClosed = failure.code === 'connect-refused' || failure.code === 'connect-failed';
+    return this.isPeerDraining && isClosed ? failures.draining : failure;
+  }
+
+  private noteFailure(found: Failure, detail: string): void {
+    const failure = this.failureOf(found);
     const { now, random, onTrouble } = this.environment;
     const pauseMs = Math.min(limits.linkRetryMsMax, limits.linkRetryFirstMs * 2 ** Math.min(this.failuresInRow, 16));
     this.failuresInRow++;
     this.retryAtMs = now() + pauseMs * (0.5 + 0.5 * random());
     this.lastFailure = failure;
+    this.lastDetail = detail;
     this.isSilent = failure.code === 'connect-timeout';
     onTrouble(this.address, failure, detail);
     this.owner.onDialled(true);
-    this.owner.onPathFailed(this, failure);
+    this.owner.onPathFailed(this, failure, detail);
   }
 
   private closing(client: LinkClient, cause: ClosingCause, detail: string): void {
@@ -153,12 +174,15 @@ export class LinkPath {
     // Only a peer that greets, and does not refuse us with its next word, was worth the dial.
     if (client.isGreeted && cause !== 'refused') this.failuresInRow = 0;
     if (cause === 'drain') this.isPeerDraining = true;
+    this.hasDrained = cause === 'drain';
     if (cause === 'refused') this.noteFailure(failures['link-refused'], detail);
     if (cause !== 'lost') return;
     if (client.isGreeted) this.environment.onTrouble(this.address, failures['link-lost'], detail);
     else this.noteFailure(failures['link-lost'], `${detail}, before it greeted${this.hint}`);
     this.isSilent = client.isSilent;
-    if (client.isSilent) this.lastFailure = failures['connect-timeout'];
+    if (!client.isSilent) return;
+    this.lastFailure = failures['connect-timeout'];
+    this.lastDetail = detail;
   }
 
   /** An open port may be anything. */
@@ -186,7 +210,7 @@ export class LinkPath {
   /** Who waits for a peer that was found silent has waited long enough already. */
   private search(): void {
     this.dial();
-    if (!this.isComing) this.owner.onPathFailed(this, failures['connect-timeout']);
+    if (!this.isComing) this.owner.onPathFailed(this, failures['connect-timeout'], this.lastDetail);
   }
 
   /** Whether there is anything that `sweep` must look after. */

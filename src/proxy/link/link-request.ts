@@ -67,10 +67,10 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
   }
 
   /** It never got a link. */
-  fail(failure: Failure): void {
+  fail(failure: Failure, detail: string): void {
     if (this.isOver) return;
     this.finish();
-    this.handler.onFailure(failure, false);
+    this.handler.onFailure(failure, false, detail);
   }
 
   /** HEAD came; null: it cannot be read. */
@@ -113,17 +113,17 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
   }
 
   onReset(reason: ResetReason): void {
-    if (reason === resetReason.refused) this.refused();
+    if (reason === resetReason.refused) this.refused('it takes no more requests on this link');
     else this.handler.onFailure(failures['upstream-reset'], true);
   }
 
   /** The peer says that it did not look at it: not to be believed of one who has begun to answer. */
-  refused(): void {
-    this.handler.onFailure(failures[this.isHeaded ? 'upstream-reset' : 'link-refused'], true);
+  refused(detail: string): void {
+    this.handler.onFailure(failures[this.isHeaded ? 'upstream-reset' : 'link-refused'], true, detail);
   }
 
-  onLost(hasLeft: boolean): void {
-    this.handler.onFailure(hasLeft ? failures['link-lost'] : failures['connect-failed'], true);
+  onLost(hasLeft: boolean, reason: string): void {
+    this.handler.onFailure(hasLeft ? failures['link-lost'] : failures['connect-failed'], true, reason);
   }
 
   protected onWritable(): void {

@@ -65,7 +65,7 @@ export function dial(security: LinkSecurity, target: DialTarget, events: DialEve
     security.tag === 'insecure'
       ? net.connect({ host, port, noDelay: true, onread }, () => open(Number.POSITIVE_INFINITY))
       : dialTls(security.identity, target, onread, events.onConnected, open, fail);
-  socket?.on('error', (error: NodeJS.ErrnoException) => fail(failureOf(error), tlsErrorText(error)));
+  socket?.on('error', (error: NodeJS.ErrnoException) => fail(failureOf(error), dialErrorText(error)));
   socket?.on('close', () =>
     fail(security.tag === 'insecure' ? 'connect-failed' : 'link-handshake-failed', 'it was closed'),
   );
@@ -136,6 +136,19 @@ export function identityIn(certificate: X509Certificate): ServiceIdentity | null
   if (names.includes('"')) return null;
   const uris = names.split(', ').filter((name) => name.startsWith('URI:'));
   return uris.length === 1 ? parseSpiffeId(uris[0]!.slice(4)) : null;
+}
+
+/** What is wrong with the certificate of the far side, by the codes of OpenSSL's verification (X509_V_ERR, as Node names them). */
+const certificateFaults: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet: do the clocks agree?',
+};
+const isOfNoRoot = /^(UNABLE_TO_(GET_ISSUER|VERIFY)|SELF_SIGNED|DEPTH_ZERO_SELF_SIGNED|CERT_SIGNATURE_FAILURE)/;
+
+function dialErrorText(error: NodeJS.ErrnoException): string {
+  const { code = '' } = error;
+  if (isOfNoRoot.test(code)) return `its certificate is of no root that is believed here (${code})`;
+  return certificateFaults[code] ?? tlsErrorText(error);
 }
 
 /** In words. OpenSSL's own message names a thread and a line of its source; what is meant is in `reason`. */

@@ -47,8 +47,8 @@ export abstract class LinkStream {
   protected abstract onEnd(end: EndPayload): void;
   /** The stream is over. */
   abstract onReset(reason: ResetReason): void;
-  /** The link is gone, and the stream with it. `hasLeft`: something of it may have reached the peer. */
-  abstract onLost(hasLeft: boolean): void;
+  /** The link is gone, and the stream with it. `hasLeft`: something of it may have reached the peer. `reason` is for people. */
+  abstract onLost(hasLeft: boolean, reason: string): void;
   /** There is room again after `sendData` answered false. */
   protected abstract onWritable(): void;
   /** END has been sent, and the peer has not sent its own. */

@@ -32,7 +32,7 @@ export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
   private readonly paths: readonly LinkPath[];
   /** Requests without a link, oldest first. Bounded by `limits.poolPendingMax`. */
   private readonly waiting = new Set<LinkRequest>();
-  private dueFailures: { readonly request: LinkRequest; readonly failure: Failure }[] = [];
+  private dueFailures: { readonly request: LinkRequest; readonly failure: Failure; readonly detail: string }[] = [];
   private isTurnEndDue = false;
   private isRetired = false;
   private nextPath = 0;
@@ -49,6 +49,11 @@ export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
     const { paths } = this;
     for (let i = 0; i < paths.length; i++) if (!paths[i]!.isAvoided) return false;
     return true;
+  }
+
+  get trouble(): string {
+    for (const { trouble } of this.paths) if (trouble !== '') return trouble;
+    return '';
   }
 
   open(request: UpstreamRequest, handler: UpstreamHandler, nowMs: number = this.environment.now()): UpstreamStream {
@@ -82,12 +87,16 @@ export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
   private wait(stream: LinkRequest): void {
     const isFull = this.waiting.size >= limits.poolPendingMax || this.paths.some(({ current }) => current !== null);
     if (this.isRetired || isFull) {
-      this.failSoon(stream, failures['pool-full']);
+      const runs = `${limits.linkStreamsMax} requests run on its link`;
+      const waits = `${limits.poolPendingMax} requests wait for its link`;
+      this.failSoon(stream, failures['pool-full'], this.waiting.size >= limits.poolPendingMax ? waits : runs);
       return;
     }
+    const isSetAside = this.isAvoided;
     for (const path of this.paths) path.dial();
     if (!this.paths.some((path) => path.isComing)) {
-      this.failSoon(stream, this.paths[0]!.lastFailure);
+      const { lastFailure, lastDetail } = this.paths[0]!;
+      this.failSoon(stream, lastFailure, isSetAside ? `set aside for a moment: ${lastDetail}` : lastDetail);
       return;
     }
     this.waiting.add(stream);
@@ -128,9 +137,9 @@ export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
     if (this.isRetired) path.retire();
   }
 
-  onPathFailed(_path: LinkPath, failure: Failure): void {
+  onPathFailed(_path: LinkPath, failure: Failure, detail: string): void {
     if (this.paths.some(({ isComing, current }) => isComing || current !== null)) return;
-    for (const request of this.waiting) this.failSoon(request, failure);
+    for (const request of this.waiting) this.failSoon(request, failure, detail);
     this.waiting.clear();
     this.stats.pending = 0;
   }
@@ -164,8 +173,8 @@ export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
 
   // --- Failures are told at the end of the turn: never inside `open` ----------------------------------------------------------------------
 
-  private failSoon(request: LinkRequest, failure: Failure): void {
-    this.dueFailures.push({ request, failure });
+  private failSoon(request: LinkRequest, failure: Failure, detail = ''): void {
+    this.dueFailures.push({ request, failure, detail });
     if (this.isTurnEndDue) return;
     this.isTurnEndDue = true;
     setImmediate(this.endTurnBound);
@@ -175,6 +184,6 @@ export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
     this.isTurnEndDue = false;
     const due = this.dueFailures;
     this.dueFailures = [];
-    for (const { request, failure } of due) request.fail(failure);
+    for (const { request, failure, detail } of due) request.fail(failure, detail);
   }
 }

@@ -66,6 +66,11 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
     this.connectTimeoutMs = options.connectTimeoutMs ?? limits.connectTimeoutMs;
   }
 
+  get trouble(): string {
+    if (!this.isFull()) return '';
+    return `its ${this.connectionsMax} connections are busy, and ${this.pendingMax} requests wait for one`;
+  }
+
   /**
    * Sends one request. Fails (through the handler, at the end of the turn) with `internal-error` for a head that cannot be
    * written as one message, and with `pool-full`. How long a request may wait for a connection is its owner's to say, by `destroy`.
@@ -83,7 +88,7 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
     } else if (!this.isAddressValid) {
       this.failSoon(stream, failures['connect-failed']);
     } else if (this.isFull()) {
-      this.failSoon(stream, failures['pool-full']);
+      this.failSoon(stream, failures['pool-full'], this.trouble);
     } else {
       this.joinQueue(stream);
       this.endTurnSoon();
@@ -114,8 +119,9 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
     this.endTurnSoon();
   }
 
-  failSoon(stream: Http1Stream, failure: Failure): void {
+  failSoon(stream: Http1Stream, failure: Failure, detail = ''): void {
     stream.phase = 'failing';
+    stream.failureDetail = detail;
     if (stream.connection !== null) stream.connection.abandon(stream);
     else this.leaveQueue(stream);
     this.reportSoon(stream, failure);
@@ -160,7 +166,7 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
     for (const stream of due) {
       if (stream.phase !== 'failing') continue;
       stream.phase = 'over';
-      stream.handler.onFailure(stream.failure!, stream.connection?.isKept === true);
+      stream.handler.onFailure(stream.failure!, stream.connection?.isKept === true, stream.failureDetail);
     }
   }
 

@@ -30,6 +30,8 @@ export class Http1Stream implements UpstreamStream {
   phase: 'queued' | 'active' | 'failing' | 'over' = 'queued';
   connection: Http1Connection | null = null;
   failure: Failure | null = null;
+  /** See UpstreamHandler. */
+  failureDetail = '';
   /** Every octet of the request is in the outbox or beyond. */
   isRequestComplete: boolean;
   isReadingPaused = false;

@@ -44,7 +44,8 @@ export interface UpstreamHandler {
   onBody(chunk: Buffer): void;
   /** Trailers as a header list; empty when there were none. */
   onEnd(trailers: HeaderList, far: FarTiming | null): void;
-  onFailure(failure: Failure, isReusedConnection: boolean): void;
+  /** `detail`: what is known of it beyond the failure, for people; absent or empty: nothing. */
+  onFailure(failure: Failure, isReusedConnection: boolean, detail?: string): void;
   /** After `write` returned false: there is room again. */
   onWritable(): void;
 }
@@ -64,6 +65,8 @@ export interface UpstreamStream {
 export interface Upstream {
   /** Another endpoint is better chosen, if there is one: this one drains, or could not be reached a moment ago. */
   readonly isAvoided: boolean;
+  /** What speaks against this endpoint now, for people; empty: nothing. Built when it is asked for. */
+  readonly trouble: string;
   /** `nowMs`: `performance.now()`. `needsFresh`: not on a kept connection of one request at a time, which the endpoint may have closed by now. */
   open(request: UpstreamRequest, handler: UpstreamHandler, nowMs: number, needsFresh?: boolean): UpstreamStream;
   /** The endpoint left the configuration: idle connections close now, the others after their request. */

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { request as httpRequest } from 'node:http';
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { RefusedHeadRecord } from '../../../src/model/decision.ts';
 import { type Admin, AdminError, type AdminOptions, createAdmin } from '../../../src/sidecar/admin.ts';
 
 const open: Admin[] = [];
@@ -19,6 +20,7 @@ async function start(changes: Partial<AdminOptions> = {}) {
     config: () => ({}),
     stats: () => ({ windowMs: 0, series: [] }),
     requests: async () => ({ recorded: 0, requests: [], loopsMissing: 0 }),
+    describe: async () => ({ failure: null, detail: '', location: '', decision: null, stale: null }),
     latency: async () => ({ hops: [], loopsMissing: 0 }),
     drain: () => {},
     onError: (error, path) => errors.push({ error, path }),
@@ -131,6 +133,53 @@ describe('createAdmin', () => {
     expect(asked).toHaveLength(2);
   });
 
+  it('passes on a request that is described, and says what is wrong with a description', async () => {
+    const asked: unknown[] = [];
+    const dry = { failure: 'no-route', detail: 'x', location: '', decision: null, stale: null };
+    const { ask } = await start({
+      describe: async (described) => {
+        asked.push(described);
+        return dry;
+      },
+    });
+    const answer = await ask('/decision?method=PUT&host=cart&path=%2Fa%3Fb%3D1&header=tenant:%20a:b&header=x:');
+    expect(await answer.json()).toEqual(dry);
+    await ask('/decision?host=cart');
+    expect(asked).toEqual([
+      {
+        method: 'PUT',
+        host: 'cart',
+        path: '/a?b=1',
+        headers: [
+          ['tenant', 'a:b'],
+          ['x', ''],
+        ],
+      },
+      { method: 'GET', host: 'cart', path: '/', headers: [] },
+    ]);
+    for (const [query, reason] of [
+      ['', 'host'],
+      ['host=cart&path=x', 'path'],
+      ['host=cart&header=x', 'name: value'],
+      ['host=cart&heder=x:1', 'heder'],
+      [`host=cart${'&header=x:1'.repeat(201)}`, 'at most 200'],
+    ] as const) {
+      const refused = await ask(`/decision?${query}`);
+      expect([query, refused.status]).toEqual([query, 400]);
+      expect(((await refused.json()) as { message: string }).message).toContain(reason);
+    }
+    expect(asked).toHaveLength(2);
+  });
+
+  it('finds a refused head by its id, though there is no request of it', async () => {
+    const refusal = { requestId: 'a'.repeat(32), failure: 'headers-too-large' } as RefusedHeadRecord;
+    const { ask } = await start({
+      requests: async () => ({ recorded: 0, requests: [], loopsMissing: 0, refusals: [refusal] }),
+    });
+    const answer = await ask(`/requests/${refusal.requestId}`);
+    expect([answer.status, await answer.json()]).toMatchObject([200, { refusals: [refusal] }]);
+  });
+
   it('is not drained by a page in a browser', async () => {
     let drains = 0;
     const { ask } = await start({ drain: () => drains++ });
@@ -203,6 +252,7 @@ describe('createAdmin', () => {
       '/stats',
       '/requests',
       '/requests/ID',
+      '/decision',
       '/latency',
       '/drain',
     ]);

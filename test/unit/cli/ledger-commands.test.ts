@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { adviceFor } from '../../../src/cli/failure-advice.ts';
+import { verdictOf } from '../../../src/cli/verdict.ts';
 import { formatWaterfall } from '../../../src/cli/waterfall.ts';
-import { verdictOf } from '../../../src/cli/why.ts';
 import type { RecentRequest } from '../../../src/model/recent-request.ts';
 import { type FailureCode, failures } from '../../../src/proxy/failure.ts';
 import { weft } from './captured-terminal.ts';
@@ -20,6 +20,8 @@ function recent(changes: Partial<RecentRequest> = {}): RecentRequest {
     source: 'web.default',
     destination: 'cart.default',
     route: '',
+    called: 'cart.default',
+    revision: 7,
     endpoint: '127.0.0.1:9001',
     method: 'GET',
     path: '/items',
@@ -77,9 +79,14 @@ describe('what is wrong with a command line or its sidecar', () => {
 describe('weft why', () => {
   it('says the cause, the attempts, the limits and what to change', async () => {
     const failed = recent({ status: 504, failure: 'request-timeout', detail: 'The answer was late.', attempts: 2 });
-    const { url, asked } = await fakeControlPlane(() => answerWith(failed));
+    const dry = { failure: null, detail: '', location: '', decision: null, stale: null };
+    const { url, asked } = await fakeControlPlane((each) =>
+      each.url.startsWith('/decision') ? { status: 200, body: dry } : answerWith(failed),
+    );
     const { code, out } = await weft(['why', `00-${traceId}-00f067aa0ba902b7-01`, ...adminOf(url)]);
-    expect([code, asked.map((each) => each.url)]).toEqual([0, [`/requests/${traceId}`]]);
+    // Of its decision nothing was written down, so it is asked once more.
+    const again = '/decision?method=GET&host=cart.default&path=%2Fitems';
+    expect([code, asked.map((each) => each.url)]).toEqual([0, [`/requests/${traceId}`, again]]);
     expect(out.split('\n').slice(0, 4)).toEqual([
       'It failed after 10.0 ms with 504 request-timeout: The request took longer than its timeout (The answer was late).',
       '  attempts  2 of at most 3, the last at 127.0.0.1:9001',

@@ -124,6 +124,7 @@ export class FakeEndpoint implements LoopEndpoint {
   ) {
     this.upstream = {
       isAvoided: false,
+      trouble: '',
       open: (request, handler, nowMs, needsFresh = false) => {
         const stream = new FakeStream(request, handler, nowMs, needsFresh);
         this.streams.push(stream);
@@ -152,7 +153,9 @@ export function fakeAction(changes: Partial<LoopAction> = {}, backendUnit: strin
     rewritePath: null,
     mirrors: [],
     timeouts: noTimeouts,
+    backends: [{ ...backend, weight: 1 }],
     pickBackend: () => backend,
+    nextBackend: () => backend,
     ...changes,
   };
 }
@@ -193,6 +196,9 @@ export function fakeMesh(
     endpoints,
     directAction: action,
     routes: null,
+    hasChoice: endpoints.length > 0,
+    standings: () => ({ policy: 'RoundRobin', candidates: [], leftOut: endpoints.length }),
+    departed: null,
     pick: (facts) => endpoints.find((endpoint) => !facts.tried.includes(endpoint.slot)) ?? endpoints[0] ?? null,
   };
   const snapshot: LoopSnapshot = {

@@ -46,15 +46,29 @@ describe('the line of a request that failed', () => {
     expect(lines).toMatchObject([tooLarge, tooLarge, { failure: 'answer-cut', detail: 'a:1' }]);
   });
 
-  it('has none where all went well, or there is nothing to say', () => {
+  it('has none where all went well', () => {
     const endpoint = new FakeEndpoint('a:1', 0);
     const { proxy, lines } = loggedMesh([endpoint]);
     proxy.accept(fakeHead(), new FakeClient());
     endpoint.last.answer(503);
-    proxy.accept(fakeHead(), new FakeClient()).onClientGone();
-    expect(lines.map((line) => ['detail' in line, 'failure' in line])).toEqual([
-      [false, false],
-      [false, true],
+    expect('detail' in lines[0]!).toBe(false);
+    expect('failure' in lines[0]!).toBe(false);
+  });
+
+  it('has how far a request had come whose client left', () => {
+    const endpoint = new FakeEndpoint('a:1', 0);
+    const { proxy, lines } = loggedMesh([endpoint]);
+    proxy.accept(fakeHead({ method: 'POST', bodyBytes: 9 }), new FakeClient()).onClientGone();
+    const waiting = proxy.accept(fakeHead(), new FakeClient());
+    waiting.onRequestEnd([]);
+    waiting.onClientGone();
+    const reading = proxy.accept(fakeHead(), new FakeClient());
+    endpoint.last.handler.onHead({ status: 200, reason: '', headers: [], bodyBytes: 9, hasBody: true, far: null });
+    reading.onClientGone();
+    expect(lines.map(({ failure, detail }) => `${failure} ${detail}`)).toEqual([
+      'client-gone before its body was complete',
+      'client-gone before a:1 had answered',
+      'client-gone in the middle of the answer of a:1',
     ]);
   });
 });

@@ -80,6 +80,7 @@ describe('the configuration in force', () => {
     for (const endpoint of configuration.current!.find('cart.default')!.endpoints) {
       endpoint.upstream = {
         isAvoided: false,
+        trouble: '',
         open: () => {
           throw new Error('not here');
         },

@@ -3,8 +3,10 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { DescribedRequest } from '../../../src/model/decision.ts';
 import { formatAddress, isSocketPath } from '../../../src/model/host-port.ts';
 import type { RecentQuery } from '../../../src/model/recent-request.ts';
+import type { DryAnswer } from '../../../src/proxy/dry-run.ts';
 import { bindServer } from '../../../src/proxy/listener/bind-server.ts';
 import { ListenError } from '../../../src/proxy/listener/listen-error.ts';
 import { KeptPorts } from '../../../src/sidecar/kept-ports.ts';
@@ -48,6 +50,10 @@ class FakeLoop implements OwnLoop {
   }
 
   async prepare(): Promise<void> {}
+
+  async runDry({ host }: DescribedRequest): Promise<DryAnswer> {
+    return { failure: null, detail: host, location: '', decision: null };
+  }
 
   swapNow({ revision }: LoopChange): void {
     if (this.swapFault !== null) throw this.swapFault;

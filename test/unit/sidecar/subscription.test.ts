@@ -582,3 +582,28 @@ describe('the state directory', () => {
     expect(plane.last.hello?.held.size).toBe(0);
   });
 });
+
+describe('whether the configuration may be out of date', () => {
+  it('is known by the time: before the first one, after a refusal, without a connection', async () => {
+    const plane = await FakeControlPlane.start();
+    let isRefused = false;
+    const { subscription } = subscribe(plane.url, {
+      apply: async () => {
+        if (isRefused) throw new Error('it does not fit');
+      },
+    });
+    const reason = () => subscription.staleAt(Date.now())?.reason ?? '';
+    expect(reason()).toBe('no control plane has answered since the start');
+    subscription.start();
+    await greeted(plane);
+    plane.last.push({ revision: 1 });
+    await until(() => plane.last.acknowledged === 1);
+    await until(() => reason() === '');
+    isRefused = true;
+    plane.last.push({ revision: 2, objects: { 'Service/default/a': service('a') } });
+    await until(() => subscription.status().nacks === 1);
+    expect(reason()).toBe('its last change is refused: it does not fit');
+    await plane.stop();
+    await until(() => reason().startsWith('no control plane answers: '));
+  });
+});

@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Decision } from '../../../src/model/decision.ts';
 import { limits } from '../../../src/model/limits.ts';
 import type { RecentQuery } from '../../../src/model/recent-request.ts';
 import { latencyOf } from '../../../src/telemetry/breakdown.ts';
@@ -30,6 +31,8 @@ describe('RequestRing', () => {
           source: 'web.default',
           destination: 'cart.default',
           route: 'default/cart/0',
+          called: 'cart.default',
+          revision: 7,
           endpoint: '127.0.0.1:9001',
           method: 'GET',
           path: path.slice(0, limits.recentPathCharsMax),
@@ -148,5 +151,25 @@ describe('latencyOf', () => {
       }),
       { numRuns: 50 },
     );
+  });
+
+  it('has the decision of a request that is asked for by its id, of the last ones only, and of so many a second', () => {
+    const ring = new RequestRing();
+    const decision = (host: string) => ({ host }) as Decision;
+    const idOf = (i: number) => i.toString(16).padStart(32, '0');
+    const kept = limits.recentDecisionsMax;
+    for (let i = 1; i <= kept + 1; i++)
+      ring.record(finishedRequest({ traceId: idOf(i), failure: 'no-route' }), decision(`${i}`));
+    ring.record(finishedRequest({ traceId: idOf(kept + 2), failure: 'no-route' }), null);
+    const of = (i: number) => ring.find({ ...all, id: idOf(i) }).requests.map((request) => request.decision?.host);
+    expect([of(1), of(2), of(kept + 1), of(kept + 2)]).toEqual([[undefined], ['2'], [`${kept + 1}`], [undefined]]);
+    // Who looks through many has no use for them.
+    expect(ring.find(all).requests.every((request) => request.decision === undefined)).toBe(true);
+
+    const allowed = (nowMs: number) =>
+      Array.from({ length: 2 * limits.decisionsPerSecondMax }, () => ring.mayExplain(nowMs));
+    for (const nowMs of [5_000, 6_500])
+      expect(allowed(nowMs).filter(Boolean)).toHaveLength(limits.decisionsPerSecondMax);
+    expect(ring.mayExplain(6_999)).toBe(false);
   });
 });

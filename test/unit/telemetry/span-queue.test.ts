@@ -50,7 +50,7 @@ describe('SpanQueue', () => {
 
   it('keeps of a request what it was, though the request is used again', () => {
     const queue = queueOf();
-    const tried = { endpoint: 'a:1', failure: 'connect-refused', reason: 'It refused.', atMs: 4_999 };
+    const tried = { endpoint: 'a:1', failure: 'connect-refused', reason: 'It refused.', detail: '', atMs: 4_999 };
     const partsMs = parts.map((_, index) => index / 8);
     const request = {
       ...finishedRequest({

@@ -140,6 +140,7 @@ describe('a span', () => {
       endpoint: '10.0.0.8:9001',
       failure: 'connect-refused',
       reason: 'The endpoint refused the connection.',
+      detail: '',
       atMs: 998,
     };
     const { events, attributes } = only({ attempts: 2, failedTries: [tried] });
