@@ -105,7 +105,8 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
     // What a short transfer took is not worth its bytes: the timing that went with the head stands then.
     const isLong = exchange.partsMs[partIndex.transfer]! >= limits.transferToldMs;
     exchange.downstream.end(passableTrailers(trailers), isLong ? exchange.steps.timingOf(exchange, nowMs) : null);
-    exchange.steps.complete(exchange, nowMs);
+    // An answer is written within this call, and its client has it no sooner: that is the proxy's own time. The frames of a link leave with the turn.
+    exchange.steps.complete(exchange, exchange.downstream.wantsTiming ? nowMs : this.now());
   }
 
   onFailure(failure: Failure, isReusedConnection: boolean): void {

@@ -7,6 +7,7 @@ import { limits } from '../../src/model/limits.ts';
 import { buildNativeBench } from '../bench/native-bench.mjs';
 import { heldMiB, inspectable } from './garbage.ts';
 import { type Bench, call, type Running, residentMiB, until } from './harness.ts';
+import { othersCpuMs } from './machine-use.ts';
 import { nativeLoad, startNative } from './native-programs.ts';
 import { manifest, policy, service } from './static-mesh.ts';
 
@@ -145,13 +146,6 @@ async function untilSettled({ sidecar, appPid }: SlowRoom): Promise<void> {
 function busyOrQueuedMs(pid: number): number {
   const [runNs, queuedNs] = readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ').map(Number);
   return (runNs! + queuedNs!) / 1e6;
-}
-
-/** User and system time of all processes of this machine but those named, ms; Linux counts in hundredths of a second. */
-function othersCpuMs(pids: readonly number[]): number {
-  const [, user, nice, system] = readFileSync('/proc/stat', 'latin1').split(/\s+/, 4).map(Number);
-  const own = pids.map((pid) => readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' '));
-  return own.reduce((sum, fields) => sum - Number(fields[11]) - Number(fields[12]), user! + nice! + system!) * 10;
 }
 
 /** Of one core: a window in which others of this machine took more is void, and so is its pair; as is one that outlasted its slow clients. */
