@@ -3,10 +3,7 @@ import { Agent } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { LatencyAnswer, RecentAnswer, RecentRequest } from '../../src/model/recent-request.ts';
 import { Bench, call, type Running, residentMiB, until } from './harness.ts';
-import { expectWhereItBelongs, leastOf, plantedMs, plantings, startPlantedMesh } from './planted-time.ts';
-
-/** `npm run test:faults` tries each more often, and judges the median: here other tests use the machine, too. */
-const tries = 6;
+import { expectWhereItBelongs, leniently, plantedMs, plantings, startPlantedMesh } from './planted-time.ts';
 
 let bench: Bench;
 beforeEach(() => {
@@ -21,7 +18,7 @@ async function ask<Answer>(sidecar: Running, path: string): Promise<Answer> {
 describe('20 ms', () => {
   it('of a delay, a blocked loop, a connect, a slow reader, the network or a full pool are where they belong, and nowhere else', async () => {
     const mesh = await startPlantedMesh(bench);
-    for (const planting of plantings) await expectWhereItBelongs(mesh, planting, tries, leastOf);
+    for (const planting of plantings) await expectWhereItBelongs(mesh, planting, leniently);
 
     const { hops } = await ask<LatencyAnswer>(mesh.web, '/latency?service=cart');
     expect(hops).toHaveLength(1);
