@@ -56,10 +56,10 @@ async function main() {
   }
 }
 
-const loadsOf = ({ connections, rate }) => [
-  { title: `${connections} connections busy`, load: { connections } },
-  ...(rate === 0 ? [] : [{ title: `${rate} requests a second`, load: { connections, rate } }]),
-];
+function loadsOf({ connections, rate }) {
+  const busy = { title: `${connections} connections busy`, load: { connections } };
+  return rate === 0 ? [busy] : [busy, { title: `${rate} requests a second`, load: { connections, rate } }];
+}
 
 /** Starts both, and appends what each round found. */
 async function measureStart(start, { rooms, app, figures, options }) {

@@ -14,8 +14,11 @@ const standIns = {
 const changes = {
   // One array for all requests, of which nobody reads.
   'src/telemetry/recorder.ts': ['noPartsMs.slice()', 'noPartsMs'],
-  // No clock is read for an attempt, not even for the balancers that want to know how long it took.
-  'src/sidecar/serving-loop.ts': ['now: () => performance.now(),', 'now: () => this.deadlineTimer.nowMs,'],
+  // The clocks that nobody but the ledger wants: balancers and timeouts do with those of an attempt's begin and of its head.
+  'src/proxy/attempt.ts': [
+    'const nowMs = this.now();\n    this.stopClocks(nowMs);\n    steps',
+    'const nowMs = this.headAtMs;\n    steps',
+  ],
   // The far side says nothing of its hop.
   'src/proxy/link/link-answer.ts': ['wantsTiming = true', 'wantsTiming = false'],
 };

@@ -57,7 +57,7 @@ export interface Planting {
 /** Under this path's last segment: after how many ms. */
 const msOf = (path: string): number => Number(path.slice(path.lastIndexOf('/') + 1));
 /** More than the kernel takes for a reader who does not read: 4 MiB at most (tcp(7), tcp_wmem). After `stuckMs` nothing of it moves any more. */
-const largeBody = Buffer.alloc(8 * 1024 * 1024, 'x');
+const largeBody = Buffer.alloc(5 * 1024 * 1024, 'x');
 const stuckMs = 100;
 
 const cartApp =

@@ -87,9 +87,9 @@ describe('the parts of a request', () => {
   });
 
   it.each([
-    ['of an endpoint', ''],
-    ['from here', 'unknown'],
-  ])('have in own what it took to write an answer %s', (_, host) => {
+    ['of an endpoint in transfer', '', [13, 10, 3, 0]],
+    ['from here in own', 'unknown', [3, 0, 0, 3]],
+  ])('have what it took to write an answer %s', (_, host, expected) => {
     const endpoint = new FakeEndpoint('a:1', 0, true);
     const mesh = fakeMesh([endpoint]);
     const client = new FakeClient();
@@ -106,7 +106,9 @@ describe('the parts of a request', () => {
       endpoint.last.answer(200);
     }
     const [{ totalMs, partsMs }] = mesh.recorded as [(typeof mesh.recorded)[0]];
-    expect([totalMs, partsMs[partIndex.wait], partsMs[partIndex.own]]).toEqual(host === '' ? [13, 10, 3] : [3, 0, 3]);
+    expect([totalMs, ...(['wait', 'transfer', 'own'] as const).map((part) => partsMs[partIndex[part]])]).toEqual(
+      expected,
+    );
   });
 
   it('split only the last attempt from the network, also where the far side says its time in a field', () => {
