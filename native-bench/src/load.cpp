@@ -3,6 +3,7 @@
 #include "command-line.hpp"
 #include "latency-histogram.hpp"
 #include "message-reader.hpp"
+#include "request-log.hpp"
 #include "sockets.hpp"
 
 #include <deque>
@@ -25,7 +26,8 @@ const char *const usage =
     "  --request-bytes N  length of the request's body, which makes it a POST (0: a GET)\n"
     "  --request-byte C   the byte that it consists of (q)\n"
     "  --body-bytes N     length that every answer's body must have (100)\n"
-    "  --body-byte C      the byte that it must consist of (w)\n";
+    "  --body-byte C      the byte that it must consist of (w)\n"
+    "  --log FILE         a traceparent in each request, and a line for each right answer: TRACE-ID NS NS, since it was due and since it left\n";
 
 /// After that many the run ends: the figures are worth nothing.
 constexpr std::uint64_t failuresMax = 1'000;
@@ -42,6 +44,9 @@ struct Options {
   std::string request;
   std::uint64_t bodyBytes;
   char bodyByte;
+  std::string log;
+  /// Where in the request its RequestLog::field is, if there is a log.
+  std::size_t fieldAt;
 };
 
 /// Which moments requests leave at: those that a rate gives, or at once while the time lasts.
@@ -80,6 +85,10 @@ struct Connection {
   MessageReader reader{MessageKind::answer};
   bool isBusy = false;
   std::uint64_t intendedNs = 0;
+  /// With a log: when the request left, its number, and the request itself.
+  std::uint64_t sentNs = 0;
+  std::uint64_t number = 0;
+  std::string request;
   std::size_t unsentBytes = 0;
   std::uint64_t bodyBytes = 0;
   bool isBodyWrong = false;
@@ -94,7 +103,8 @@ class Load {
         startNs_(0),
         measuredFromNs_(0),
         endNs_(0),
-        schedule_(0, 0, 0) {
+        schedule_(0, 0, 0),
+        log_(options.log) {
     if (poller_ < 0) endWith("epoll_create1");
     for (Connection &connection : connections_) {
       if (!open(connection)) endWith("no connection");
@@ -131,6 +141,7 @@ class Load {
     }
     cpuSeconds_ = cpuSeconds() - cpuBefore;
     countUnanswered();
+    log_.close();
   }
 
   void print() const {
@@ -156,6 +167,8 @@ class Load {
   std::uint64_t measuredFromNs_;
   std::uint64_t endNs_;
   Schedule schedule_;
+  RequestLog log_;
+  std::uint64_t sent_ = 0;
   LatencyHistogram latencies_;
   std::uint64_t failures_ = 0;
   std::uint64_t reconnects_ = 0;
@@ -190,11 +203,17 @@ class Load {
     connection.unsentBytes = options_.request.size();
     connection.bodyBytes = 0;
     connection.isBodyWrong = false;
+    if (log_.isOn()) {
+      connection.request = options_.request;
+      connection.number = ++sent_;
+      log_.mark(connection.request, options_.fieldAt, connection.number);
+      connection.sentNs = nowNs();
+    }
     sendRest(connection);
   }
 
   void sendRest(Connection &connection) {
-    const std::string &request = options_.request;
+    const std::string &request = log_.isOn() ? connection.request : options_.request;
     const char *from = request.data() + (request.size() - connection.unsentBytes);
     const ssize_t sent = ::send(connection.socket, from, connection.unsentBytes, MSG_NOSIGNAL);
     if (sent >= 0) connection.unsentBytes -= sent;
@@ -248,6 +267,7 @@ class Load {
     else if (connection.isBodyWrong) countFailure("a body of other bytes than expected");
     else if (connection.intendedNs >= measuredFromNs_) {
       latencies_.record(atNs - connection.intendedNs);
+      if (log_.isOn()) log_.write(connection.number, atNs - connection.intendedNs, atNs - connection.sentNs);
       lastAnswerNs_ = atNs;
     }
   }
@@ -307,6 +327,9 @@ Options readOptions(int count, char **words) {
     options.request += header + "\r\n";
   }
   if (requestBytes > 0) options.request += "Content-Length: " + std::to_string(requestBytes) + "\r\n";
+  options.log = flags.text("log", "");
+  options.fieldAt = options.request.size();
+  if (!options.log.empty()) options.request += RequestLog::field;
   options.request += "\r\n" + std::string(requestBytes, requestByte[0]);
   flags.refuseOthers();
   return options;

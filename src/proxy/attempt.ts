@@ -70,7 +70,9 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
     partsMs[partIndex.tls]! += tlsMs;
     this.isAssigned = true;
     this.assignedAtMs = nowMs;
-    if (this.exchange.isRequestComplete) this.sentAtMs = this.assignedAtMs;
+    // A request without a body is written with its head, whenever its listener says that it is complete.
+    const { isRequestComplete, head } = this.exchange;
+    if (isRequestComplete || head.bodyBytes === 0) this.sentAtMs = nowMs;
   }
 
   onHead(head: UpstreamHead): void {
@@ -96,12 +98,26 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
   }
 
   onEnd(trailers: HeaderList, far: FarTiming | null): void {
-    const nowMs = this.now();
     const { exchange } = this;
+    const { downstream, status, steps } = exchange;
     if (far !== null) exchange.far = far;
+    this.settle(status === 429 || status === 503 ? 'overloaded' : 'ok', this.headAtMs);
+    if (downstream.wantsTiming) {
+      this.endTimed(trailers);
+      return;
+    }
+    // An answer is written within this call, and its client has it no sooner: the transfer ends behind it.
+    downstream.end(passableTrailers(trailers), null);
+    const nowMs = this.now();
     this.stopClocks(nowMs);
-    const isOverloaded = exchange.status === 429 || exchange.status === 503;
-    this.settle(isOverloaded ? 'overloaded' : 'ok', nowMs);
+    steps.complete(exchange, nowMs);
+  }
+
+  /** To a caller who wants to know what it took. The frames of a link leave at the end of the turn, so nothing is written here. */
+  private endTimed(trailers: HeaderList): void {
+    const { exchange } = this;
+    const nowMs = this.now();
+    this.stopClocks(nowMs);
     // What a short transfer took is not worth its bytes: the timing that went with the head stands then.
     const isLong = exchange.partsMs[partIndex.transfer]! >= limits.transferToldMs;
     exchange.downstream.end(passableTrailers(trailers), isLong ? exchange.steps.timingOf(exchange, nowMs) : null);

@@ -155,7 +155,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
       const headers: HeaderList = ['Location', redirectLocation(head, action.redirect)];
       if (action.responseHeaders !== null) changeHeaders(headers, action.responseHeaders);
       this.replyLocally(exchange, action.redirect.status, headers, null);
-      this.complete(exchange, nowMs);
+      this.complete(exchange, this.parts.now());
       return;
     }
     // One ticket a request: another attempt stays with the backend that the split chose.
@@ -380,7 +380,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     const endsConnection =
       failure.source === 'downstream' && !exchange.isRequestComplete && exchange.head.bodyBytes !== 0;
     this.replyLocally(exchange, reply.status, reply.headers, reply.body, endsConnection);
-    this.complete(exchange, nowMs, failure, detail);
+    this.complete(exchange, this.parts.now(), failure, detail);
   }
 
   private replyLocally(

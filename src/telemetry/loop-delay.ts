@@ -5,9 +5,10 @@
  * readable while a turn ran waits in the kernel, unseen, for the next poll. Three things can be known:
  *   - the first request of a turn began to be handled at a certain time, and those after it in the same turn waited at least since
  *     then: all of a poll's events were ready when it returned;
- *   - whether the loop slept since the turn before: it only sleeps when nothing is ready, so after a sleep nothing had waited;
+ *   - whether the loop slept since the turn before: it only sleeps when nothing is ready, so after a sleep nothing had waited but for what else
+ *     ran since it woke;
  *   - without a sleep, the request became readable at some time after the poll before: at most all of the time since then.
- * The third is a bound and no measurement, so it is only used where it is worth saying, after more than 1 ms, and marked an estimate.
+ * The last two are bounds and no measurements, so they are only used where they are worth saying, from more than 1 ms on, and marked an estimate.
  *
  * The turn's end is seen by a `setImmediate` that is not referenced: it runs in every check phase, and unlike a referenced one it does
  * not keep the loop from sleeping. An idle process makes no turns and pays nothing (`monitorEventLoopDelay` with its timer
@@ -104,11 +105,13 @@ export class LoopDelay {
     this.isFirstOfTurn = false;
     this.isEstimate = false;
     this.waitFromMs = nowMs;
-    const boundMs = nowMs - this.endedAtMs + this.lastTurnMs;
-    if (boundMs > longTurnMs && this.clock.idleMs() === this.endedIdleMs) {
-      this.isEstimate = true;
-      this.waitFromMs = nowMs - boundMs;
-    }
+    const sinceEndMs = nowMs - this.endedAtMs;
+    if (sinceEndMs + this.lastTurnMs <= longTurnMs) return;
+    const sleptMs = this.clock.idleMs() - this.endedIdleMs;
+    const boundMs = sleptMs === 0 ? sinceEndMs + this.lastTurnMs : sinceEndMs - sleptMs;
+    if (boundMs <= longTurnMs) return;
+    this.isEstimate = true;
+    this.waitFromMs = nowMs - boundMs;
   }
 }
 

@@ -9,6 +9,7 @@ import { PinnedProcess } from './pinned-process.mjs';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const readyTimeoutMs = 15_000;
 const pollMs = 20;
+let rooms = 0;
 
 export class BenchRoom {
   /** @param distDir where the built executable is: DIR/bin/weft.js */
@@ -18,7 +19,7 @@ export class BenchRoom {
     this.directory = mkdtempSync(join(tmpdir(), 'weft-bench-'));
     this.processes = [];
     // A copy, so that a build meanwhile does not change what is measured; below node_modules, so that packages are found.
-    this.distCopy = join(root, 'node_modules/.cache/weft', `bench-${process.pid}`);
+    this.distCopy = join(root, 'node_modules/.cache/weft', `bench-${process.pid}-${++rooms}`);
     mkdirSync(join(root, 'node_modules/.cache/weft'), { recursive: true });
     cpSync(distDir, this.distCopy, { recursive: true });
     process.on('exit', () => this.removeFiles());

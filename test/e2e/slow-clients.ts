@@ -1,14 +1,14 @@
 /** A thousand clients that hang on a sidecar, the load of healthy ones beside them, and what the two have to do with each other. */
-import { type ChildProcess, execFile, fork, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { type ChildProcess, fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { expect } from 'vitest';
 import { limits } from '../../src/model/limits.ts';
 import { buildNativeBench } from '../bench/native-bench.mjs';
 import { heldMiB, inspectable } from './garbage.ts';
 import { type Bench, call, type Running, residentMiB, until } from './harness.ts';
+import { othersCpuMs } from './machine-use.ts';
+import { nativeLoad, startNative } from './native-programs.ts';
 import { manifest, policy, service } from './static-mesh.ts';
 
 export type SlowKind = 'head' | 'body' | 'chunked' | 'reader';
@@ -71,7 +71,6 @@ export interface SlowRoom {
 }
 
 export const readerIdleMs = 10_000;
-const nativeBench = fileURLToPath(new URL('../../native-bench/build/', import.meta.url));
 const answerBytes = 2;
 const healthyConnections = 16;
 
@@ -81,12 +80,7 @@ const healthyConnections = 16;
  */
 export async function startSlowRoom(bench: Bench): Promise<SlowRoom> {
   buildNativeBench();
-  const app = spawn(`${nativeBench}upstream`, ['--bytes', String(answerBytes)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  bench.onClose(() => void app.kill('SIGKILL'));
-  const [line] = (await once(app.stdout, 'data')) as [Buffer];
-  const address = `127.0.0.1:${(JSON.parse(line.toString()) as { port: number }).port}`;
+  const { address, pid } = await startNative(bench, 'upstream', ['--bytes', String(answerBytes)]);
   const resources = [service('cart', [address]), policy('Service', 'cart', { idle: `${readerIdleMs}ms` })];
   const sidecar = await bench.weft(
     [
@@ -95,7 +89,7 @@ export async function startSlowRoom(bench: Bench): Promise<SlowRoom> {
     ],
     inspectable,
   );
-  return { sidecar, appPid: app.pid! };
+  return { sidecar, appPid: pid };
 }
 
 interface Window {
@@ -106,19 +100,8 @@ interface Window {
 
 /** Requests at a fixed rate, whether or not those before them were answered; latencies count from when each was to leave. */
 export async function healthyWindow(address: string, perSecond: number, windowMs: number): Promise<Window> {
-  const [host, port] = address.split(':') as [string, string];
-  const seconds = String(windowMs / 1000);
-  const { stdout } = await promisify(execFile)(`${nativeBench}load`, [
-    ...['--address', host, '--port', port, '--host', 'cart', '--connections', String(healthyConnections)],
-    ...['--rate', String(perSecond), '--seconds', seconds, '--body-bytes', String(answerBytes)],
-  ]);
-  const { failures, firstFailure, p99Us, cpuSeconds } = JSON.parse(stdout) as {
-    failures: number;
-    firstFailure: string;
-    p99Us: number;
-    cpuSeconds: number;
-  };
-  if (failures > 0) throw new Error(`${failures} healthy requests failed, the first: ${firstFailure}`);
+  const load = { host: 'cart', connections: healthyConnections, rate: perSecond, 'body-bytes': answerBytes };
+  const { p99Us, cpuSeconds } = await nativeLoad(address, { ...load, seconds: windowMs / 1000 });
   return { p99Ms: p99Us / 1000, cpuMs: cpuSeconds * 1000 };
 }
 
@@ -163,13 +146,6 @@ async function untilSettled({ sidecar, appPid }: SlowRoom): Promise<void> {
 function busyOrQueuedMs(pid: number): number {
   const [runNs, queuedNs] = readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ').map(Number);
   return (runNs! + queuedNs!) / 1e6;
-}
-
-/** User and system time of all processes of this machine but those named, ms; Linux counts in hundredths of a second. */
-function othersCpuMs(pids: readonly number[]): number {
-  const [, user, nice, system] = readFileSync('/proc/stat', 'latin1').split(/\s+/, 4).map(Number);
-  const own = pids.map((pid) => readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' '));
-  return own.reduce((sum, fields) => sum - Number(fields[11]) - Number(fields[12]), user! + nice! + system!) * 10;
 }
 
 /** Of one core: a window in which others of this machine took more is void, and so is its pair; as is one that outlasted its slow clients. */

@@ -1,6 +1,7 @@
 import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -115,6 +116,38 @@ describe.skipIf(!hasCompiler)('native-bench', () => {
       const figures = await load(upstream, { rate: 100, connections: 1, path: '/?delay=20' });
       expect(figures).toMatchObject({ requests: 30, failures: 0 });
       expect(figures.maxUs).toBeGreaterThan(250_000);
+    });
+
+    it('logs each request by a trace id that the server has seen, with what it took since it was due and since it left', async () => {
+      const seen: string[] = [];
+      const server = createHttpServer((request, response) => {
+        seen.push(String(request.headers.traceparent));
+        setTimeout(() => response.end('w'), 20);
+      }).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const directory = mkdtempSync(join(tmpdir(), 'weft-native-bench-'));
+      const log = join(directory, 'log');
+      // Twice as many as two connections can carry: they leave ever later than they are due.
+      const flags = { rate: 200, connections: 2, 'body-bytes': 1, log };
+      const { requests, maxUs } = await load((server.address() as AddressInfo).port, flags);
+      server.closeAllConnections();
+      server.close();
+      const lines = readFileSync(log, 'latin1').trimEnd().split('\n');
+      rmSync(directory, { recursive: true });
+      expect(requests).toBe(60);
+      const found = lines.map((line) => line.match(/^([0-9a-f]{32}) (\d+) (\d+)$/)!.slice(1));
+      const ids = found.map(([id]) => id);
+      expect(new Set(ids).size).toBe(60);
+      expect(seen.map((traceparent) => traceparent.match(/^00-([0-9a-f]{32})-[0-9a-f]{16}-01$/)![1]).sort()).toEqual(
+        ids.sort(),
+      );
+      const sinceDueNs = found.map(([, ns]) => Number(ns));
+      expect(Math.max(...sinceDueNs) / 1_000).toBeCloseTo(maxUs, 0);
+      for (const [i, [, , sinceSentNs]] of found.entries()) {
+        expect(Number(sinceSentNs)).toBeGreaterThan(19e6);
+        expect(Number(sinceSentNs)).toBeLessThanOrEqual(sinceDueNs[i]!);
+      }
+      expect(maxUs).toBeGreaterThan(200_000);
     });
 
     it('has every percentile of its histogram to 0.05 %', () => {

@@ -86,6 +86,31 @@ describe('the parts of a request', () => {
     expect(mesh.recorded[0]!.partsMs[partIndex.own]).toBe(0);
   });
 
+  it.each([
+    ['of an endpoint in transfer', '', [13, 10, 3, 0]],
+    ['from here in own', 'unknown', [3, 0, 0, 3]],
+  ])('have what it took to write an answer %s', (_, host, expected) => {
+    const endpoint = new FakeEndpoint('a:1', 0, true);
+    const mesh = fakeMesh([endpoint]);
+    const client = new FakeClient();
+    const end = client.end.bind(client);
+    client.end = (trailers, timing) => {
+      mesh.clock.nowMs += 3;
+      end(trailers, timing);
+    };
+    const receiver = mesh.proxy.accept(fakeHead(host === '' ? {} : { host }), client);
+    receiver.onRequestEnd([]);
+    if (host === '') {
+      endpoint.last.assign();
+      mesh.clock.nowMs += 10;
+      endpoint.last.answer(200);
+    }
+    const [{ totalMs, partsMs }] = mesh.recorded as [(typeof mesh.recorded)[0]];
+    expect([totalMs, ...(['wait', 'transfer', 'own'] as const).map((part) => partsMs[partIndex[part]])]).toEqual(
+      expected,
+    );
+  });
+
   it('split only the last attempt from the network, also where the far side says its time in a field', () => {
     const endpoint = new FakeEndpoint('a:1', 0, true);
     const second = new FakeEndpoint('b:1', 1, true);

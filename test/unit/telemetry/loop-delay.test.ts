@@ -59,6 +59,21 @@ describe('LoopDelay', () => {
     expect(loop.isEstimate).toBe(false);
   });
 
+  it('bounds what came with other work after a sleep by that work, as an estimate', () => {
+    const { loop, work, sleep, wait } = makeLoop();
+    work(20);
+    loop.turnEnded();
+    sleep(50);
+    work(5);
+    expect(wait()).toBeCloseTo(5);
+    expect(loop.isEstimate).toBe(true);
+    loop.turnEnded();
+    sleep(50);
+    work(0.9);
+    expect(wait()).toBe(0);
+    expect(loop.isEstimate).toBe(false);
+  });
+
   it('holds short turns against nobody', () => {
     const { loop, work, wait } = makeLoop();
     loop.turnEnded();

@@ -12,6 +12,18 @@ import { finishedRequest } from '../../fixtures/finished-request.ts';
 
 const all: RecentQuery = { service: '', route: '', status: '', minMs: 0, isFailed: false, id: '', limit: 256 };
 
+/** Bytes in use, of the heap and of buffers, without garbage. */
+function collectedMemory(): () => number {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  return () => {
+    // Buffers are freed after the first one has found their owners dead.
+    collect();
+    collect();
+    return process.memoryUsage().heapUsed + process.memoryUsage().arrayBuffers;
+  };
+}
+
 describe('RequestRing', () => {
   it('keeps what was said of a request, and no more of its path than it should', () => {
     const ring = new RequestRing();
@@ -102,14 +114,20 @@ describe('RequestRing', () => {
     expect(slowAfter(3).sort((a, b) => b - a)).toEqual([...eight(3), ...eight(2)]);
   });
 
+  it('takes the 1.5 MiB that docs/ledger.md states', () => {
+    const memory = collectedMemory();
+    const before = memory();
+    const rings = Array.from({ length: 8 }, () => new RequestRing());
+    const oneMiB = (memory() - before) / rings.length / 2 ** 20;
+    // What earlier tests left may be freed meanwhile.
+    expect(oneMiB).toBeGreaterThan(0.9);
+    expect(oneMiB).toBeLessThan(1.5);
+    expect(rings.map((ring) => ring.find(all).recorded)).toEqual(rings.map(() => 0));
+  });
+
   it('takes no more memory for 10,000 paths than for one', () => {
     const ring = new RequestRing();
-    setFlagsFromString('--expose-gc');
-    const collect = runInNewContext('gc') as () => void;
-    const memory = () => {
-      collect();
-      return process.memoryUsage().heapUsed + process.memoryUsage().arrayBuffers;
-    };
+    const memory = collectedMemory();
     const head = 'h'.repeat(60_000);
     const take = (turn: number) => {
       // A piece of a large head, as a listener reads it: kept as it is, it would keep all of it.
