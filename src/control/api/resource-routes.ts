@@ -254,6 +254,7 @@ async function waitIfAsked(
       results,
       missing: applied.missing,
       refused: applied.refused,
+      gone: applied.gone,
     },
   );
 }
