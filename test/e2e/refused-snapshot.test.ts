@@ -56,8 +56,8 @@ interface Listed {
   readonly stateAgeMs: number;
 }
 const listed = async (): Promise<readonly Listed[]> => {
-  const { sidecars } = JSON.parse((await weft('status', ['-o', 'json'])).stdout) as { sidecars: Listed[] };
-  return sidecars.toSorted((a, b) => (a.service < b.service ? -1 : 1));
+  const { body } = await call(control.ready.api, '127.0.0.1', '/v1/sidecars');
+  return (JSON.parse(body) as { items: Listed[] }).items.toSorted((a, b) => (a.service < b.service ? -1 : 1));
 };
 const metric = async (line: string): Promise<number> => {
   const { body } = await call(control.ready.api, '127.0.0.1', '/metrics');

@@ -18,9 +18,13 @@ import { issueSvid } from '../../src/identity/svid.ts';
 import { controlPlaneServerName } from '../../src/model/identity.ts';
 import { limits } from '../../src/model/limits.ts';
 import { systemClock } from '../../src/sidecar/clock.ts';
+import { askForBootstrap } from '../../src/sidecar/identity/bootstrap-client.ts';
+import { askForCertificate } from '../../src/sidecar/identity/certificate-client.ts';
 import type { ControlPlaneTrust } from '../../src/sidecar/identity/control-plane-contact.ts';
-import { openIdentityAgent } from '../../src/sidecar/identity/open-identity.ts';
-import type { SidecarOptions } from '../../src/sidecar/options.ts';
+import { DirectoryIdentity } from '../../src/sidecar/identity/directory-identity.ts';
+import { DirectoryWithToken } from '../../src/sidecar/identity/directory-with-token.ts';
+import { IssuedIdentity } from '../../src/sidecar/identity/issued-identity.ts';
+import { decodeJoinToken, fixedJoinToken } from '../../src/sidecar/identity/join-token.ts';
 import { openPushLink } from '../../src/sidecar/push-link.ts';
 import { decodeControlFrame } from '../../src/wire/control-frame.ts';
 import { encodeSidecarFrame } from '../../src/wire/sidecar-frame.ts';
@@ -251,14 +255,19 @@ describe('push over TLS', () => {
     await writeFile(join(identityDir, 'svid.pem'), svid.certificatePem);
     await writeFile(join(identityDir, 'key.pem'), keyPem);
     await writeFile(join(identityDir, 'bundle.pem'), foreign.certificatePem);
-    const options = {
-      ...{ identityDir, isLinkInsecure: false, joinToken: joined.body.token, joinTokenFile: null, stateDir: null },
-      ...{ namespace: 'default', service: 'app', source: { tag: 'control-plane', urls: [api.url('')] } },
-    };
-    const agent = await openIdentityAgent(options as unknown as SidecarOptions, silentLogger);
+    const own = { service: 'app', namespace: 'default', clock: systemClock, logger: silentLogger };
+    const directory = new DirectoryIdentity({ path: identityDir, ...own });
+    await directory.load();
+    const issued = new IssuedIdentity({
+      ...own,
+      ...{ urls: [api.url('')], file: null, random: () => 0.5, ask: askForCertificate, askForBootstrap },
+      joinToken: fixedJoinToken(decodeJoinToken(joined.body.token, 'app', 'default')),
+      makeRequest: makeCertificateRequest,
+    });
+    const agent = new DirectoryWithToken(directory, issued);
     cleanups.push(
-      () => agent.close(),
       () => rm(identityDir, { recursive: true }),
+      () => agent.close(),
     );
     // Of the directory at once; what opens the push channel is asked for.
     expect(agent.current?.bundlePem).toBe(foreign.certificatePem);
