@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { userInfo } from 'node:os';
 import { type Command, Option } from 'commander';
 import type { Static } from 'typebox';
-import type { AppliedReport, ReplicaStatus, SidecarName, SidecarStatus } from '../control/fleet.ts';
+import type { AppliedReport, GoneSidecar, ReplicaStatus, SidecarName, SidecarStatus } from '../control/fleet.ts';
 import type { RoleName } from '../model/access.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
 import type { WindowStats } from '../model/report.ts';
@@ -85,6 +85,10 @@ export interface FoundedServiceStatus {
   readonly similar?: string | null;
   /** Registered under it now. */
   readonly sidecars: number;
+  /** Of its last sidecar that went silent; null: none lately; absent: an older control plane. */
+  readonly lastHeardAgoMs?: number | null;
+  /** Nobody was ever registered for longer than a moment; absent: an older control plane. */
+  readonly isUnused?: boolean;
 }
 
 /** What a control plane says of its certificate authority. Times are RFC 3339. */
@@ -150,6 +154,7 @@ export interface Refusal {
   readonly results?: TransactionResult['results'];
   readonly missing?: AppliedReport['missing'];
   readonly refused?: AppliedReport['refused'];
+  readonly gone?: AppliedReport['gone'];
 }
 
 /** The control plane answered, and said no. */
@@ -281,7 +286,12 @@ export class ControlPlaneClient {
   }
 
   async sidecars(): Promise<readonly SidecarStatus[]> {
-    return (await this.#call<{ readonly items: readonly SidecarStatus[] }>('GET', '/v1/sidecars')).items;
+    return (await this.fleet()).items;
+  }
+
+  /** `gone`: those that went silent lately; absent: an older control plane. */
+  fleet(): Promise<{ readonly items: readonly SidecarStatus[]; readonly gone?: readonly GoneSidecar[] }> {
+    return this.#call('GET', '/v1/sidecars');
   }
 
   stats(): Promise<WindowStats> {

@@ -67,7 +67,7 @@ export async function write(
     if (isDryRun) return await showDiff(result.results, terminal);
     const { applied, revision } = result;
     const where = applied === undefined ? '' : `, in force on ${countOf(applied.applied.length, 'sidecar')}`;
-    terminal.out(`revision ${revision}${where}`);
+    terminal.out(`revision ${revision}${where}${notCounted(applied?.gone)}`);
     // Where fewer than all were enough.
     const behind = applied === undefined ? [] : linesOf(applied);
     if (behind.length > 0) terminal.err(`not yet on ${countOf(behind.length, 'sidecar')}:\n${behind.join('\n')}`);
@@ -89,6 +89,12 @@ async function showDiff(results: TransactionResult['results'], terminal: Termina
   if (diff !== '') terminal.out(`\n${diff}`);
 }
 
+/** They have perhaps not got it, and perhaps serve. */
+function notCounted(gone: Refusal['gone'] = []): string {
+  if (gone.length === 0) return '';
+  return `; not counted: ${countOf(gone.length, 'sidecar')} not heard of any more (gone in \`weft status\`), which may serve without it`;
+}
+
 function linesOf({ missing = [], refused = [] }: Pick<Refusal, 'missing' | 'refused'>): string[] {
   return [
     ...refused.map(
@@ -102,6 +108,6 @@ function notApplied(refusal: Refusal, timeoutMs: number): CliError {
   const { revision } = refusal;
   const lines = linesOf(refusal);
   return new CliError(
-    `Revision ${revision} is committed, but within ${timeoutMs / 1000} s it did not come into force on ${countOf(lines.length, 'sidecar')}:\n${lines.join('\n')}`,
+    `Revision ${revision} is committed, but within ${timeoutMs / 1000} s it did not come into force on ${countOf(lines.length, 'sidecar')}${notCounted(refusal.gone)}:\n${lines.join('\n')}`,
   );
 }

@@ -1,6 +1,6 @@
 /** Who waits until a revision is in force on all sidecars, and for which of them still. */
 import { limits } from '../model/limits.ts';
-import type { AppliedReport, SidecarName } from './fleet.ts';
+import type { AppliedReport, GoneSidecar, SidecarName } from './fleet.ts';
 import { type Member, nameOf, outcomeOf, reasonOf } from './fleet-member.ts';
 import type { StoreClock } from './store/store.ts';
 
@@ -22,19 +22,23 @@ export interface AppliedWaitsOptions {
   readonly members: () => Iterable<Member>;
   /** The newest revision that the publisher has taken in. */
   readonly newest: () => number;
+  /** See Fleet. */
+  readonly gone: () => readonly GoneSidecar[];
 }
 
 export class AppliedWaits {
   readonly #clock: StoreClock;
   readonly #members: () => Iterable<Member>;
   readonly #newest: () => number;
+  readonly #gone: () => readonly GoneSidecar[];
   readonly #waits = new Set<Wait>();
   #isClosed = false;
 
-  constructor({ clock, members, newest }: AppliedWaitsOptions) {
+  constructor({ clock, members, newest, gone }: AppliedWaitsOptions) {
     this.#clock = clock;
     this.#members = members;
     this.#newest = newest;
+    this.#gone = gone;
   }
 
   /** See Fleet.waitApplied. Without a timeout, beyond `limits.watchersMax` waits, and after `close`, the answer is what is true at once. */
@@ -111,7 +115,9 @@ export class AppliedWaits {
       else if (outcome === 'refused') refused.push({ ...name, reason: reasonOf(member) ?? '' });
       else missing.push(name);
     }
-    return { revision, isEnough: isEnoughOfThem || missing.length + refused.length === 0, applied, missing, refused };
+    const gone = this.#gone().map(({ sidecar, service, namespace }) => ({ sidecar, service, namespace }));
+    const isEnough = isEnoughOfThem || missing.length + refused.length === 0;
+    return { revision, isEnough, applied, missing, refused, gone };
   }
 }
 

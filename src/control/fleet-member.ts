@@ -26,6 +26,8 @@ export interface Member {
   lease: SidecarLease;
   /** False: the lease ended while the connection lives on, until it is renewed. */
   hasLease: boolean;
+  /** It has taken leave: its lease ends because it said so. */
+  hasWithdrawn: boolean;
   connection: PushConnection | null;
   /** As the other control plane says that holds its lease; null: that is this one, or none that lives. */
   elsewhere: SidecarElsewhere | null;

@@ -25,6 +25,13 @@ export interface SidecarStatus {
   readonly leaseEndsInMs: number;
 }
 
+/** Its lease has ended, though it never took leave. */
+export interface GoneSidecar extends SidecarName {
+  /** Of the endpoint that it registered; null: none. */
+  readonly address: string | null;
+  readonly lastHeardAgoMs: number;
+}
+
 /** A control plane on the store. */
 export interface ReplicaStatus {
   /** `HOST:PORT` of its API; empty: it has not said so yet. */
@@ -47,6 +54,8 @@ export interface AppliedReport {
   readonly applied: readonly SidecarName[];
   readonly missing: readonly SidecarName[];
   readonly refused: readonly (SidecarName & { readonly reason: string })[];
+  /** Not counted, though they were here within `limits.goneKeptMs`: nobody knows what they have in force. */
+  readonly gone: readonly SidecarName[];
 }
 
 export interface SidecarName {
@@ -58,6 +67,10 @@ export interface SidecarName {
 export interface Fleet {
   /** All of the mesh, whichever control plane they are connected to. */
   list(): readonly SidecarStatus[];
+  /** Those that were here within `limits.goneKeptMs` and did not take leave, as far as this control plane has seen; the oldest first. */
+  gone(): readonly GoneSidecar[];
+  /** Whether a sidecar has registered an endpoint of `NAME.NAMESPACE` for longer than a moment, as far as this control plane has seen. */
+  wasServed(unit: string): boolean;
   /** How many there are in each state, of those whose leases this control plane holds, or nobody that lives. */
   countHere(): Readonly<Record<SidecarStatus['state'], number>>;
   /** The control planes that live, this one first. */

@@ -100,6 +100,7 @@ export class Publisher implements ScopeSource {
       id,
       lease,
       hasLease: false,
+      hasWithdrawn: false,
       connection: null,
       elsewhere: null,
       softwareVersion: '',

@@ -177,6 +177,7 @@ export class PushSession {
 
   /** The lease ends now, and with it the endpoint; the sidecar waits for the connection to close. */
   #withdraw({ sidecar }: SidecarLease): void {
+    if (this.#state.tag === 'member') this.#state.member.hasWithdrawn = true;
     this.closed();
     this.#rooms.leases.write(sidecar, null).then(
       () => this.#connection.close(),

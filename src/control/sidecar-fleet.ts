@@ -7,10 +7,12 @@ import type { LimitedLog } from '../telemetry/limited-log.ts';
 import { AppliedWaits } from './applied-waits.ts';
 import type { ControlCounts } from './control-counts.ts';
 import { Debounce } from './debounce.ts';
-import type { AppliedReport, Fleet, ReplicaStatus, SidecarStatus } from './fleet.ts';
+import type { AppliedReport, Fleet, GoneSidecar, ReplicaStatus, SidecarStatus } from './fleet.ts';
 import { type Member, nameOf, type PushConnection, reasonOf, revisionOf, stateOf } from './fleet-member.ts';
 import { composeNote, elsewhereOf, type FleetNote, parseNote, type ReplicaFacts } from './fleet-note.ts';
+import { GoneSidecars } from './gone-sidecars.ts';
 import { Publisher } from './publisher.ts';
+import { ServedServices } from './served-services.ts';
 import type { StatWindow } from './stat-window.ts';
 import type { Store, StoreClock, StoredLease, StoreEvent } from './store/store.ts';
 
@@ -42,6 +44,8 @@ export class SidecarFleet implements Fleet {
   readonly #members = new Map<string, Member>();
   readonly #publisher: Publisher;
   readonly #waits: AppliedWaits;
+  readonly #gone = new GoneSidecars();
+  readonly #served = new ServedServices();
   readonly #unsubscribe: () => void;
   /** What the other control planes have told last. */
   readonly #notes = new Map<string, FleetNote>();
@@ -62,6 +66,7 @@ export class SidecarFleet implements Fleet {
       clock,
       members: () => this.#members.values(),
       newest: () => this.#publisher.revision,
+      gone: () => this.gone(),
     });
     for (const { id, note } of store.replicas()) this.#takeNote(id, note);
     for (const lease of store.leases()) this.#takeLease(lease.id, lease);
@@ -112,6 +117,15 @@ export class SidecarFleet implements Fleet {
     });
   }
 
+  gone(): readonly GoneSidecar[] {
+    // One whose lease has ended may be connected still: it is on the list of the others.
+    return this.#gone.list(this.#clock.nowMs()).filter(({ sidecar }) => !this.#members.has(sidecar));
+  }
+
+  wasServed(unit: string): boolean {
+    return this.#served.has(unit);
+  }
+
   countHere(): Readonly<Record<SidecarStatus['state'], number>> {
     const counts = { synced: 0, pending: 0, refused: 0, lost: 0 };
     for (const member of this.#members.values()) if (member.elsewhere === null) counts[stateOf(member)]++;
@@ -150,6 +164,8 @@ export class SidecarFleet implements Fleet {
     const before = member.connection;
     member.connection = null;
     member.elsewhere = null;
+    member.hasWithdrawn = false;
+    this.#gone.delete(member.id);
     before?.refuse('replaced', 'another connection came under the name of this sidecar');
     member.softwareVersion = softwareVersion;
     member.hasOlderUwsCore = hasOlderUwsCore;
@@ -165,6 +181,7 @@ export class SidecarFleet implements Fleet {
   disconnect(member: Member, connection: PushConnection): void {
     if (member.connection !== connection) return;
     this.#publisher.disconnect(member);
+    if (member.hasWithdrawn) this.#gone.delete(member.id);
     if (member.hasLease) this.#update(member);
     else this.#dismiss(member);
   }
@@ -220,11 +237,13 @@ export class SidecarFleet implements Fleet {
     if (lease === null) {
       if (known === undefined) return;
       known.hasLease = false;
+      if (!hasTakenLeave(known)) this.#gone.add(id, known.lease, this.#clock.nowMs());
       if (known.connection === null) this.#dismiss(known);
       return;
     }
     const member = known ?? this.#admit(id, lease);
     member.hasLease = true;
+    this.#gone.delete(id);
     // While it is connected here its own words are newer than what comes back from the store.
     if (member.connection === null) this.#publisher.rescope(member, lease);
     this.#lookElsewhere(member);
@@ -264,6 +283,8 @@ export class SidecarFleet implements Fleet {
   /** Its state now, and how long it has been in it: looked at whenever something of it may have changed. */
   #stateAt(member: Member, nowMs: number): Pick<SidecarStatus, 'state' | 'stateAgeMs'> {
     const state = stateOf(member);
+    const { service, namespace, registration } = member.lease;
+    this.#served.see(member.id, registration === null ? null : `${service}.${namespace}`, nowMs);
     if (member.seen?.state !== state) member.seen = { state, sinceMs: nowMs };
     return { state, stateAgeMs: Math.max(0, nowMs - member.seen.sinceMs) };
   }
@@ -276,6 +297,7 @@ export class SidecarFleet implements Fleet {
 
   #dismiss(member: Member): void {
     this.#members.delete(member.id);
+    this.#served.see(member.id, null, this.#clock.nowMs());
     this.#publisher.dismiss(member);
     this.#waits.remove(member);
   }
@@ -290,6 +312,9 @@ export class SidecarFleet implements Fleet {
     }
   }
 }
+
+/** One that another control plane still has connected ends its lease by saying so, too. */
+const hasTakenLeave = ({ hasWithdrawn, elsewhere }: Member): boolean => hasWithdrawn || elsewhere?.connected === true;
 
 /** A lease that was written before there was a link says nothing of it. It must do until its sidecar has found this control plane. */
 function withLink(lease: SidecarLease): SidecarLease {

@@ -192,6 +192,12 @@ export const limits = {
   /** No lease ends this soon after a control plane started: its sidecars need time to find it again. */
   leaseGraceMs: 30_000,
   leasesMax: 50_000,
+  /** How long, and how many, sidecars are told of whose lease has ended without their taking leave. */
+  goneKeptMs: 600_000,
+  goneSidecarsMax: 1_000,
+  /** A Service that was served for longer is no mistyped name; so many are remembered. */
+  servedMomentMs: 60_000,
+  servedServicesMax: 10_000,
   /** How long renewals gather before the embedded store writes them. */
   leaseWriteMs: 5_000,
   /** A store looks at its leases at least this often while it has any: a timer cannot wait for longer than 24 days. */

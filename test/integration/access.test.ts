@@ -106,6 +106,36 @@ describe('an API with tokens', () => {
     expect((await api.get('/v1/services/default/cart', bearer(reader))).status).toBe(200);
   });
 
+  it('lets a reader see what a change would do, and writes nothing', async () => {
+    const { api, admin, reader } = await guarded();
+    await api.put('/v1/services/default/cart', service('cart'), bearer(admin));
+    const before = (await api.get('/v1/status', bearer(reader))).body.revision;
+    const apply = [service('cart', { port: 81 })];
+    const seen = await api.call('POST', '/v1/transactions?dryRun=1', { body: { apply }, headers: bearer(reader) });
+    expect(seen).toMatchObject({
+      status: 200,
+      body: { results: [{ name: 'cart', action: 'replaced', after: { spec: { port: 81 } } }] },
+    });
+    for (const [method, body] of [
+      ['PUT', service('cart', { port: 81 })],
+      ['DELETE', undefined],
+    ] as const) {
+      const answer = await api.call(method, '/v1/services/default/cart?dryRun=1', { body, headers: bearer(reader) });
+      expect(answer.status, method).toBe(200);
+    }
+    expect((await api.get('/v1/status', bearer(reader))).body.revision).toBe(before);
+    const written = await api.call('POST', '/v1/transactions', { body: { apply }, headers: bearer(reader) });
+    expectProblem(written, 403, 'forbidden', /needs an editor/);
+    for (const [method, url] of [
+      ['POST', '/v1/tokens'],
+      ['POST', '/v1/ca/rotate'],
+      ['POST', '/v1/join-tokens'],
+    ] as const) {
+      const answer = await api.call(method, `${url}?dryRun=1`, { body: {}, headers: bearer(reader) });
+      expectProblem(answer, 403, 'forbidden', /needs an admin/);
+    }
+  });
+
   it('lets an editor write in its namespaces, and names what lies elsewhere', async () => {
     const { api, admin, editor } = await guarded();
     expect((await api.put('/v1/services/shop/cart', inShop('cart'), bearer(editor))).status).toBe(201);

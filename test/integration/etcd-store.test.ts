@@ -8,6 +8,7 @@ import { compact } from '../../src/control/store/etcd-compaction.ts';
 import { EtcdKeys } from '../../src/control/store/etcd-keys.ts';
 import { noAccess, parseEtcdUrl } from '../../src/control/store/etcd-location.ts';
 import { readState } from '../../src/control/store/etcd-state.ts';
+import { migrateStore } from '../../src/control/store/migrate.ts';
 import type { Store, StoreClock, StoreEvent } from '../../src/control/store/store.ts';
 import { limits } from '../../src/model/limits.ts';
 import { systemClock } from '../../src/sidecar/clock.ts';
@@ -405,6 +406,29 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
         message: expect.stringMatching(/restored from an older state, or emptied.*Restart/),
       });
       expect(store.get('a')?.value).toBe('1');
+    });
+
+    it('are moved over a store in which nothing was ever written; where there is none nothing is moved', async () => {
+      const [from, to] = [`moved-${randomUUID()}`, `moved-${randomUUID()}`];
+      const urlOf = (prefix: string) => `etcd://${cluster.addresses}/${prefix}`;
+      const move = () =>
+        migrateStore({
+          fromUrl: urlOf(from),
+          toUrl: urlOf(to),
+          etcdAccess: noAccess,
+          clock: systemClock,
+          isDryRun: false,
+          onProgress: ignore,
+        });
+      const opened = await open(to);
+      await opened.calls.write([], [{ tag: 'put', key: new EtcdKeys(to).head, value: '0' }]);
+      await opened.store.close();
+      await expect(move()).rejects.toThrow(`There is no store in ${urlOf(from)}`);
+      const { store } = await open(from);
+      await store.commit(commitOf({ a: '1' }));
+      await store.close();
+      expect(await move()).toEqual({ revision: 1, objects: 1, revisions: 1 });
+      expect((await open(to)).store.get('a')).toEqual({ key: 'a', value: '1', revision: 1 });
     });
 
     it('leave alone what a newer Weft has written', async () => {

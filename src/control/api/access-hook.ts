@@ -8,7 +8,7 @@ import type { AccessControl, Requester } from '../access/access-control.ts';
 import { AccessError } from '../access/access-error.ts';
 import { bearerOf } from '../push-admission.ts';
 import { ApiError, accessCodes } from './api-error.ts';
-import { needOf } from './permissions.ts';
+import { type Need, needOf, previewNeedOf } from './permissions.ts';
 import * as schemas from './schemas.ts';
 import { keptHeader } from './wanted-objects.ts';
 
@@ -65,14 +65,16 @@ export function authorOf(request: FastifyRequest): {
   const { name, role } = requesterOf(request);
   const actor = keptHeader(request, 'weft-actor');
   const who = name === null ? (actor ?? 'anonymous') : actor === null || actor === name ? name : `${name} (${actor})`;
-  return { who, mayWrite: (namespace) => mayWriteIn(role, namespace) };
+  // A reader's preview writes nothing. An editor's is judged as the write would be, so that it tells him whether that will pass.
+  const previewsOnly = role.tag === 'reader' && isPreview(request);
+  return { who, mayWrite: (namespace) => previewsOnly || mayWriteIn(role, namespace) };
 }
 
 /** @throws AccessError, ApiError forbidden. */
 function admit(request: FastifyRequest, access: AccessControl): void {
   const { url } = request.routeOptions;
   // Who asks for an address that does not exist learns that only with a token.
-  const need = url === undefined ? 'reader' : needOf(request.method, url);
+  const need = url === undefined ? 'reader' : needIn(request, url);
   assert(need !== null, 'an address without a line in permissions.ts is not added');
   if (need === 'nothing') return;
   const requester = identify(request, access, need, url === metricsPath);
@@ -82,6 +84,13 @@ function admit(request: FastifyRequest, access: AccessControl): void {
     throw forbidden(requester, need, namespace);
   requesters.set(request, requester);
 }
+
+/** As the handlers understand it: `dryRun` with whatever value. */
+const isPreview = ({ query }: FastifyRequest): boolean =>
+  (query as { readonly dryRun?: unknown } | undefined)?.dryRun !== undefined;
+
+const needIn = (request: FastifyRequest, url: string): Need | null =>
+  isPreview(request) ? previewNeedOf(request.method, url) : needOf(request.method, url);
 
 function identify(
   { headers }: FastifyRequest,

@@ -40,6 +40,20 @@ const needs: ReadonlyMap<string, Need> = new Map<string, Need>([
   ['DELETE /v1/tokens/:name', 'admin'],
 ]);
 
+/** What writes nothing when it is asked with `dryRun`, and tells no more than its requester may read anyway. */
+const previews: ReadonlySet<string> = new Set([
+  ...Object.values(kinds).flatMap(({ collection }) => [
+    `PUT /v1/${collection}/:namespace/:name`,
+    `DELETE /v1/${collection}/:namespace/:name`,
+  ]),
+  'POST /v1/transactions',
+  'POST /v1/rollback',
+]);
+
+/** Of a request that says `dryRun`: a reader may see what a change would do. */
+export const previewNeedOf = (method: string, url: string): Need | null =>
+  previews.has(`${method} ${url}`) ? 'reader' : needOf(method, url);
+
 /** `url` is the route's, with its parameters by name. HEAD is a GET without a body. Null: nobody has said. */
 export const needOf = (method: string, url: string): Need | null =>
   needs.get(`${method === 'HEAD' ? 'GET' : method} ${url}`) ?? null;

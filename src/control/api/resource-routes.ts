@@ -256,6 +256,7 @@ async function waitIfAsked(
       results,
       missing: applied.missing,
       refused: applied.refused,
+      gone: applied.gone,
     },
   );
 }

@@ -32,6 +32,11 @@ export const Applied = Type.Object({
   applied: Type.Array(Type.Object(name)),
   missing: Type.Array(Type.Object(name)),
   refused: Type.Array(Type.Object({ ...name, reason: Type.String() })),
+  gone: Type.Optional(
+    Type.Array(Type.Object(name), {
+      description: 'not counted: here within the last 10 min, and silent since; what they have in force is not known',
+    }),
+  ),
 });
 
 const objectName = { kind, namespace: Type.String(), name: Type.String() };
@@ -86,6 +91,11 @@ export const Sidecar = Type.Object({
   softwareVersion: Type.String(),
   hasOlderUwsCore: Type.Boolean(),
   leaseEndsInMs: Type.Number(),
+});
+export const GoneSidecar = Type.Object({
+  ...name,
+  address: Type.Union([Type.String(), Type.Null()], { description: 'of the endpoint that it registered' }),
+  lastHeardAgoMs: Type.Number(),
 });
 export const Stats = Type.Object({
   windowMs: Type.Number(),
@@ -144,10 +154,12 @@ export const Status = Type.Object({
       at: Type.String(),
       similar: Type.Union([Type.String(), Type.Null()]),
       sidecars: Type.Integer(),
+      lastHeardAgoMs: Type.Union([Type.Number(), Type.Null()]),
+      isUnused: Type.Boolean(),
     }),
     {
       description:
-        'made by a registration under a name that did not exist; `similar`: an older Service whose name may have been meant; `sidecars`: how many are registered now',
+        'made by a registration under a name that did not exist; `similar`: an older Service whose name may have been meant; `sidecars`: how many are registered now; `lastHeardAgoMs`: of the last one that is gone without leave; `isUnused`: since it was made nobody was registered for longer than a moment, as far as this control plane has seen',
     },
   ),
 });

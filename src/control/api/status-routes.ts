@@ -31,17 +31,27 @@ export interface PushPort {
   readonly speaksPlain: boolean;
 }
 
-function sidecarFacts(store: Store, fleet: Fleet): { sidecars: number; foundedServices: readonly object[] } {
+function sidecarFacts({ store, fleet, startedAtMs }: Pick<StatusRooms, 'store' | 'fleet' | 'startedAtMs'>): {
+  sidecars: number;
+  foundedServices: readonly object[];
+} {
   const sidecars = fleet.list();
   const registered = new Map<string, number>();
   for (const { service, namespace, registration } of sidecars) {
     const unit = `${service}.${namespace}`;
     if (registration !== null) registered.set(unit, (registered.get(unit) ?? 0) + 1);
   }
-  const founded = foundedServices(store).map((service) => ({
-    ...service,
-    sidecars: registered.get(`${service.name}.${service.namespace}`) ?? 0,
-  }));
+  const heard = new Map<string, number>();
+  for (const { service, namespace, address, lastHeardAgoMs } of fleet.gone())
+    if (address !== null) heard.set(`${service}.${namespace}`, lastHeardAgoMs);
+  const founded = foundedServices(store).map((service) => {
+    const unit = `${service.name}.${service.namespace}`;
+    const here = registered.get(unit) ?? 0;
+    const wasSeen = here > 0 || heard.has(unit) || fleet.wasServed(unit);
+    // Of what was before this control plane started it knows nothing.
+    const isUnused = !wasSeen && Date.parse(service.at) >= startedAtMs;
+    return { ...service, sidecars: here, lastHeardAgoMs: heard.get(unit) ?? null, isUnused };
+  });
   return { sidecars: sidecars.length, foundedServices: founded };
 }
 
@@ -66,13 +76,14 @@ export function addStatusRoutes(
     '/v1/sidecars',
     {
       schema: {
-        summary: 'Every living sidecar, and what it has in force',
-        response: { 200: Type.Object({ items: Type.Array(schemas.Sidecar) }) },
+        summary: 'Every living sidecar, and what it has in force; and those that went silent within the last 10 min',
+        response: { 200: Type.Object({ items: Type.Array(schemas.Sidecar), gone: Type.Array(schemas.GoneSidecar) }) },
         tags,
       },
     },
     () => ({
       items: fleet.list(),
+      gone: fleet.gone(),
     }),
   );
   app.get(
@@ -108,7 +119,7 @@ export function addStatusRoutes(
       startedAt: new Date(startedAtMs).toISOString(),
       access: { requiresToken: access.requiresToken, isInsecure },
       controlPlanes: fleet.replicas(),
-      ...sidecarFacts(store, fleet),
+      ...sidecarFacts({ store, fleet, startedAtMs }),
     }),
   );
   app.get(

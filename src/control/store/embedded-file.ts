@@ -28,7 +28,8 @@ import { isAlive, type StoreHolder, thisProcess } from './store-holder.ts';
 
 /** Of what is written below. A file with a higher number is left alone. */
 const formatVersion = 1;
-const fileName = 'store.mdb';
+/** Within the directory. */
+export const fileName = 'store.mdb';
 
 /** Directories this process has open: its own signature in a file says nothing about itself. */
 const openHere = new Set<string>();

@@ -1,5 +1,4 @@
 /** Carries a store from one place to another: objects, revisions as far as they are kept, and the number of the newest one. */
-import { existsSync } from 'node:fs';
 import { limits } from '../../model/limits.ts';
 import type { EtcdCalls } from './etcd-calls.ts';
 import { EtcdClient } from './etcd-client.ts';
@@ -8,8 +7,8 @@ import { type EtcdAccess, isEtcdUrl, parseEtcdUrl, shownEtcdUrl } from './etcd-l
 import { EtcdWriter } from './etcd-writer.ts';
 import type { StoreClock } from './store.ts';
 import { StoreError } from './store-error.ts';
-import { type ImageStore, openEmbeddedImage, openEtcdImage } from './store-image.ts';
-import { embeddedDirectory, unknownStore } from './store-location.ts';
+import { hasEmbeddedStore, type ImageStore, openEmbeddedImage, openEtcdImage, type StoreImage } from './store-image.ts';
+import { embeddedDirectory, shownStoreUrl, unknownStore } from './store-location.ts';
 
 export interface MigrateOptions {
   readonly fromUrl: string;
@@ -30,28 +29,45 @@ export interface Migrated {
 /** Rejects with StoreError: its message says what to do, and the target has nothing of it then. */
 export async function migrateStore(options: MigrateOptions): Promise<Migrated> {
   const { fromUrl, toUrl, isDryRun, onProgress } = options;
+  const fromDirectory = embeddedDirectory(fromUrl);
+  if (fromDirectory !== null && !hasEmbeddedStore(fromDirectory)) throw noStore(fromUrl);
   const source = await openImage(fromUrl, options);
   try {
-    const target = await openImage(toUrl, options);
-    try {
-      const image = await source.read();
-      const occupied = await target.occupied();
-      if (occupied !== null)
-        throw new StoreError(
-          'store-in-use',
-          `The target is not empty (${occupied}): nothing was copied. Name an empty directory, or an etcd prefix where nothing is.`,
-        );
-      if (!isDryRun) await target.write(image, (done) => onProgress(done, image.revisions.length));
-      return { revision: image.revision, objects: image.objects.length, revisions: image.revisions.length };
-    } finally {
-      await target.close();
-    }
+    const image = await source.read();
+    if (image.revision === 0) throw noStore(fromUrl);
+    await copyTo(await openTarget(toUrl, options), image, { isDryRun, onProgress });
+    return { revision: image.revision, objects: image.objects.length, revisions: image.revisions.length };
   } finally {
     await source.close();
   }
 }
 
-/** Of a directory that a dry run does not make. */
+async function copyTo(
+  target: ImageStore,
+  image: StoreImage,
+  { isDryRun, onProgress }: Pick<MigrateOptions, 'isDryRun' | 'onProgress'>,
+): Promise<void> {
+  try {
+    const occupied = await target.occupied();
+    if (occupied !== null)
+      throw new StoreError(
+        'store-in-use',
+        `The target is not empty (${occupied}): nothing was copied. Name an empty directory, or an etcd prefix where nothing is.`,
+      );
+    if (!isDryRun) await target.write(image, (done) => onProgress(done, image.revisions.length));
+  } finally {
+    await target.close();
+  }
+}
+
+/** Also where a control plane has opened one and never written: its first start writes the roots of its authority. */
+const noStore = (url: string): StoreError =>
+  new StoreError(
+    'bad-store',
+    `There is no store in ${shownStoreUrl(url)}, or nothing was ever written to it: nothing was copied, and the target is as it was. Name in --from what the control plane was started with in --store.`,
+  );
+
+/** Of a directory in which a dry run makes no store. */
 const emptyImage: ImageStore = {
   read: async () => ({ revision: 0, objects: [], revisions: [] }),
   occupied: async () => null,
@@ -59,9 +75,14 @@ const emptyImage: ImageStore = {
   close: async () => {},
 };
 
-async function openImage(url: string, { etcdAccess, clock, isDryRun }: MigrateOptions): Promise<ImageStore> {
+async function openTarget(url: string, options: MigrateOptions): Promise<ImageStore> {
   const directory = embeddedDirectory(url);
-  if (directory !== null) return isDryRun && !existsSync(directory) ? emptyImage : openEmbeddedImage(directory);
+  return options.isDryRun && directory !== null && !hasEmbeddedStore(directory) ? emptyImage : openImage(url, options);
+}
+
+async function openImage(url: string, { etcdAccess, clock }: MigrateOptions): Promise<ImageStore> {
+  const directory = embeddedDirectory(url);
+  if (directory !== null) return openEmbeddedImage(directory);
   if (!isEtcdUrl(url)) throw unknownStore();
   const location = parseEtcdUrl(url);
   const client = new EtcdClient(location, etcdAccess);

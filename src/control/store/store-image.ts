@@ -1,7 +1,9 @@
 /** All of a store as a value, to be carried from one place to another: read from where no control plane serves, written to where nothing is yet. */
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { limits } from '../../model/limits.ts';
-import { EmbeddedFile } from './embedded-file.ts';
+import { EmbeddedFile, fileName } from './embedded-file.ts';
 import type { EtcdCalls, EtcdOperation } from './etcd-calls.ts';
 import { chunksOf } from './etcd-chunks.ts';
 import { writeSnapshot } from './etcd-compaction.ts';
@@ -31,6 +33,9 @@ export interface ImageStore {
   write(image: StoreImage, onProgress: (revisions: number) => void): Promise<void>;
   close(): Promise<void>;
 }
+
+/** Looks without making anything: opening makes a store where there is none. */
+export const hasEmbeddedStore = (directory: string): boolean => existsSync(join(directory, fileName));
 
 /** Holds the directory until it is closed, so that no control plane can. */
 export async function openEmbeddedImage(directory: string): Promise<ImageStore> {
@@ -88,6 +93,7 @@ async function writeToEtcd(
   { revision, objects, revisions }: StoreImage,
   onProgress: (revisions: number) => void,
 ): Promise<void> {
+  await clearEmptyStore(calls, keys);
   const isEmpty = { key: keys.head, at: 'createRevision', is: 0 } as const;
   const write = async (operations: readonly EtcdOperation[]) => {
     const outcome = await calls.write([isEmpty], operations);
@@ -117,13 +123,28 @@ async function writeToEtcd(
   if (outcome.tag === 'refused' && (await baseIdOf(calls, keys)) !== base.id) throw written();
 }
 
+/** A store in which nothing was ever written has its keys all the same: a control plane makes them when it starts. */
+async function clearEmptyStore(calls: ImageCalls, keys: EtcdKeys): Promise<void> {
+  const { entries } = await calls.read({ from: keys.head, to: `${keys.head}\u0000`, limit: 1 });
+  const head = entries[0];
+  if (head === undefined || Number(textOf(head)) !== 0) return;
+  // Refused, either an earlier try has done it or somebody else has written: the next write's condition tells.
+  await calls.write(
+    [{ key: keys.head, at: 'modRevision', is: head.modRevision }],
+    [keys.head, keys.base, keys.format].map((key) => ({ tag: 'delete', key }) as const),
+  );
+}
+
 async function baseIdOf(calls: ImageCalls, keys: EtcdKeys): Promise<string | null> {
   const { entries } = await calls.read({ from: keys.base, to: `${keys.base}\u0000`, limit: 1 });
   return entries[0] === undefined ? null : (JSON.parse(textOf(entries[0])) as EtcdBase).id;
 }
 
 const written = (): StoreError =>
-  new StoreError('store-in-use', 'Somebody else has written to the store on etcd meanwhile: nothing was copied.');
+  new StoreError(
+    'store-in-use',
+    'Somebody else has written to the store on etcd meanwhile: nothing was copied. Stop every control plane that uses it, then try again; if the target has something of its own by then, name another prefix.',
+  );
 
 async function writeRevision(
   entry: LoggedRevision,

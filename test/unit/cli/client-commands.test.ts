@@ -123,6 +123,15 @@ describe('client commands, when things go wrong', () => {
     expect(asked[0]?.url).toBe('/v1/transactions?wait=applied&timeoutMs=2000');
   });
 
+  it('says how many sidecars it does not count, as they were not heard of any more', async () => {
+    const name = { sidecar: 'web-1', service: 'web', namespace: 'default' };
+    const applied = { revision: 9, applied: [name], missing: [], refused: [], gone: [name, name] };
+    const { url } = await fakeControlPlane(() => ({ status: 200, body: { revision: 9, results: [], applied } }));
+    const { code, out } = await weft(['apply', '-f', '-', '--wait', 'applied', '--server', url], cartYaml);
+    expect(code).toBe(0);
+    expect(out).toMatch(/^revision 9, in force on 1 sidecar; not counted: 2 sidecars not heard of any more/);
+  });
+
   it('is content with fewer sidecars than all, and names the others', async () => {
     const name = { sidecar: 'web-1', service: 'web', namespace: 'default' };
     const report = { revision: 9, applied: [name, name], missing: [name], refused: [{ ...name, reason: 'no memory' }] };
@@ -365,6 +374,36 @@ describe('client commands', () => {
       'note: created Service crat.shop 3h ago (it did not exist); no sidecar is registered under it: if its name is a mistake, `weft delete service crat -n shop` removes it',
       'note: created Service wbe.shop 30m ago (it did not exist); did you mean web?',
     ]);
+  });
+
+  it('status shows who fell silent, and suggests to delete no Service that was served', async () => {
+    const founded = { namespace: 'default', at: '2025-01-01T21:00:00Z', sidecars: 0, similar: null };
+    const { url } = await fakeControlPlane(({ url: path }) => ({
+      status: 200,
+      body:
+        path === '/v1/status'
+          ? {
+              ...{ revision: 7, version: '0.1.0', store: 'embedded:s', startedAt: '2025-01-01T20:00:00Z' },
+              foundedServices: [
+                { ...founded, name: 'web', lastHeardAgoMs: 20_000, isUnused: false },
+                { ...founded, name: 'cart', lastHeardAgoMs: null, isUnused: false },
+                { ...founded, name: 'crat', lastHeardAgoMs: null, isUnused: true },
+              ],
+            }
+          : {
+              items: [webSidecar],
+              gone: [
+                { sidecar: 'w-2', service: 'web', namespace: 'default', address: '10.0.0.9:1', lastHeardAgoMs: 20_000 },
+              ],
+            },
+    }));
+    const { out } = await weft(['status', '--server', url]);
+    expect(out).toContain('; 1 gone (not heard of any more)\n');
+    expect(out).toMatch(/web\.default +w-2 +gone +20s +- +ended +10\.0\.0\.9:1/);
+    const notes = out.split('\n').filter((line) => line.startsWith('note:'));
+    expect(notes[0]).toMatch(/web\.default .*; its last sidecar was last heard of 20s ago$/);
+    expect(notes[1]).toMatch(/cart\.default .*; no sidecar is registered under it now$/);
+    expect(notes[2]).toMatch(/weft delete service crat/);
   });
 
   it('stat shows each hop with its parts', async () => {

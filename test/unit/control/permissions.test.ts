@@ -5,7 +5,7 @@ import type { AccessControl } from '../../../src/control/access/access-control.t
 import { addAccessHook } from '../../../src/control/api/access-hook.ts';
 import { addCertificateRoutes } from '../../../src/control/api/certificate-routes.ts';
 import { addMetricsRoute } from '../../../src/control/api/metrics-route.ts';
-import { knownAddresses, needOf } from '../../../src/control/api/permissions.ts';
+import { knownAddresses, needOf, previewNeedOf } from '../../../src/control/api/permissions.ts';
 import { addResourceRoutes } from '../../../src/control/api/resource-routes.ts';
 import { addRevisionRoutes } from '../../../src/control/api/revision-routes.ts';
 import { addStatusRoutes } from '../../../src/control/api/status-routes.ts';
@@ -28,7 +28,8 @@ describe('permissions', () => {
       Parameters<typeof addRevisionRoutes>[1] &
       Parameters<typeof addStatusRoutes>[1] &
       Parameters<typeof addCertificateRoutes>[1] &
-      Parameters<typeof addTokenRoutes>[1];
+      Parameters<typeof addTokenRoutes>[1] &
+      Parameters<typeof addMetricsRoute>[1];
     addResourceRoutes(app, rooms);
     addRevisionRoutes(app, rooms);
     addStatusRoutes(app, rooms);
@@ -52,6 +53,14 @@ describe('permissions', () => {
       (address) => needOf(...(address.split(' ') as [string, string])) === 'nothing',
     );
     expect(open.sort()).toEqual(['GET /healthz', 'GET /v1/bootstrap', 'POST /v1/certificates']);
+  });
+
+  it('lets a reader preview what is written, and nothing that makes tokens or roots', () => {
+    for (const address of knownAddresses()) {
+      const [method, url] = address.split(' ') as [string, string];
+      const need = needOf(method, url);
+      expect(previewNeedOf(method, url), address).toBe(need === 'editor' ? 'reader' : need);
+    }
   });
 
   it('lets no reader write', () => {

@@ -36,7 +36,7 @@ describe('waitApplied', () => {
     await plane.store.put(service('a'));
     const now = waitOn(plane, 1);
     await settle();
-    expect(now.report).toEqual({ revision: 1, isEnough: true, applied: [], missing: [], refused: [] });
+    expect(now.report).toEqual({ revision: 1, isEnough: true, applied: [], missing: [], refused: [], gone: [] });
     const next = waitOn(plane, 2);
     await settle();
     expect(next.report).toBeNull();
@@ -159,7 +159,13 @@ describe('waitApplied', () => {
     expect(room.report).toBeNull();
     await keepAlive(plane, a, limits.leaseMs);
     await settle();
-    expect(room.report).toMatchObject({ isEnough: true, applied: [{ sidecar: 'a' }], missing: [], refused: [] });
+    expect(room.report).toMatchObject({
+      isEnough: true,
+      applied: [{ sidecar: 'a' }],
+      missing: [],
+      refused: [],
+      gone: [{ sidecar: 'lost', service: 'app', namespace: 'default' }],
+    });
   });
 
   it('says how long each has been in its state', async () => {
@@ -259,7 +265,14 @@ describe('waitApplied', () => {
     const wait = waitOn(plane, await plane.store.put(service('a', '127.0.0.1:1')));
     plane.clock.advance(limits.leaseMs);
     await settle();
-    expect(wait.report).toEqual({ revision: 2, isEnough: true, applied: [], missing: [], refused: [] });
+    expect(wait.report).toEqual({
+      revision: 2,
+      isEnough: true,
+      applied: [],
+      missing: [],
+      refused: [],
+      gone: [{ sidecar: 'lost', service: 'app', namespace: 'default' }],
+    });
   });
 
   it('waits after a restart for everyone whose lease lives, as it knows of none what it has', async () => {
