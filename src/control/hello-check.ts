@@ -5,7 +5,13 @@ import type { Registration } from '../model/registration.ts';
 import type { Hello } from '../wire/sidecar-frame.ts';
 
 export interface HelloFault {
-  readonly code: 'bad-hello' | 'bad-registration' | 'bad-host' | 'too-many-subscriptions' | 'too-many-objects';
+  readonly code:
+    | 'bad-hello'
+    | 'bad-registration'
+    | 'bad-host'
+    | 'too-many-subscriptions'
+    | 'too-many-objects'
+    | 'wrong-identity';
   readonly message: string;
 }
 

@@ -25,7 +25,7 @@ export interface SessionRooms {
 type SessionState =
   | { readonly tag: 'greeting'; readonly hello: Hello | null }
   /** Its lease is being written. */
-  | { readonly tag: 'joining' }
+  | { readonly tag: 'joining'; readonly sidecar: string }
   | { readonly tag: 'member'; readonly member: Member }
   | { readonly tag: 'ended' };
 
@@ -70,7 +70,9 @@ export class PushSession {
   closed(): void {
     const state = this.#state;
     this.#state = { tag: 'ended' };
-    if (state.tag === 'member') this.#rooms.fleet.disconnect(state.member, this.#connection);
+    const { fleet } = this.#rooms;
+    if (state.tag === 'member') fleet.disconnect(state.member, this.#connection);
+    else if (state.tag === 'joining' && !fleet.has(state.sidecar)) fleet.claims.release(state.sidecar);
   }
 
   #take(frame: SidecarFrame): void {
@@ -138,8 +140,13 @@ export class PushSession {
       this.#refuse('too-many-sidecars', `this control plane takes ${limits.sidecarsMax} sidecars`, hello);
       return;
     }
+    const taken = fleet.claims.claim(hello);
+    if (taken !== null) {
+      this.#refuse(taken.code, taken.message, hello);
+      return;
+    }
     const isNew = registration !== null && !fleet.isRegistered(sidecar, service, namespace);
-    this.#state = { tag: 'joining' };
+    this.#state = { tag: 'joining', sidecar };
     const subscriptions = [...new Set(hosts)];
     this.#setLease({ sidecar, service, namespace, subscriptions, registration, isLinkInsecure: insecureLink });
     void this.#join(hello, isNew);

@@ -10,6 +10,7 @@ import { Debounce } from './debounce.ts';
 import type { AppliedReport, Fleet, ReplicaStatus, SidecarStatus } from './fleet.ts';
 import { type Member, nameOf, type PushConnection, reasonOf, revisionOf, stateOf } from './fleet-member.ts';
 import { composeNote, elsewhereOf, type FleetNote, parseNote, type ReplicaFacts } from './fleet-note.ts';
+import { LeaseClaims } from './lease-claims.ts';
 import { Publisher } from './publisher.ts';
 import type { StatWindow } from './stat-window.ts';
 import type { Store, StoreClock, StoredLease, StoreEvent } from './store/store.ts';
@@ -35,6 +36,8 @@ export interface Greeting {
 const unknownFacts: ReplicaFacts = { api: '', startedAt: '', roots: [] };
 
 export class SidecarFleet implements Fleet {
+  /** A name is released when its sidecar is no member any more. */
+  readonly claims = new LeaseClaims();
   readonly #store: Store;
   readonly #clock: StoreClock;
   readonly #log: LimitedLog;
@@ -225,6 +228,7 @@ export class SidecarFleet implements Fleet {
     }
     const member = known ?? this.#admit(id, lease);
     member.hasLease = true;
+    this.claims.put({ ...lease, sidecar: id });
     // While it is connected here its own words are newer than what comes back from the store.
     if (member.connection === null) this.#publisher.rescope(member, lease);
     this.#lookElsewhere(member);
@@ -276,6 +280,7 @@ export class SidecarFleet implements Fleet {
 
   #dismiss(member: Member): void {
     this.#members.delete(member.id);
+    this.claims.release(member.id);
     this.#publisher.dismiss(member);
     this.#waits.remove(member);
   }
