@@ -15,6 +15,15 @@ export interface HelloFault {
   readonly message: string;
 }
 
+export const tooManyObjects: HelloFault = {
+  code: 'too-many-objects',
+  message: `a sidecar holds at most ${limits.heldObjectsMax} objects`,
+};
+export const tooManySubscriptions: HelloFault = {
+  code: 'too-many-subscriptions',
+  message: `a sidecar has at most ${limits.subscriptionsMax} subscriptions`,
+};
+
 const sidecarPattern = /^[A-Za-z0-9_-]{1,64}$/;
 const namePattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 /** Wider than a resource's hostnames: an app may ask for anything that its HTTP library lets through, and gets the answer `none`. */
@@ -28,8 +37,7 @@ export function faultOfHello(hello: Hello): HelloFault | null {
   if (!isName(service)) return bad(`"${service.slice(0, 80)}" is no name for a Service`);
   if (!isName(namespace)) return bad(`"${namespace.slice(0, 80)}" is no name for a namespace`);
   if (softwareVersion.length > versionCharsMax) return bad(`a version has at most ${versionCharsMax} characters`);
-  if (held.size > limits.heldObjectsMax)
-    return { code: 'too-many-objects', message: `a sidecar holds at most ${limits.heldObjectsMax} objects` };
+  if (held.size > limits.heldObjectsMax) return tooManyObjects;
   return faultOfHosts(hosts) ?? (registration === null ? null : faultOfRegistration(registration));
 }
 
@@ -38,11 +46,7 @@ export function faultOfHosts(hosts: Iterable<string>): HelloFault | null {
   let count = 0;
   for (const host of hosts) {
     if (!hostPattern.test(host)) return { code: 'bad-host', message: 'a host has 1 to 253 printable ASCII characters' };
-    if (++count > limits.subscriptionsMax)
-      return {
-        code: 'too-many-subscriptions',
-        message: `a sidecar has at most ${limits.subscriptionsMax} subscriptions`,
-      };
+    if (++count > limits.subscriptionsMax) return tooManySubscriptions;
   }
   return null;
 }

@@ -178,6 +178,14 @@ export const limits = {
   heldObjectsMax: 200_000,
   /** Entries of `held`, and of `hosts`, in one frame of a Hello: with the longest names it stays below `pushClientFrameBytesMax`. */
   helloEntriesMax: 1_000,
+  /** Frames of a Hello, and their bytes: 200,000 objects with keys and versions of 80 characters. */
+  helloPartsMax: 256,
+  helloBytesMax: 16 * 1024 * 1024,
+  /** Frames of one sidecar in a second: it answers what it is sent, and subscribes once for all that a turn of its loop brought. */
+  pushClientFramesPerSecondMax: 2_000,
+  /** Hosts that changes of one lease may look at, at once and in a second: a change looks at all of them. What comes faster is gathered. */
+  leaseLooksMax: 20_000,
+  leaseLooksPerSecond: 20_000,
   /** How long a connection may take to greet, a reader to take what was sent to it, a change to be applied. */
   greetingMs: 10_000,
   slowReaderMs: 15_000,
