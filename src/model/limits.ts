@@ -276,6 +276,8 @@ export const limits = {
   reportIntervalMs: 1_000,
   /** Of one report on the wire, roughly; what does not fit goes into the next frame. Below pushClientFrameBytesMax with room. */
   reportBytesMax: 256 * 1024,
+  /** Of a name in a report: a Service has 127 characters, a rule of a route 191. */
+  reportLabelCharsMax: 256,
   /** Codes are a closed table; the bound only holds should that ever change. */
   failureCodesMax: 128,
   /** Lines wait here while standard output or the file is slow; more are dropped and counted. */
