@@ -11,7 +11,8 @@ export interface HelloFault {
     | 'bad-host'
     | 'too-many-subscriptions'
     | 'too-many-objects'
-    | 'wrong-identity';
+    | 'wrong-identity'
+    | 'lease-too-large';
   readonly message: string;
 }
 

@@ -127,9 +127,9 @@ export class PushSession {
   }
 
   #greet(parts: HelloParts, part: Hello, bytes: number): void {
-    const fault = parts.add(part, bytes);
-    if (fault !== null) {
-      this.#judge(fault);
+    const partFault = parts.add(part, bytes);
+    if (partFault !== null) {
+      this.#judge(partFault);
       return;
     }
     if (part.more) return;
@@ -147,15 +147,14 @@ export class PushSession {
       this.#refuse('too-many-sidecars', `this control plane takes ${limits.sidecarsMax} sidecars`, hello);
       return;
     }
-    const taken = fleet.claims.claim(hello);
-    if (taken !== null) {
-      this.#refuse(taken.code, taken.message, hello);
+    const lease = { sidecar, service, namespace, subscriptions: hosts, registration, isLinkInsecure: insecureLink };
+    const fault = this.#setLease(lease);
+    if (fault !== null) {
+      this.#refuse(fault.code, fault.message, hello);
       return;
     }
     const isNew = registration !== null && !fleet.isRegistered(sidecar, service, namespace);
     this.#state = { tag: 'joining', sidecar };
-    const lease = { sidecar, service, namespace, subscriptions: hosts, registration, isLinkInsecure: insecureLink };
-    this.#setLease(lease);
     this.#draft = new LeaseDraft(lease, this.#rooms.clock, (changed, asked) => this.#change(changed, asked));
     void this.#join(hello, isNew);
   }
@@ -176,7 +175,11 @@ export class PushSession {
   #change(lease: SidecarLease, asked: readonly string[]): void {
     const before = this.#lease;
     const isOther = lease.registration !== before?.registration || lease.subscriptions !== before.subscriptions;
-    if (isOther) this.#setLease(lease);
+    const fault = isOther ? this.#setLease(lease) : null;
+    if (fault !== null) {
+      this.#judge(fault);
+      return;
+    }
     if (this.#state.tag === 'member') this.#rooms.fleet.change(this.#state.member, lease, asked);
     // What is only asked again changes nothing that others could need.
     if (isOther) void this.#saveLease(lease.registration !== null && before?.registration === null);
@@ -195,9 +198,14 @@ export class PushSession {
     if (!isExpected) this.#refuse('out-of-order', 'an answer came to a change that was not sent');
   }
 
-  #setLease(lease: SidecarLease): void {
+  /** Null: there is room for it. */
+  #setLease(lease: SidecarLease): HelloFault | null {
+    const text = JSON.stringify(lease);
+    const fault = this.#rooms.fleet.claims.claim(lease, text.length);
+    if (fault !== null) return fault;
     this.#lease = lease;
-    this.#leaseText = JSON.stringify(lease);
+    this.#leaseText = text;
+    return null;
   }
 
   /** Creates, changes or renews the lease. False: the connection ended, or does now because the store failed. */

@@ -228,7 +228,7 @@ export class SidecarFleet implements Fleet {
     }
     const member = known ?? this.#admit(id, lease);
     member.hasLease = true;
-    this.claims.put({ ...lease, sidecar: id });
+    this.claims.put({ ...lease, sidecar: id }, stored?.value.length ?? 0);
     // While it is connected here its own words are newer than what comes back from the store.
     if (member.connection === null) this.#publisher.rescope(member, lease);
     this.#lookElsewhere(member);

@@ -200,6 +200,10 @@ export const limits = {
   /** No lease ends this soon after a control plane started: its sidecars need time to find it again. */
   leaseGraceMs: 30_000,
   leasesMax: 50_000,
+  /** Of a lease as it is stored, of those of one Service, and of all: in memory they take some five times as much. */
+  leaseCharsMax: 1024 * 1024,
+  leaseCharsPerServiceMax: 32 * 1024 * 1024,
+  leaseCharsTotalMax: 128 * 1024 * 1024,
   /** How long renewals gather before the embedded store writes them. */
   leaseWriteMs: 5_000,
   /** A store looks at its leases at least this often while it has any: a timer cannot wait for longer than 24 days. */

@@ -1,11 +1,14 @@
 /** What a sidecar can make a control plane work and hold, and where that ends. */
 import { describe, expect, it } from 'vitest';
+import { LeaseClaims } from '../../../src/control/lease-claims.ts';
+import { LeaseDraft } from '../../../src/control/lease-draft.ts';
 import { PushSocket, type PushWire } from '../../../src/control/push-socket.ts';
 import { limits } from '../../../src/model/limits.ts';
+import type { SidecarLease } from '../../../src/model/registration.ts';
 import { LimitedLog } from '../../../src/telemetry/limited-log.ts';
 import { decodeControlFrame } from '../../../src/wire/control-frame.ts';
 import { at, Plane, settle } from './fake-sidecar.ts';
-import { ManualClock, service, silentLogger } from './memory-store.ts';
+import { ManualClock, silentLogger } from './memory-store.ts';
 
 const hostsFrom = (from: number, count: number) => Array.from({ length: count }, (_, n) => `h${from + n}`);
 
@@ -25,36 +28,84 @@ describe('changes of a lease', () => {
     expect(sidecar.refusal).toBeNull();
   });
 
-  it('of many hosts are gathered when they come fast, and none is lost', async () => {
-    const plane = new Plane();
-    await plane.store.put(service('late'));
-    const sidecar = await plane.sidecar('s1', { hosts: hostsFrom(0, 9_000) }).hello();
-    sidecar.ack();
-    for (const host of hostsFrom(9_000, 100)) sidecar.say({ tag: 'subscribe', add: [host, 'late'], remove: [] });
-    sidecar.say({ tag: 'subscribe', add: [], remove: ['h9050'] });
-    sidecar.say({ tag: 'register', registration: at('127.0.0.1:1') });
-    const subscribed = () => plane.fleet.list()[0]?.subscriptions ?? [];
+  function draft(hosts: readonly string[]) {
+    const clock = new ManualClock();
+    const applied: { lease: SidecarLease; asked: readonly string[] }[] = [];
+    const lease = { sidecar: 's1', service: 'app', namespace: 'default', subscriptions: hosts, registration: null };
+    const of = new LeaseDraft({ ...lease, isLinkInsecure: false }, clock, (lease, asked) =>
+      applied.push({ lease, asked }),
+    );
+    return { clock, applied, of };
+  }
+
+  it('of many hosts are gathered when they come fast, and none is lost', () => {
+    const { clock, applied, of } = draft(hostsFrom(0, 9_000));
+    for (const host of hostsFrom(9_000, 100)) of.subscribe([host, 'late'], []);
+    of.subscribe([], ['h9050']);
+    of.register(at('127.0.0.1:1'));
     // Twice 9,000 and some of 20,000.
-    expect(subscribed()).toHaveLength(9_003);
-    plane.clock.advance(1_000);
-    await settle();
-    expect(subscribed()).toHaveLength(9_100);
-    expect(subscribed()).not.toContain('h9050');
-    expect(plane.fleet.list()[0]?.registration).toEqual(at('127.0.0.1:1'));
-    expect(sidecar.ack().hosts).toMatchObject({ h9000: '', late: 'late.default' });
-    plane.clock.advance(limits.debounceMsMax);
-    expect(sidecar.ack().hosts).toMatchObject({ h9099: '', late: 'late.default' });
-    const [stored] = [...plane.store.leases()];
-    expect(JSON.parse(stored?.value ?? '').subscriptions).toHaveLength(9_100);
+    expect(applied.map(({ asked }) => asked)).toEqual([
+      ['h9000', 'late'],
+      ['h9001', 'late'],
+    ]);
+    clock.advance(1_000);
+    expect(applied).toHaveLength(3);
+    const last = applied[2]!;
+    expect(last.lease.subscriptions).toHaveLength(9_100);
+    expect(last.lease.subscriptions).not.toContain('h9050');
+    expect(last.lease.registration).toEqual(at('127.0.0.1:1'));
+    expect(last.asked).toEqual(expect.arrayContaining(['late', 'h9099']));
+    expect(last.asked).not.toContain('h9050');
   });
 
-  it('that wait are forgotten with the connection', async () => {
+  it('of few hosts are applied at once', () => {
+    const { applied, of } = draft([]);
+    for (const host of hostsFrom(0, 100)) of.subscribe([host], []);
+    expect(applied).toHaveLength(100);
+  });
+
+  it('that wait are forgotten with the connection', () => {
+    const { clock, applied, of } = draft(hostsFrom(0, 9_000));
+    for (const host of hostsFrom(9_000, 10)) of.subscribe([host], []);
+    of.close();
+    clock.advance(1_000);
+    expect(applied).toHaveLength(2);
+  });
+});
+
+describe('what leases keep', () => {
+  const name = (n: number, service: string) => ({ sidecar: `s${n}`, service, namespace: 'default' });
+
+  it('is bounded for one sidecar, in its Hello and later', async () => {
     const plane = new Plane();
-    const sidecar = await plane.sidecar('s1', { hosts: hostsFrom(0, 9_000) }).hello();
-    for (const host of hostsFrom(9_000, 10)) sidecar.say({ tag: 'subscribe', add: [host], remove: [] });
-    sidecar.drop();
-    plane.clock.advance(1_000);
-    expect(plane.fleet.list()[0]?.subscriptions).toHaveLength(9_002);
+    const long = (from: number) => hostsFrom(from, 2_500).map((host) => host.padEnd(250, 'x'));
+    const sidecar = await plane.sidecar('s1', { hosts: long(0) }).hello();
+    expect(sidecar.refusal).toBeNull();
+    sidecar.say({ tag: 'subscribe', add: long(2_500), remove: [] });
+    expect(sidecar.refusal).toBe('lease-too-large');
+    expect(plane.fleet.list()[0]?.subscriptions).toHaveLength(2_500);
+    const other = plane.sidecar('s2', { hosts: long(0) });
+    other.say({
+      ...{ tag: 'hello', sidecar: 's2', service: 'app', namespace: 'default', softwareVersion: '', held: new Map() },
+      ...{ hosts: long(2_500), registration: null, insecureLink: false, more: true },
+    });
+    expect((await other.hello()).refusal).toBe('lease-too-large');
+  });
+
+  it('is bounded for a Service, whatever others have, until leases end', () => {
+    const claims = new LeaseClaims();
+    for (let n = 0; n < 32; n++) expect(claims.claim(name(n, 'evil'), limits.leaseCharsMax)).toBeNull();
+    expect(claims.claim(name(32, 'evil'), 1)?.message).toContain('all sidecars of evil.default');
+    expect(claims.claim(name(33, 'app'), limits.leaseCharsMax)).toBeNull();
+    expect(claims.claim(name(0, 'evil'), limits.leaseCharsMax)).toBeNull();
+    claims.release('s1');
+    expect(claims.claim(name(32, 'evil'), 1)).toBeNull();
+  });
+
+  it('is bounded for all', () => {
+    const claims = new LeaseClaims();
+    for (let n = 0; n < 128; n++) expect(claims.claim(name(n, `a${n >> 5}`), limits.leaseCharsMax)).toBeNull();
+    expect(claims.claim(name(128, 'app'), 1)?.code).toBe('lease-too-large');
   });
 });
 
