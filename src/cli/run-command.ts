@@ -49,6 +49,7 @@ Examples:
   weft run --service web --app-port 3000 --inbound 0.0.0.0:15006 -- npm start
   weft run --service web --app-port 3000 --limit inbound.body-bytes=10MiB --x-forwarded inbound=replace -- npm start
   weft run --service web --app-port 3000 --paths inbound=refuse --via outbound=on -- npm start
+  weft run --service web --app-port 3000 --otlp-endpoint http://127.0.0.1:4318 --trace-sample 5% -- npm start
   weft run --service web --app unix:/run/web/app.sock --outbound unix:/run/web/out.sock -- gunicorn --bind unix:/run/web/app.sock web:app
   weft run --service pay --app-port 3000 --join-token-file pay.token -- npm start`,
     )
@@ -57,7 +58,12 @@ Examples:
       // Whoever runs an app in the mesh means it to be called; with --config nobody is told, so nothing is opened unasked.
       const inbound = flags.inbound ?? (flags.config === undefined ? { host: '127.0.0.1', port: 0 } : undefined);
       const joinToken = await readJoinToken(flags.joinTokenFile, process.env);
-      const options = sidecarOptionsOf(inbound === undefined ? flags : { ...flags, inbound }, app, joinToken);
+      const options = sidecarOptionsOf(
+        inbound === undefined ? flags : { ...flags, inbound },
+        app,
+        joinToken,
+        process.env,
+      );
       const { runWithSidecar } = await import('./serve-sidecar.ts');
       terminal.exitCode = await runWithSidecar(options, flags, [program, ...args], terminal);
     });

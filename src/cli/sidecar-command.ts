@@ -31,11 +31,13 @@ Examples:
   weft sidecar --service cart --app 127.0.0.1:8080 --inbound 0.0.0.0:15006 --limit inbound.body-bytes=10MiB --x-forwarded inbound=replace
   weft sidecar --service cart --app 127.0.0.1:8080 --inbound 0.0.0.0:15006 --paths inbound=refuse --via outbound=on
   weft sidecar --service cart --app unix:/run/cart/app.sock --outbound unix:/run/cart/out.sock --outbound-mode 660 --inbound 0.0.0.0:15006
+  weft sidecar --service cart --app 127.0.0.1:8080 --inbound 0.0.0.0:15006 --otlp-endpoint http://127.0.0.1:4318 --trace-sample 5%
+  weft sidecar --service cart --app 127.0.0.1:8080 --inbound 0.0.0.0:15006 --access-log --access-log-sample 1% --redact-path '/reset/*'
   weft sidecar --service web --upstream cart=127.0.0.1:9101 --state-dir /var/lib/weft`,
     )
     .action(async (flags: SidecarFlags & { readonly app?: LocalAddress }) => {
       const joinToken = await readJoinToken(flags.joinTokenFile, process.env);
-      const options = sidecarOptionsOf(flags, flags.app ?? null, joinToken);
+      const options = sidecarOptionsOf(flags, flags.app ?? null, joinToken, process.env);
       const { serveSidecar } = await import('./serve-sidecar.ts');
       terminal.exitCode = await serveSidecar(options, options.drainMs + closeMs, terminal);
     });

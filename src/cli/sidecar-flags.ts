@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { formatAddress, type HostPort, isSocketPath, type LocalAddress } from '../model/host-port.ts';
 import { limits } from '../model/limits.ts';
 import type { HttpCore, SidecarOptions, UpstreamListener } from '../sidecar/options.ts';
+import { type AccessLogFlags, accessLogPolicyOf, addAccessLogFlags } from './access-log-flags.ts';
 import {
   collectLabel,
   collectUpstream,
@@ -27,9 +28,10 @@ import {
   xForwardedOption,
 } from './listener-policies.ts';
 import { usageError } from './terminal.ts';
+import { addTraceFlags, type TraceFlags, tracingOptionsOf } from './trace-flags.ts';
 
 /** What commander hands over, by the names it derives from the flags. */
-export interface SidecarFlags extends ListenerPolicyFlags {
+export interface SidecarFlags extends ListenerPolicyFlags, AccessLogFlags, TraceFlags {
   readonly service: { readonly name: string; readonly namespace: string };
   readonly app?: LocalAddress;
   readonly outbound: LocalAddress;
@@ -50,7 +52,6 @@ export interface SidecarFlags extends ListenerPolicyFlags {
   readonly zone?: string;
   readonly label?: Readonly<Record<string, string>>;
   readonly limit?: readonly GivenLimit[];
-  readonly accessLog?: true;
   readonly drainTimeout: number;
   readonly loops: number;
 }
@@ -59,7 +60,7 @@ const loopback = (port: number): HostPort => ({ host: '127.0.0.1', port });
 
 /** Adds every flag but `--app`, which `weft run` says with `--app-port`. */
 export function addSidecarFlags(command: Command): Command {
-  return command
+  const withFlags = command
     .requiredOption('--service <name>', 'the service it stands beside: NAME or NAME.NAMESPACE', parseServiceName)
     .addOption(
       new Option('--outbound <address>', 'where the app calls other services; or unix:PATH')
@@ -121,7 +122,6 @@ export function addSidecarFlags(command: Command): Command {
     .addOption(forwardedOption())
     .addOption(viaOption())
     .option('--limit <listener.name=value>', limitFlagHelp, collectLimit)
-    .option('--access-log', 'one line per request on standard error')
     .addOption(
       new Option('--drain-timeout <duration>', 'how long a drain waits for requests that run')
         .argParser(parseWait)
@@ -135,16 +135,18 @@ export function addSidecarFlags(command: Command): Command {
         .argParser(parseLoops)
         .default(1),
     );
+  return addTraceFlags(addAccessLogFlags(withFlags));
 }
 
 /**
- * The flags as one checked value. `joinToken` is the text of the token, see join-token.ts.
+ * The flags as one checked value. `joinToken` is the text of the token, see join-token.ts; `env` may say where spans go (trace-flags.ts).
  * @throws CliError (exit code 2) when flags contradict each other.
  */
 export function sidecarOptionsOf(
   flags: SidecarFlags,
   app: LocalAddress | null,
   joinToken: string | null = null,
+  env: Readonly<Record<string, string | undefined>> = {},
 ): SidecarOptions {
   if (flags.config !== undefined && flags.controlPlane !== undefined)
     throw usageError('--config and --control-plane exclude each other: the configuration has one source.');
@@ -194,7 +196,9 @@ export function sidecarOptionsOf(
     labels: flags.label ?? {},
     limits: listenerLimitsOf(flags.limit ?? [], { ...flags, inbound: flags.inbound ?? null, link }),
     loops: flags.loops,
-    accessLog: flags.accessLog === true,
+    accessLog: accessLogPolicyOf(flags),
+    redactedPaths: flags.redactPath ?? [],
+    tracing: tracingOptionsOf(flags, env),
     drainMs: flags.drainTimeout,
   };
 }

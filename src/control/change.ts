@@ -146,10 +146,11 @@ export class Changes {
       const forbidden = this.#forbiddenIn(wanted.objects, wanted.mayWrite);
       if (forbidden.length > 0) return { tag: 'forbidden', objects: forbidden };
     }
-    const before = wanted.isDryRun ? null : await this.#madeBefore(wanted);
-    if (before !== null) return before;
     for (let tries = 1; tries <= triesMax; tries++) {
       const judgedAt = world.revision;
+      // Each time anew: what has come meanwhile may be this very request, sent to another control plane as well.
+      const before = wanted.isDryRun ? null : await this.#madeBefore(wanted);
+      if (before !== null) return before;
       const objects = await objectsAt(wanted, judgedAt);
       if ('tag' in objects) return objects;
       if (world.revision !== judgedAt) continue;

@@ -217,6 +217,8 @@ export const limits = {
   etcdChunkWriteMs: 250,
   etcdOpenMs: 10_000,
   etcdRetryMs: 100,
+  /** How long reads are asked through the log once one had no answer: longer than a member of etcd hangs. */
+  etcdReadsHangMs: 10_000,
   /** Of one value. etcd refuses requests above 1.5 MiB, and transactions of more than 128 operations. */
   etcdChunkBytesMax: 1024 * 1024,
   etcdOperationsMax: 100,
@@ -291,6 +293,32 @@ export const limits = {
   refusalDetailCharsMax: 256,
   /** Of the code that a far sidecar gave: those there are have half of it at most. */
   farFailureCharsMax: 64,
+  /** What of a named header field is logged, and how many may be named; patterns of paths that are redacted, and how long one may be. */
+  loggedHeaderCharsMax: 256,
+  loggedHeadersMax: 16,
+  redactedPathsMax: 64,
+  redactedPathCharsMax: 256,
+  /**
+   * Spans that wait on an event loop to be encoded; failed and slow requests of traces that are not sampled, exported in a second; spans that are
+   * encoded when so many wait, or after this time; for how long the loop is held at a time; and spans in one request to the collector.
+   */
+  spansWaitingMax: 2_048,
+  spansUnsampledPerSecondMax: 100,
+  spansEncodedAt: 256,
+  spansEncodedAfterMs: 1_000,
+  spansSliceMs: 1,
+  spansPerRequestMax: 512,
+  /** Encoded spans that wait for the collector, of all event loops; beyond, they wait on their loops. */
+  spansBacklogBytesMax: 4 * 1024 * 1024,
+  /** One request to the collector; what is read of its answer; tries of a request; the pause before a next one, doubling, and what a Retry-After may ask. */
+  otlpRequestMs: 10_000,
+  otlpAnswerBytesMax: 64 * 1024,
+  otlpTriesMax: 5,
+  otlpRetryFirstMs: 1_000,
+  otlpRetryMsMax: 30_000,
+  otlpRetryAfterMsMax: 60_000,
+  /** How long a sidecar that ends waits for its last spans to be taken. */
+  otlpCloseMs: 2_000,
   /** Finished requests that each event loop keeps in full: the last ones, the last failed ones, and the slowest of a route in a window. */
   recentRequestsMax: 1_024,
   recentFailuresMax: 256,

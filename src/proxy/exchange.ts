@@ -4,6 +4,7 @@
  */
 import { limits } from '../model/limits.ts';
 import type { BodyLimits } from '../model/listener-limits.ts';
+import type { FailedTry } from '../model/span.ts';
 import type { FarTiming, HopTiming } from '../telemetry/ledger.ts';
 import { newPartsMs } from '../telemetry/recorder.ts';
 import type { Trace } from '../telemetry/trace-context.ts';
@@ -48,6 +49,9 @@ export interface ExchangeSteps {
   bodyTooLarge(exchange: Exchange): void;
 }
 
+/** Almost every request has none. */
+export const noFailedTries: readonly FailedTry[] = [];
+
 export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTiming {
   phase: ExchangePhase = 'deciding';
   /** The configuration it sees from start to end. */
@@ -59,6 +63,8 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   attempt: CurrentAttempt | null = null;
   attempts = 0;
   readonly tried: number[] = [];
+  /** Those that another one followed. */
+  failedTries: readonly FailedTry[] = noFailedTries;
 
   /** Begun or continued once: every attempt and every copy belongs to it. Null until something needs it. */
   trace: Trace | null = null;
@@ -173,6 +179,12 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
     if (this.phase !== 'answering') return;
     this.attempt!.cancel('failed');
     this.steps.attemptFailed(this, failures['upstream-garbage'], false);
+  }
+
+  /** The attempt that ended now, before it is forgotten for the next one. */
+  noteFailedTry({ code, message }: Failure, nowMs: number): void {
+    const endpoint = this.attempt === null ? '' : this.attempt.endpoint.address;
+    this.failedTries = this.failedTries.concat({ endpoint, failure: code, reason: message, atMs: nowMs });
   }
 
   // --- Between client and attempt --------------------------------------------------------------------------------------------------

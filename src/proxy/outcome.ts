@@ -5,8 +5,9 @@ import type { AccessLog } from '../telemetry/access-log.ts';
 import { type Direction, newPartsMs, partIndex, type Recorder } from '../telemetry/recorder.ts';
 import type { RequestSink } from '../telemetry/request-ring.ts';
 import type { FinishedRequest } from '../telemetry/request-slots.ts';
-import type { Exchange } from './exchange.ts';
-import type { Failure } from './failure.ts';
+import { flagsOf } from '../telemetry/trace-context.ts';
+import { type Exchange, noFailedTries } from './exchange.ts';
+import { type Failure, type FailureCode, failures } from './failure.ts';
 
 export interface OutcomeSinks {
   readonly direction: Direction;
@@ -24,6 +25,8 @@ export interface OutcomeSinks {
   readonly accessLog: AccessLog | null;
   /** Keeps the last ones for who asks; null: nobody does. */
   readonly requests: RequestSink | null;
+  /** Those that are exported; null: none is. */
+  readonly spans: RequestSink | null;
 }
 
 /** One for all requests of the loop, filled anew for each: nobody keeps it. */
@@ -41,11 +44,17 @@ const finished: { -readonly [Name in keyof FinishedRequest]: FinishedRequest[Nam
   attempts: 0,
   status: 0,
   failure: '',
+  reason: '',
   detail: '',
   farFailure: '',
   answerBytes: 0,
   traceId: '',
   spanId: '',
+  parentId: '',
+  traceFlags: 0,
+  headers: [],
+  failedTries: noFailedTries,
+  endedAtMs: 0.5,
   totalMs: 0.5,
   partsMs: newPartsMs(),
   far: null,
@@ -94,15 +103,28 @@ export function recordOutcome(
     if (failure.code === 'internal-error')
       sinks.onDefect({ method: head.method, host: head.host, path: head.path, route });
   }
-  const { accessLog, requests } = sinks;
-  if (accessLog === null && requests === null) return;
+  const { accessLog, requests, spans } = sinks;
+  if (accessLog === null && requests === null && spans === null) return;
   fill(exchange, sinks);
+  finished.endedAtMs = nowMs;
   finished.destination = destination === null ? '' : destination.name;
   finished.route = route;
   finished.failure = failure === null ? '' : failure.code;
+  finished.reason = reasonOf(failure, exchange.farFailure);
   finished.detail = detail;
   requests?.record(finished);
+  spans?.record(finished);
   accessLog?.log(finished);
+}
+
+/** What a far sidecar gave may be of a later version, and then is known by its code only. */
+function reasonOf(failure: Failure | null, farFailure: string): string {
+  if (failure !== null) return failure.message;
+  if (farFailure === '') return '';
+  const far: Failure | undefined = Object.hasOwn(failures, farFailure)
+    ? failures[farFailure as FailureCode]
+    : undefined;
+  return far === undefined ? '' : far.message;
 }
 
 function fill(exchange: Exchange, sinks: OutcomeSinks): void {
@@ -121,6 +143,10 @@ function fill(exchange: Exchange, sinks: OutcomeSinks): void {
   finished.answerBytes = exchange.answerBytes;
   finished.traceId = trace === null ? '' : trace.traceId;
   finished.spanId = trace === null ? '' : trace.spanId;
+  finished.parentId = trace === null ? '' : trace.parentId;
+  finished.traceFlags = trace === null ? 0 : flagsOf(trace.traceparent);
+  finished.headers = head.headers;
+  finished.failedTries = exchange.failedTries;
   finished.totalMs = exchange.totalMs;
   finished.partsMs = exchange.partsMs;
   finished.far = exchange.far;

@@ -15,7 +15,7 @@ import { type BodyLimits, noBodyLimits } from '../model/listener-limits.ts';
 import type { HeaderChange, UnitLimits, UnitName } from '../model/snapshot.ts';
 import { formatServerTiming, type HopTiming, parseFarTiming, splitNetwork } from '../telemetry/ledger.ts';
 import { partIndex } from '../telemetry/recorder.ts';
-import { continueTrace, RandomIds, type Trace } from '../telemetry/trace-context.ts';
+import { RandomIds, type Trace } from '../telemetry/trace-context.ts';
 import { Attempt } from './attempt.ts';
 import type { Deadlines } from './deadlines.ts';
 import type { Discovery } from './discovery.ts';
@@ -42,6 +42,7 @@ import type {
   SlowDecisions,
 } from './tables.ts';
 import { timeoutMet } from './timeout-met.ts';
+import { traceOfHead } from './trace.ts';
 import type { Upstream, UpstreamHead, UpstreamRequest } from './upstream/upstream.ts';
 
 /** Where a proxy finds the configuration in force: read once per request. */
@@ -59,6 +60,8 @@ export interface HttpProxyParts extends OutcomeSinks {
   readonly deadlines: Deadlines;
   /** Whether the wait for the loop of the request that is being accepted is an upper bound (`LoopDelay.isEstimate`). */
   readonly isLoopEstimate: () => boolean;
+  /** Of traces that begin here so many are sampled (`thresholdOf` of telemetry/sampling.ts). */
+  readonly traceThreshold: number;
   /** `performance.now`. */
   readonly now: () => number;
   /** `Math.random`. */
@@ -246,8 +249,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   }
 
   private traceOf(exchange: Exchange): Trace {
-    const { headers, source } = exchange.head;
-    exchange.trace ??= continueTrace(headerValue(headers, 'traceparent'), this.ids, source !== '');
+    exchange.trace ??= traceOfHead(exchange.head, this.ids, this.parts.traceThreshold);
     return exchange.trace;
   }
 
@@ -343,9 +345,11 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     // A connect that ran into its deadline has cost the client seconds: only another endpoint is worth as much again.
     if (failure.code === 'connect-timeout' && !hasUntried(exchange)) return false;
     exchange.attempt?.cancel('failed');
+    const nowMs = this.parts.now();
+    exchange.noteFailedTry(failure, nowMs);
     exchange.attempt = null;
     this.parts.recorder.countRetry(this.parts.direction, failure.code);
-    this.attempt(exchange, exchange.backend!, this.parts.now());
+    this.attempt(exchange, exchange.backend!, nowMs);
     return true;
   }
 

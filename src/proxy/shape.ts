@@ -48,7 +48,8 @@ export function upstreamHeaders(
   for (let i = 0; i < source.length; i += 2) {
     const name = source[i]!;
     if (isNamed(name, 'traceparent') || isNamed(name, 'weft-timing')) continue;
-    if (!isTraceValid && isNamed(name, 'tracestate')) continue;
+    // An empty one is taken, and not sent on (section 3.3.1.1).
+    if ((!isTraceValid || source[i + 1] === '') && isNamed(name, 'tracestate')) continue;
     headers.push(name, source[i + 1]!);
   }
   headers.push('traceparent', traceparent);

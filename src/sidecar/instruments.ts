@@ -1,16 +1,24 @@
-/** What one event loop of a sidecar measures itself with: its recorder, its last requests, its own delay, its access log. */
+/** What one event loop of a sidecar measures itself with: its recorder, its last requests, its own delay, its access log, its spans. */
+import { limits } from '../model/limits.ts';
 import { AccessLog, type AccessLogWriter } from '../telemetry/access-log.ts';
 import { type LoopDelay, watchLoop } from '../telemetry/loop-delay.ts';
+import { pathRedaction } from '../telemetry/path-redaction.ts';
 import type { Direction } from '../telemetry/recorder.ts';
 import { RefusalLog } from '../telemetry/refusal-log.ts';
 import { RequestRing } from '../telemetry/request-ring.ts';
+import { thresholdOf } from '../telemetry/sampling.ts';
 import { type RowListener, SeriesRecorder } from '../telemetry/series.ts';
+import { SpanQueue } from '../telemetry/span-queue.ts';
 import { ListenerEvents } from './listener-events.ts';
-import type { LoopReadings } from './loop.ts';
+import type { LoopOptions, LoopReadings } from './loop.ts';
+import { SpanBatches, spansLookMs } from './span-batches.ts';
+import type { TakeSpans } from './span-exporter.ts';
 
-export interface InstrumentsOptions {
+export interface InstrumentOutlets {
   /** Null: there is no access log. */
   readonly writeAccessLog: AccessLogWriter | null;
+  /** Null: no spans are exported. */
+  readonly takeSpans: TakeSpans | null;
   /** Null: whoever reads the series holds their table. */
   readonly onRow: RowListener | null;
 }
@@ -19,20 +27,43 @@ export class Instruments {
   readonly recorder: SeriesRecorder;
   readonly accessLog: AccessLog | null;
   readonly requests = new RequestRing();
+  /** Null: none are exported. */
+  readonly spans: SpanQueue | null;
+  /** Of traces that begin here. Nothing is sampled that nobody here records. */
+  readonly traceThreshold: number;
   readonly loop: LoopDelay;
   readonly loopWaitMs: (nowMs: number) => number;
+  private readonly batches: SpanBatches | null;
+  private readonly spanTimer: NodeJS.Timeout | null;
   private readonly stopLoop: () => void;
 
-  constructor({ writeAccessLog, onRow }: InstrumentsOptions) {
+  constructor(
+    { accessLog: policy, redactedPaths, tracing }: Pick<LoopOptions, 'accessLog' | 'redactedPaths' | 'tracing'>,
+    { writeAccessLog, takeSpans, onRow }: InstrumentOutlets,
+  ) {
     const { loop, stop } = watchLoop();
     this.loop = loop;
     this.loopWaitMs = (nowMs) => loop.currentLoopWaitMs(nowMs);
     this.stopLoop = stop;
     this.recorder = new SeriesRecorder(undefined, onRow);
+    const redactPath = pathRedaction(redactedPaths);
     this.accessLog =
-      writeAccessLog === null
+      writeAccessLog === null || policy === null
         ? null
-        : new AccessLog({ write: writeAccessLog, atEndOfTurn: (flush) => setImmediate(flush) });
+        : new AccessLog({ write: writeAccessLog, atEndOfTurn: (flush) => setImmediate(flush), policy, redactPath });
+    this.traceThreshold = tracing === null ? 0 : thresholdOf(tracing.sampleRatio);
+    this.spans = tracing === null ? null : new SpanQueue({ slowMs: tracing.slowMs, redactPath });
+    this.batches =
+      this.spans === null || takeSpans === null
+        ? null
+        : new SpanBatches({
+            queue: this.spans,
+            take: takeSpans,
+            nowMs: () => performance.now(),
+            later: (run) => setImmediate(run),
+          });
+    const { batches } = this;
+    this.spanTimer = batches === null ? null : setInterval(() => batches.look(), spansLookMs).unref();
   }
 
   /** For a listener by its name. */
@@ -43,18 +74,23 @@ export class Instruments {
     return new ListenerEvents(direction, recorder, log);
   }
 
-  read(): Pick<LoopReadings, 'failures' | 'retries' | 'loop' | 'overflowed' | 'accessLogLinesDropped'> {
-    const { recorder } = this;
+  read(): Omit<LoopReadings, 'upstreams' | 'listeners' | 'revision'> {
+    const { recorder, accessLog, spans } = this;
     return {
       failures: recorder.failures(),
       retries: recorder.retries(),
       loop: this.loop.read(),
       overflowed: recorder.overflowed,
-      accessLogLinesDropped: this.accessLog?.dropped ?? 0,
+      accessLogLinesDropped: accessLog?.dropped ?? 0,
+      accessLogLinesLeftOut: accessLog?.leftOut ?? 0,
+      spansDropped: spans === null ? { 'queue-full': 0, 'over-rate': 0 } : { ...spans.dropped },
     };
   }
 
-  close(): void {
+  /** Resolves when the spans that wait have been handed over, or nobody takes them in time. */
+  async close(): Promise<void> {
     this.stopLoop();
+    if (this.spanTimer !== null) clearInterval(this.spanTimer);
+    await this.batches?.flush(limits.loopCloseMs / 4);
   }
 }

@@ -16,9 +16,10 @@ export class ListenerEvents {
   ) {}
 
   /** Functions of their own, so that they can be handed over. */
-  readonly onRefused = ({ code, status }: Failure, head?: RefusedHeadFacts): void => {
+  readonly onRefused = ({ code, status, message }: Failure, head?: RefusedHeadFacts): void => {
     this.recorder.countFailure(this.direction, code);
-    if (head !== undefined) this.refusalLog?.log({ source: '', request: null, ...head, status, failure: code });
+    if (head === undefined) return;
+    this.refusalLog?.log({ source: '', request: null, ...head, status, failure: code, reason: message });
   };
 
   readonly onConnectionEnded = (end: ConnectionEnd): void => {

@@ -35,11 +35,12 @@ export class LoopHost {
   readonly #loop: ServingLoop;
   #lastBatch = 0;
   #linesWritten: (error: Error | null) => void = () => {};
+  #spansTaken: () => void = () => {};
   /** Resolves after the message that closes it, when everything is closed. */
   readonly closed: Promise<void>;
   #resolveClosed: () => void = () => {};
 
-  constructor({ options, hasAccessLog, live, own }: LoopStart, post: PostFromLoop) {
+  constructor({ options, live, own }: LoopStart, post: PostFromLoop) {
     this.#post = post;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
@@ -51,15 +52,24 @@ export class LoopHost {
       onError: (error) => logger.error({ error: String(error) }, 'a worker failed'),
       nowMs: monotonicMs,
     });
-    this.#instruments = new Instruments({
-      writeAccessLog: hasAccessLog
-        ? (bytes, done) => {
-            this.#linesWritten = done;
-            // A copy with memory of its own, which can be handed over: that of small buffers is shared with others.
-            const lines = new Uint8Array(bytes);
-            post({ tag: 'lines', bytes: lines }, [lines.buffer]);
-          }
-        : null,
+    this.#instruments = new Instruments(options, {
+      writeAccessLog:
+        options.accessLog === null
+          ? null
+          : (bytes, done) => {
+              this.#linesWritten = done;
+              // A copy with memory of its own, which can be handed over: that of small buffers is shared with others.
+              const lines = new Uint8Array(bytes);
+              post({ tag: 'lines', bytes: lines }, [lines.buffer]);
+            },
+      takeSpans:
+        options.tracing === null
+          ? null
+          : ({ bytes, spans }, taken) => {
+              this.#spansTaken = taken;
+              const copy = new Uint8Array(bytes);
+              post({ tag: 'spans', batch: { bytes: copy, spans } }, [copy.buffer]);
+            },
       onRow: (labels, block) => post({ tag: 'row', labels, block }),
     });
     this.#loop = new ServingLoop({
@@ -97,6 +107,9 @@ export class LoopHost {
       }
       case 'lines-written':
         this.#linesWritten(message.reason === null ? null : new Error(message.reason));
+        break;
+      case 'spans-taken':
+        this.#spansTaken();
         break;
       case 'drain-links':
         this.#loop.drainLinks();

@@ -12,11 +12,11 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { SeriesLabels } from '../telemetry/series.ts';
 import type { LoopChange, LoopOptions, LoopReadings, LoopRequests, WantedListener } from './loop.ts';
 import type { DiscoveryAnswer } from './pending-hosts.ts';
+import type { SpanBatch } from './span-exporter.ts';
 
 /** What a thread is started with. */
 export interface LoopStart {
   readonly options: LoopOptions;
-  readonly hasAccessLog: boolean;
   /** Memory of the live state of the outbound side. */
   readonly live: SharedArrayBuffer;
   /** Null: there is no app. */
@@ -55,6 +55,8 @@ export type ToLoop =
   | { readonly tag: 'matched'; readonly id: number; readonly verdicts: Uint8Array | null; readonly reason: string }
   /** The lines that came last were written (or why not): the next ones may come. */
   | { readonly tag: 'lines-written'; readonly reason: string | null }
+  /** The spans that came last were taken: the next ones may come. */
+  | { readonly tag: 'spans-taken' }
   | { readonly tag: 'drain-links' }
   /** The last message: the loop closes everything, and its thread ends by itself. */
   | { readonly tag: 'close' };
@@ -73,6 +75,8 @@ export type FromLoop =
   | { readonly tag: 'log'; readonly level: keyof Logger; readonly fields: object; readonly message: string }
   /** Whole lines of the access log. No more of them come before `lines-written`. */
   | { readonly tag: 'lines'; readonly bytes: Uint8Array }
+  /** Encoded. No more of them come before `spans-taken`. */
+  | { readonly tag: 'spans'; readonly batch: SpanBatch }
   /** An error that nobody has handled: the loop is in a state that nobody thought of. */
   | { readonly tag: 'fault'; readonly text: string };
 

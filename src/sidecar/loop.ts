@@ -5,12 +5,13 @@
 import type { LocalAddress } from '../model/host-port.ts';
 import type { RecentAnswer, RecentQuery } from '../model/recent-request.ts';
 import type { UnitName } from '../model/snapshot.ts';
+import type { SpanDrops } from '../model/span.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 import type { HopRows } from '../telemetry/breakdown.ts';
 import type { LoopReading } from '../telemetry/loop-delay.ts';
 import type { ListenerReading, UpstreamReading } from '../telemetry/render.ts';
 import type { CodeCount, SeriesTable } from '../telemetry/series.ts';
-import type { SidecarOptions } from './options.ts';
+import type { SidecarOptions, TracingOptions } from './options.ts';
 
 /** What a loop needs to know of what the sidecar was asked to be. No secret is among it. */
 export type LoopOptions = Pick<
@@ -24,7 +25,12 @@ export type LoopOptions = Pick<
   | 'listenerPolicies'
   | 'limits'
   | 'isLinkInsecure'
->;
+  | 'accessLog'
+  | 'redactedPaths'
+> & {
+  /** Null: no spans. Without the way to the collector, which may have secrets. */
+  readonly tracing: Pick<TracingOptions, 'sampleRatio' | 'slowMs'> | null;
+};
 
 /** A port that leads to one service is named after it, as `--upstream` names it. */
 export type LoopListenerName = 'outbound' | 'inbound' | 'link' | `upstream:${string}`;
@@ -60,6 +66,9 @@ export interface LoopReadings {
   /** Requests counted under `other`, for want of a series of their own. */
   readonly overflowed: number;
   readonly accessLogLinesDropped: number;
+  readonly accessLogLinesLeftOut: number;
+  /** Before they were encoded. */
+  readonly spansDropped: Pick<SpanDrops, 'queue-full' | 'over-rate'>;
   /** Of the configuration in force; 0: there is none yet. */
   readonly revision: number;
 }

@@ -14,6 +14,7 @@ import { openLoopThread } from './loop-thread.ts';
 import { Loops } from './loops.ts';
 import type { SidecarOptions } from './options.ts';
 import { ServingLoop } from './serving-loop.ts';
+import type { TakeSpans } from './span-exporter.ts';
 
 export interface OpenLoopsParts {
   readonly options: SidecarOptions;
@@ -25,6 +26,8 @@ export interface OpenLoopsParts {
   /** Null: there is no app. */
   readonly own: { readonly unit: OwnUnit; readonly live: SharedLiveState } | null;
   readonly onHostsUsed: (hosts: readonly string[]) => void;
+  /** Null: none are exported. */
+  readonly takeSpans: TakeSpans | null;
   /** A thread cannot go on; the sidecar must not go on without it. */
   readonly onFault: (error: Error) => void;
 }
@@ -33,14 +36,14 @@ const standardError = 2;
 
 /** `options.loops` of them. With one there is no thread, and nothing crosses to another. */
 export function openLoops(parts: OpenLoopsParts): Loops {
-  const { options, logger, identity, discovery, decisions, live, own, onHostsUsed, onFault } = parts;
+  const { options, logger, identity, discovery, decisions, live, own, onHostsUsed, takeSpans, onFault } = parts;
   const loopOptions = loopOptionsOf(options);
-  const toFile = options.accessLog ? fileDescriptorWriter(standardError) : null;
+  const toFile = options.accessLog === null ? null : fileDescriptorWriter(standardError);
   // Lines of several loops at once could end up within each other where their reader is slow.
   const writeAccessLog = toFile === null || options.loops === 1 ? toFile : writeInTurn(toFile);
   const first = new ServingLoop({
     options: loopOptions,
-    instruments: new Instruments({ writeAccessLog, onRow: null }),
+    instruments: new Instruments(loopOptions, { writeAccessLog, takeSpans, onRow: null }),
     log: new LimitedLog(systemClock, logger),
     identity,
     discovery,
@@ -55,7 +58,6 @@ export function openLoops(parts: OpenLoopsParts): Loops {
       index + 1,
       {
         options: loopOptions,
-        hasAccessLog: options.accessLog,
         live: live.buffer,
         own: own === null ? null : { unit: own.unit.current, live: own.live.buffer },
       },
@@ -64,6 +66,7 @@ export function openLoops(parts: OpenLoopsParts): Loops {
         discovery,
         matchPatterns: (batch, signal) => decisions.matchBatch(batch, signal),
         writeAccessLog,
+        takeSpans,
         logger,
         onHostsUsed,
         onFault,
@@ -85,4 +88,8 @@ const loopOptionsOf = (options: SidecarOptions): LoopOptions => ({
   listenerPolicies: options.listenerPolicies,
   limits: options.limits,
   isLinkInsecure: options.isLinkInsecure,
+  accessLog: options.accessLog,
+  redactedPaths: options.redactedPaths,
+  tracing:
+    options.tracing === null ? null : { sampleRatio: options.tracing.sampleRatio, slowMs: options.tracing.slowMs },
 });

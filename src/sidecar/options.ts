@@ -3,6 +3,7 @@ import type { HostPort, LocalAddress } from '../model/host-port.ts';
 import type { ListenerLimits, ListenerName } from '../model/listener-limits.ts';
 import type { ForwardingPolicy } from '../proxy/forwarding.ts';
 import type { PathPolicy } from '../proxy/path.ts';
+import type { AccessLogPolicy } from '../telemetry/access-log.ts';
 
 /** A local port that leads to one service whatever the Host says: `--upstream cart=127.0.0.1:9101`. */
 export interface UpstreamListener {
@@ -26,6 +27,20 @@ export type ConfigSource =
 
 /** Which HTTP core serves a listener: uWebSockets.js (fast, loopback only) or Node's own (llhttp, strict). */
 export type HttpCore = 'uws' | 'node';
+
+/** Which spans go where. */
+export interface TracingOptions {
+  /** What is posted to, `/v1/traces` and all. */
+  readonly url: string;
+  /** Sent along. A secret: not for the log. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Bodies are compressed with gzip. */
+  readonly isCompressed: boolean;
+  /** Of traces that begin here, 0 to 1; others are sampled as their parent says. */
+  readonly sampleRatio: number;
+  /** Requests that took this long are exported whether sampled or not, ms; 0: none is for that. */
+  readonly slowMs: number;
+}
 
 export interface SidecarOptions {
   readonly service: string;
@@ -64,8 +79,12 @@ export interface SidecarOptions {
   readonly limits: Readonly<Record<ListenerName, ListenerLimits>>;
   /** Event loops that serve requests, 1 to `limits.loopsMax`. */
   readonly loops: number;
-  /** One line per request on standard error. */
-  readonly accessLog: boolean;
+  /** Lines of requests on standard error; null: none. */
+  readonly accessLog: AccessLogPolicy | null;
+  /** Patterns of paths that leave neither in the access log nor in a span as they came (telemetry/path-redaction.ts). */
+  readonly redactedPaths: readonly string[];
+  /** Spans to a collector; null: none. */
+  readonly tracing: TracingOptions | null;
   /** How long a drain waits for requests that run, ms. */
   readonly drainMs: number;
 }

@@ -20,6 +20,7 @@ import {
   type LoopCallTypes,
   type ToLoop,
 } from './loop-messages.ts';
+import type { TakeSpans } from './span-exporter.ts';
 
 /** What the cold half answers a loop, and does for it. */
 export interface LoopServices {
@@ -28,6 +29,8 @@ export interface LoopServices {
   /** Evaluates a batch in the worker pool. An abort ends that, and rejects. */
   readonly matchPatterns: (batch: PatternBatch, signal: AbortSignal) => Promise<Uint8Array>;
   readonly writeAccessLog: AccessLogWriter | null;
+  /** Null: no spans come. */
+  readonly takeSpans: TakeSpans | null;
   readonly logger: Logger;
   readonly onHostsUsed: (hosts: readonly string[]) => void;
   /** The loop met an error that nobody handled: it must not go on. */
@@ -59,6 +62,8 @@ const noReadings: LoopReadings = {
   loop: { longestTurnMs: 0, utilization: 0 },
   overflowed: 0,
   accessLogLinesDropped: 0,
+  accessLogLinesLeftOut: 0,
+  spansDropped: { 'queue-full': 0, 'over-rate': 0 },
   revision: 0,
 };
 
@@ -177,7 +182,7 @@ export class RemoteLoop implements Loop {
   // --- From the loop -------------------------------------------------------------------------------------------------------------
 
   onMessage(message: FromLoop): void {
-    const { discovery, logger, loop, onFault, onHostsUsed, post } = this.#options;
+    const { discovery, logger, loop, onFault, onHostsUsed, post, takeSpans } = this.#options;
     switch (message.tag) {
       case 'answer':
         // A loop answers a call by the type of its name.
@@ -209,6 +214,9 @@ export class RemoteLoop implements Loop {
         break;
       case 'lines':
         this.#writeLines(message.bytes);
+        break;
+      case 'spans':
+        takeSpans?.(message.batch, () => post({ tag: 'spans-taken' }));
         break;
       case 'fault':
         onFault(new Error(`event loop ${loop} failed, and with it this sidecar: ${message.text}`));

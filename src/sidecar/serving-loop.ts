@@ -130,6 +130,8 @@ export class ServingLoop implements OwnLoop {
       onDefect: (request) => log.warn(request, 'a request or its answer could not be sent as one message'),
       accessLog: instruments.accessLog,
       requests: instruments.requests,
+      spans: instruments.spans,
+      traceThreshold: instruments.traceThreshold,
       isLoopEstimate: () => instruments.loop.isEstimate,
       configuration,
       discovery,
@@ -311,7 +313,7 @@ export class ServingLoop implements OwnLoop {
     await Promise.all(this.listeners.splice(0).map(({ listener }) => listener.close()));
     for (const upstream of this.upstreams.values()) upstream.destroy();
     this.upstreams.clear();
-    this.parts.instruments.close();
+    await this.parts.instruments.close();
   }
 }
 

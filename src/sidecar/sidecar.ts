@@ -24,6 +24,7 @@ import { KeptPorts } from './kept-ports.ts';
 import { describeListeners } from './listener-settings.ts';
 import type { Loops } from './loops.ts';
 import { openLoops } from './open-loops.ts';
+import { type OpenSpanExporter, openSpanExporter } from './open-span-exporter.ts';
 import type { SidecarOptions } from './options.ts';
 import { startReporter } from './reporter.ts';
 
@@ -69,6 +70,7 @@ class Sidecar {
   private readonly stops: (() => void)[] = [];
   private identity: IdentityAgent | null = null;
   private loops: Loops | null = null;
+  private readonly spans: OpenSpanExporter | null;
   private source: ConfigSource | null = null;
   private admin: Admin | null = null;
   private draining: Promise<void> | null = null;
@@ -82,6 +84,7 @@ class Sidecar {
     private readonly logger: Logger,
   ) {
     const { app, service, namespace } = options;
+    this.spans = openSpanExporter(options, logger);
     this.decisions = new DecisionPool({
       onError: (error) => logger.error({ error: String(error) }, 'a worker failed'),
     });
@@ -186,6 +189,7 @@ class Sidecar {
       onHostsUsed: (hosts) => {
         for (const host of hosts) this.source?.markUsed(host);
       },
+      takeSpans: this.spans?.exporter.take ?? null,
       // What nobody handles in a thread is nobody's here either: the process ends as for an error of its own.
       onFault: (error) =>
         queueMicrotask(() => {
@@ -237,7 +241,9 @@ class Sidecar {
     const { isConnected, nacks } = source.status();
     const config = { revision: this.inForce.snapshot?.revision ?? 0, isConnected, nacks };
     const certificateExpiresAtMs = identity.current?.expiresAtMs ?? null;
-    return this.decisions.renderMetrics(await loops.metricsInput({ config, certificateExpiresAtMs }));
+    return this.decisions.renderMetrics(
+      await loops.metricsInput({ config, certificateExpiresAtMs, exporter: this.spans?.exporter ?? null }),
+    );
   }
 
   private async describe(loops: Loops, source: ConfigSource, identity: IdentityAgent): Promise<unknown> {
@@ -281,6 +287,7 @@ class Sidecar {
     await this.loops?.settle(this.drainLeftMs());
     for (const stop of this.stops.splice(0)) stop();
     await this.loops?.close();
+    await this.spans?.close();
     await this.admin?.close();
     await this.source?.close();
     await this.identity?.close();

@@ -11,6 +11,8 @@ export interface RefusalFacts {
   readonly status: number;
   /** Failure code. */
   readonly failure: string;
+  /** The same in words. */
+  readonly reason: string;
   readonly detail: string;
   /** `Weft-Request-Id` of the answer; empty: there was none. */
   readonly requestId: string;
@@ -45,7 +47,7 @@ export class RefusalLog {
     this.options = options;
   }
 
-  log({ status, failure, detail, requestId, sourceAddress, source, request }: RefusalFacts): void {
+  log({ status, failure, reason, detail, requestId, sourceAddress, source, request }: RefusalFacts): void {
     const { accessLog, direction, listener, nowMs, wallMs } = this.options;
     const atMs = nowMs();
     if (atMs >= this.windowEndsAtMs) {
@@ -66,11 +68,13 @@ export class RefusalLog {
       listener,
       method: request?.method,
       host: request?.host,
-      path: request?.path,
+      // As it came: a pattern of --redact-path may not know its secret in another form.
+      path: accessLog.isRedacted ? undefined : request?.path,
       source: source || undefined,
       sourceAddress: sourceAddress || undefined,
       status,
       failure,
+      reason,
       // A field's name may be in it.
       detail: detail.slice(0, limits.refusalDetailCharsMax),
       traceId: requestId || undefined,

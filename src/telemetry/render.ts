@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict';
 import { AggregatorRegistry } from 'prom-client';
+import { type SpanDrops, spanDropReasons } from '../model/span.ts';
 import { bucketCount, bucketIndex } from './histogram.ts';
 import type { LoopReading } from './loop-delay.ts';
 import {
@@ -59,6 +60,9 @@ export interface MetricsInput {
   /** Requests counted under `other`, for want of a series of their own. */
   readonly overflowed: number;
   readonly accessLogLinesDropped: number;
+  readonly accessLogLinesLeftOut: number;
+  /** Null: none are exported. */
+  readonly spans: { readonly exported: number; readonly dropped: SpanDrops } | null;
 }
 
 /** `le` of weft_request_duration_seconds and of weft_hop_seconds, ms. All are bounds of what was counted, so no count is a guess. */
@@ -72,7 +76,7 @@ export const hopBoundsMs = [0.1, 0.5, 1, 5, 25, 100, 1000] as const;
 export async function renderMetrics(input: unknown): Promise<string> {
   assertMetricsInput(input);
   return AggregatorRegistry.aggregate([
-    [...trafficMetrics(input), ...stateMetrics(input), ...processMetrics(input)],
+    [...trafficMetrics(input), ...stateMetrics(input), ...processMetrics(input), ...spanMetrics(input)],
   ]).metrics();
 }
 
@@ -188,10 +192,28 @@ function requestsOf(table: SeriesTable | undefined): number {
     : table.labels.reduce((sum, _, index) => sum + rowOf(table, index)[rowLayout.requests]!, 0);
 }
 
-function processMetrics({ process: reading, accessLogLinesDropped }: MetricsInput): MetricFamily[] {
+function processMetrics({
+  process: reading,
+  accessLogLinesDropped,
+  accessLogLinesLeftOut,
+}: MetricsInput): MetricFamily[] {
   const dropped = counter('weft_access_log_lines_dropped_total', 'Lines of the access log that could not be written.');
   add(dropped, {}, accessLogLinesDropped);
-  return [...processFamilies(reading), dropped];
+  const leftOut = counter(
+    'weft_access_log_lines_left_out_total',
+    'Requests that had no line in the access log because of --access-log-rate.',
+  );
+  add(leftOut, {}, accessLogLinesLeftOut);
+  return [...processFamilies(reading), dropped, leftOut];
+}
+
+function spanMetrics({ spans }: MetricsInput): MetricFamily[] {
+  const exported = counter('weft_spans_exported_total', 'Spans that the collector of traces took.');
+  const dropped = counter('weft_spans_dropped_total', 'Spans that were to be exported and were not, by reason.');
+  if (spans === null) return [exported, dropped];
+  add(exported, {}, spans.exported);
+  for (const reason of spanDropReasons) add(dropped, { reason }, spans.dropped[reason]);
+  return [exported, dropped];
 }
 
 const durationCuts: readonly Cut[] = durationBoundsMs.map((ms) => ({ le: seconds(ms), end: bucketIndex(ms) + 1 }));

@@ -7,13 +7,20 @@
  */
 import { limits } from '../model/limits.ts';
 import type { RecentHop, RecentRequest } from '../model/recent-request.ts';
+import type { FailedTry } from '../model/span.ts';
 import type { AccessEntry } from './access-log.ts';
 import { times } from './breakdown.ts';
 import { type PartsMs, parts } from './recorder.ts';
 
 /** What is kept of a request beyond what is logged of it. */
 export interface FinishedRequest extends AccessEntry {
-  readonly spanId: string;
+  /** When it ended, on the monotonic clock of its event loop, ms. */
+  readonly endedAtMs: number;
+  /** As trace-context.ts has them. */
+  readonly parentId: string;
+  readonly traceFlags: number;
+  /** In their order; a list that nobody changes any more. */
+  readonly failedTries: readonly FailedTry[];
   /** `loop` is an upper bound. */
   readonly isLoopEstimate: boolean;
   /** In force for it; 0: none. */
@@ -170,19 +177,20 @@ export class RequestSlots {
   }
 }
 
-function copyParts(numbers: Float64Array, at: number, partsMs: PartsMs): void {
+export function copyParts(numbers: Float64Array, at: number, partsMs: PartsMs): void {
   for (let part = 0; part < parts.length; part++) numbers[at + part] = partsMs[part]!;
 }
 
-/** Paths are short: a loop is cheaper than a call out of JavaScript, and neither allocates. An id that is missing begins with a zero, and so matches none. */
-function copyText(bytes: Buffer, at: number, text: string, charsMax: number): void {
+/** Paths are short: a loop is cheaper than a call out of JavaScript, and neither allocates. An id that is missing begins with a zero, and so matches none. Answers how many were copied. */
+export function copyText(bytes: Buffer, at: number, text: string, charsMax: number): number {
   const length = Math.min(text.length, charsMax);
   for (let i = 0; i < length; i++) bytes[at + i] = text.charCodeAt(i);
   if (length === 0) bytes[at] = 0;
+  return length;
 }
 
 /** Only failures have such texts. */
-const ownCopy = (text: string, charsMax: number): string =>
+export const ownCopy = (text: string, charsMax: number): string =>
   text === '' ? '' : Buffer.from(text.slice(0, charsMax)).toString();
 
 const microsecondsOf = (ms: number): number => Math.round(ms * 1000) / 1000;

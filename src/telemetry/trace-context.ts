@@ -1,7 +1,9 @@
 /**
- * W3C Trace Context, level 1 (https://www.w3.org/TR/trace-context-1/): a request's `traceparent` read, continued or begun. Runs once
- * per request, so it builds no regular expression, and an array and a buffer only once in a while.
+ * W3C Trace Context, level 1 (https://www.w3.org/TR/trace-context-1/), with the flag `random` of level 2: a request's `traceparent` read,
+ * continued or begun. Runs once per request, so it builds no regular expression, and an array and a buffer only once in a while.
  */
+import { isSampled } from './sampling.ts';
+
 export interface Trace {
   /** `00-TRACE_ID-PARENT_ID-FLAGS`, to be sent on in place of what came. */
   readonly traceparent: string;
@@ -9,6 +11,8 @@ export interface Trace {
   readonly traceId: string;
   /** 16 hexadecimal digits: this hop. */
   readonly spanId: string;
+  /** 16 hexadecimal digits: the hop before, or whatever the app calls so. Empty where a new trace was begun. */
+  readonly parentId: string;
   /** False when a new trace was begun: `tracestate` belongs to the old one and must then be dropped (section 3.3). */
   readonly isContinued: boolean;
 }
@@ -51,23 +55,38 @@ export class RandomIds {
 const idDigits = 16;
 const idsAtOnce = 256;
 
+export const sampledFlag = 1;
+const randomFlag = 2;
+/** By their number. Every other flag is reserved, and set to zero by whoever sends another `traceparent` (section 3.2.2.5.2). */
+const flagTexts = ['00', '01', '02', '03'] as const;
+
 /**
- * The trace that the request belongs to, with a new parent id. A valid value keeps its trace id and flags; of a version that we do not
- * know, only the sampled flag (section 4.3). Anything else, several fields joined with `,` included, begins a new trace, which is not
- * sampled: nobody has recorded it so far.
+ * The trace that the request belongs to, with a new parent id. A valid value keeps its trace id and the flags that have a meaning; of a version that
+ * we do not know, only the sampled one (section 4.3). Anything else, several fields joined with `,` included, begins a new trace.
  *
  * `isTrusted`: it comes from a sidecar that has proved who it is, and that has judged or begun it: only its length is looked at.
+ * `threshold` of sampling.ts: of new traces so many are sampled. A trace that is continued is sampled or not as its parent says.
  */
-export function continueTrace(value: string | undefined, ids: RandomIds, isTrusted = false): Trace {
+export function continueTrace(value: string | undefined, ids: RandomIds, isTrusted = false, threshold = 0): Trace {
   const spanId = ids.next();
   if (value === undefined || !((isTrusted && value.length === headChars) || isValid(value))) {
     const traceId = ids.next() + ids.next();
-    return { traceparent: `00-${traceId}-${spanId}-00`, traceId, spanId, isContinued: false };
+    const flags = isSampled(traceId, threshold) ? '01' : '00';
+    return { traceparent: `00-${traceId}-${spanId}-${flags}`, traceId, spanId, parentId: '', isContinued: false };
   }
   const traceId = value.slice(traceIdAt, traceIdAt + 32);
-  const isVersion0 = value.charCodeAt(0) === 48 && value.charCodeAt(1) === 48;
-  const flags = isVersion0 ? value.slice(flagsAt, headChars) : sampledOnly(value);
-  return { traceparent: `00-${traceId}-${spanId}-${flags}`, traceId, spanId, isContinued: true };
+  const parentId = value.slice(parentIdAt, parentIdAt + 16);
+  const flags = flagTexts[flagsOf(value)]!;
+  return { traceparent: `00-${traceId}-${spanId}-${flags}`, traceId, spanId, parentId, isContinued: true };
+}
+
+/** Of a valid `traceparent`: a sum of `sampledFlag` and `randomFlag`. */
+export function flagsOf(traceparent: string): number {
+  const isVersion0 = traceparent.charCodeAt(0) === 48 && traceparent.charCodeAt(1) === 48;
+  const digit = traceparent.charCodeAt(flagsAt + 1);
+  // 0 to 9 have the codes 48 to 57, a to f 97 to 102.
+  const bits = digit <= 57 ? digit - 48 : digit - 87;
+  return bits & (isVersion0 ? sampledFlag | randomFlag : sampledFlag);
 }
 
 function isValid(value: string): boolean {
@@ -106,11 +125,4 @@ function isNonZeroHex(value: string, start: number, end: number): boolean {
     if (code !== 48) isNonZero = true;
   }
   return isNonZero;
-}
-
-function sampledOnly(value: string): '00' | '01' {
-  const code = value.charCodeAt(flagsAt + 1);
-  // The last hexadecimal digit is odd: 1 3 5 7 9 have odd codes, b d f even ones.
-  const isOdd = code <= 57 ? (code & 1) === 1 : (code & 1) === 0;
-  return isOdd ? '01' : '00';
 }

@@ -40,7 +40,7 @@ export interface ReadyLine {
 /** Started, and perhaps never ready. */
 export interface Starting {
   readonly process: ChildProcess;
-  /** Rejects after `readyTimeoutMs`, or when the process ends before; nobody need wait for it. */
+  /** Rejects after `timeoutMs`, or when the process ends before; nobody need wait for it. */
   readonly whenReady: Promise<ReadyLine>;
   readonly logs: () => string;
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
@@ -75,15 +75,19 @@ export class Bench {
   }
 
   /** Starts `weft ARGS` and waits for its ready line, on standard output or (for `weft run`) standard error. */
-  async weft(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Running> {
+  async weft(
+    args: readonly string[],
+    environment: NodeJS.ProcessEnv = {},
+    timeoutMs = readyTimeoutMs,
+  ): Promise<Running> {
     const startedAtMs = performance.now();
-    const starting = this.begin(args, environment);
+    const starting = this.begin(args, environment, timeoutMs);
     const ready = await starting.whenReady;
     return { ...starting, ready, readyMs: performance.now() - startedAtMs };
   }
 
   /** Starts `weft ARGS` and waits for nothing. */
-  begin(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Starting {
+  begin(args: readonly string[], environment: NodeJS.ProcessEnv = {}, timeoutMs = readyTimeoutMs): Starting {
     const child = spawn(process.execPath, [executable, ...withLoops(args)], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
@@ -99,10 +103,7 @@ export class Bench {
     // From the start on: one that never gets ready must not be left behind either.
     this.closers.push(() => kill('SIGKILL'));
     const whenReady = new Promise<ReadyLine>((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new Error(`no ready line within ${readyTimeoutMs} ms: ${logs}`)),
-        readyTimeoutMs,
-      );
+      const timer = setTimeout(() => reject(new Error(`no ready line within ${timeoutMs} ms: ${logs}`)), timeoutMs);
       const pending = { out: '', err: '' };
       const look = (stream: 'out' | 'err') => (chunk: Buffer) => {
         if (stream === 'err') logs = (logs + chunk.toString()).slice(-200_000);

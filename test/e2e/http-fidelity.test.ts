@@ -167,7 +167,12 @@ describe('a request', () => {
       const kept = await seen(`Traceparent: ${parent}\r\ntracestate: v=1\r\n`);
       expect(kept.traceparent).toMatch(new RegExp(`^00-${trace}-(?!00f067aa0ba902b7).*-01$`));
       expect(kept.tracestate).toEqual(['v=1']);
-      for (const broken of ['', `traceparent: ${parent.toUpperCase()}\r\n`, 'traceparent: 00-0-0-0\r\n']) {
+      for (const broken of [
+        '',
+        `traceparent: ${parent.toUpperCase()}\r\n`,
+        'traceparent: 00-0-0-0\r\n',
+        `traceparent: ${parent}\r\n`.repeat(2),
+      ]) {
         const begun = await seen(`${broken}tracestate: v=1\r\n`);
         expect(begun.traceparent).not.toContain(trace);
         expect(begun.tracestate).toEqual([]);

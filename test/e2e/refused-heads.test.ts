@@ -43,6 +43,7 @@ describe('heads that a sidecar refuses', () => {
         sourceAddress: '127.0.0.1',
         status: 400,
         failure: 'bad-request',
+        reason: 'The request is not valid HTTP.',
         detail: 'Host is not a host with an optional port.',
         traceId: requestId,
       });

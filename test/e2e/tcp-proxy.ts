@@ -11,6 +11,8 @@ export class TcpProxy {
   delayToTargetMs = 0;
   /** Of bytes that arrive from now on: back to whoever connected, ms. */
   delayBackMs = 0;
+  /** Told of what arrives, before it is passed on: a black hole that it opens has this too. */
+  onBytes: ((bytes: Buffer, way: 'to-target' | 'back') => void) | null = null;
   private readonly server: Server;
   private readonly lines = new Set<Line>();
   private isHole = false;
@@ -93,8 +95,14 @@ class Line {
     far.on('error', () => this.reset());
     far.once('close', () => this.gone());
     this.directions = [
-      new Direction(this.client, far, () => this.proxy.delayToTargetMs),
-      new Direction(far, this.client, () => this.proxy.delayBackMs),
+      new Direction(this.client, far, {
+        delayMs: () => this.proxy.delayToTargetMs,
+        onBytes: (bytes) => this.proxy.onBytes?.(bytes, 'to-target'),
+      }),
+      new Direction(far, this.client, {
+        delayMs: () => this.proxy.delayBackMs,
+        onBytes: (bytes) => this.proxy.onBytes?.(bytes, 'back'),
+      }),
     ];
   }
 
@@ -144,9 +152,12 @@ class Direction {
   constructor(
     private readonly from: Socket,
     private readonly to: Socket,
-    private readonly delayMs: () => number,
+    private readonly options: { readonly delayMs: () => number; readonly onBytes: (bytes: Buffer) => void },
   ) {
-    from.on('data', (bytes: Buffer) => this.take(bytes));
+    from.on('data', (bytes: Buffer) => {
+      options.onBytes(bytes);
+      this.take(bytes);
+    });
     from.once('end', () => this.take(null));
     to.on('drain', () => this.deliver());
     from.resume();
@@ -169,7 +180,7 @@ class Direction {
   }
 
   private take(bytes: Buffer | null): void {
-    this.underWay.push({ bytes, dueAtMs: performance.now() + this.delayMs() });
+    this.underWay.push({ bytes, dueAtMs: performance.now() + this.options.delayMs() });
     this.underWayBytes += bytes?.length ?? 0;
     this.deliver();
   }

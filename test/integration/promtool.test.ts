@@ -30,6 +30,8 @@ describe('promtool check metrics', () => {
       process: readProcess(),
       overflowed: recorder.overflowed,
       accessLogLinesDropped: 0,
+      accessLogLinesLeftOut: 0,
+      spans: { exported: 1, dropped: { 'queue-full': 1, 'over-rate': 0, unreachable: 0, refused: 0, ended: 0 } },
     });
     const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
       input: text,

@@ -57,12 +57,16 @@ export interface EtcdWatchListener {
 }
 
 export interface EtcdCalls {
-  /** Up to `limit` keys from `from` up to, without, `to`, in their order; as they were at `etcdRevision` when it is given. Linearizable. */
+  /**
+   * Up to `limit` keys from `from` up to, without, `to`, in their order; as they were at `etcdRevision` when it is given. Linearizable.
+   * `throughLog`: asked as a write is, which costs etcd one, and changes nothing.
+   */
   read(range: {
     readonly from: string;
     readonly to: string;
     readonly limit: number;
     readonly etcdRevision?: number;
+    readonly throughLog?: boolean;
   }): Promise<EtcdPage>;
   /** All conditions hold, then all operations; at most `limits.etcdOperationsMax` of them. */
   write(conditions: readonly EtcdCondition[], operations: readonly EtcdOperation[]): Promise<EtcdOutcome>;

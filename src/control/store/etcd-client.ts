@@ -14,7 +14,7 @@ import {
   type EtcdPage,
   type EtcdWatchListener,
 } from './etcd-calls.ts';
-import { compareOf, entryOf, eventOf, failureCodeOf, operationOf, wasChanged } from './etcd-codec.ts';
+import { asWrite, compareOf, entryOf, eventOf, failureCodeOf, operationOf, rangeOf, wasChanged } from './etcd-codec.ts';
 import type { EtcdAccess, EtcdLocation } from './etcd-location.ts';
 import { reasonOf } from './store-error.ts';
 
@@ -62,18 +62,17 @@ export class EtcdClient implements EtcdCalls {
     }));
   }
 
-  read({ from, to, limit, etcdRevision }: Parameters<EtcdCalls['read']>[0]): Promise<EtcdPage> {
+  read({ from, to, limit, etcdRevision, throughLog }: Parameters<EtcdCalls['read']>[0]): Promise<EtcdPage> {
     this.#someKey = from;
+    const range = {
+      ...{ key: Buffer.from(from), range_end: Buffer.from(to), limit },
+      ...(etcdRevision ? { revision: etcdRevision } : {}),
+    };
+    const until = deadline(limit === 1 ? 0 : limit * usualBytes);
     return this.#ask(async ({ etcd }) => {
-      const { kvs, more, header } = await etcd.kv.range(
-        {
-          key: Buffer.from(from),
-          range_end: Buffer.from(to),
-          limit,
-          ...(etcdRevision ? { revision: etcdRevision } : {}),
-        },
-        deadline(limit === 1 ? 0 : limit * usualBytes),
-      );
+      const { kvs, more, header } = throughLog
+        ? rangeOf(await etcd.kv.txn(asWrite(range), until))
+        : await etcd.kv.range(range, until);
       return { entries: kvs.map(entryOf), hasMore: more, etcdRevision: Number(header.revision) };
     });
   }

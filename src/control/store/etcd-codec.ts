@@ -1,5 +1,16 @@
 /** Between the store's words for etcd and those of the package etcd3: requests, answers, and what an error means. */
-import type { ICompare, IEvent, IKeyValue, IRequestOp, IResponseOp } from 'etcd3';
+import { strict as assert } from 'node:assert';
+import type {
+  ICompare,
+  IEvent,
+  IKeyValue,
+  IRangeRequest,
+  IRangeResponse,
+  IRequestOp,
+  IResponseOp,
+  ITxnRequest,
+  ITxnResponse,
+} from 'etcd3';
 import type { EtcdCondition, EtcdEntry, EtcdEvent, EtcdFailureCode, EtcdOperation } from './etcd-calls.ts';
 
 export const entryOf = ({ key, value, mod_revision, create_revision }: IKeyValue): EtcdEntry => ({
@@ -42,6 +53,22 @@ function requestOf(operation: EtcdOperation): IRequestOp {
     default:
       return operation satisfies never;
   }
+}
+
+/**
+ * A read that goes through etcd's log: a transaction that would delete, under a condition that never holds (no revision is below 0), and reads
+ * otherwise. What only reads would be answered like any other read (etcd, v3_server.go `isTxnReadonly`).
+ */
+export const asWrite = (range: IRangeRequest & { readonly key: Buffer }): ITxnRequest => ({
+  compare: [{ result: 'Equal', key: range.key, target: 'Mod', mod_revision: -1 }],
+  success: [{ request_delete_range: { key: range.key } }],
+  failure: [{ request_range: range }],
+});
+
+export function rangeOf({ responses }: ITxnResponse): IRangeResponse {
+  const range = responses[0]?.response_range;
+  assert(range, 'the condition does not hold, and the transaction reads');
+  return range;
 }
 
 /** Whether an operation has changed anything. */

@@ -4,7 +4,7 @@ import { limits } from '../../model/limits.ts';
 import { type EtcdCalls, EtcdFailure, type EtcdOperation, type EtcdOutcome } from './etcd-calls.ts';
 import { chunksOf } from './etcd-chunks.ts';
 import type { EtcdKeys } from './etcd-keys.ts';
-import { type EtcdLeader, type EtcdLease, formatVersion, textOf } from './etcd-state.ts';
+import { type EtcdLeader, type EtcdLease, formatVersion } from './etcd-state.ts';
 import type { LoggedRevision } from './revision-log.ts';
 import type { Commit, StoreClock } from './store.ts';
 import { StoreError } from './store-error.ts';
@@ -36,17 +36,6 @@ export class EtcdWriter {
     const isAbsent = { key: format, at: 'modRevision', is: 0 } as const;
     const put = { tag: 'put', key: format, value: String(formatVersion) } as const;
     await this.persist(() => this.#calls.write([isAbsent], [put]), untilMs);
-  }
-
-  /** The number of the newest revision, 0 before the first; and when that was asked for which etcd has answered with. */
-  async readHead(untilMs: number): Promise<{ readonly revision: number; readonly askedAtMs: number }> {
-    const { head } = this.#keys;
-    let askedAtMs = 0;
-    const { entries } = await this.persist(() => {
-      askedAtMs = this.#clock.nowMs();
-      return this.#calls.read({ from: head, to: `${head}\u0000`, limit: 1 });
-    }, untilMs);
-    return { revision: entries[0] === undefined ? 0 : Number(textOf(entries[0])), askedAtMs };
   }
 
   /** Does what may be done twice: tried with one member after the other until it is done. Rejects with StoreError at `untilMs`, or at once when trying again is useless. */

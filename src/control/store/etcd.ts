@@ -8,6 +8,7 @@ import { limits } from '../../model/limits.ts';
 import type { EtcdCalls, EtcdEvent } from './etcd-calls.ts';
 import { compact } from './etcd-compaction.ts';
 import { EtcdFeed } from './etcd-feed.ts';
+import { EtcdHead } from './etcd-head.ts';
 import { EtcdKeys } from './etcd-keys.ts';
 import { EtcdLeaseWrites } from './etcd-lease-writes.ts';
 import { EtcdLeases } from './etcd-leases.ts';
@@ -84,6 +85,7 @@ class EtcdStore implements Store {
   readonly #replayed: ReplayedLog;
   readonly #leases: EtcdLeases;
   readonly #replicas: EtcdReplicas;
+  readonly #head: EtcdHead;
   readonly #feed: EtcdFeed;
   readonly #session: EtcdSession;
   readonly #queue: WriteQueue;
@@ -107,6 +109,7 @@ class EtcdStore implements Store {
     this.#replayed = new ReplayedLog(retention);
     this.#calls = calls;
     this.#keys = new EtcdKeys(prefix);
+    this.#head = new EtcdHead(calls, this.#keys.head, networkClock);
     this.#networkClock = networkClock;
     this.#onBackgroundError = onBackgroundError ?? ((error) => process.emitWarning(error));
     this.#events = new StoreEvents((thrown) =>
@@ -332,7 +335,7 @@ class EtcdStore implements Store {
     if (this.#broken !== null) throw this.#broken;
     // While etcd answers, the feed may bring what is newer than the answer.
     const before = this.#replayed.head;
-    const { revision, askedAtMs } = await this.#writer.readHead(untilMs);
+    const { revision, askedAtMs } = await this.#writer.persist(() => this.#head.read(), untilMs);
     this.#requireNotOlder(revision, before);
     const isThere = () => this.#replayed.head >= revision;
     if (!(await this.#progress.until(isThere, Math.min(untilMs, this.#networkClock.nowMs() + limits.etcdTryMs)))) {
@@ -435,14 +438,14 @@ class EtcdStore implements Store {
 
   #takeLease(lease: EtcdLease): void {
     this.#leaseWrites.forget(lease.id);
-    this.#emitAny(this.#leases.take(lease));
+    this.#events.emit(this.#leases.take(lease));
   }
 
   /** It went at this revision of etcd; what was put later stays. */
   #dropLease(id: string, modRevision: number): void {
     if ((this.#leases.get(id)?.modRevision ?? 0) >= modRevision) return;
     this.#leaseWrites.forget(id);
-    this.#emitAny(this.#leases.drop(id));
+    this.#events.emit(this.#leases.drop(id));
   }
 
   #takeNote(note: { readonly id: string; readonly note: string; readonly modRevision: number }): void {
@@ -461,10 +464,6 @@ class EtcdStore implements Store {
     this.#replicas.drop(id);
     this.#leases.setLiving(id, false);
     this.#events.emit({ tag: 'replica', id, replica: null });
-  }
-
-  #emitAny(event: StoreEvent | null): void {
-    if (event !== null) this.#events.emit(event);
   }
 
   /** Whoever listens hears of it at once: traffic must stop going to what has gone, whether etcd answers or not. */

@@ -19,8 +19,9 @@ export class StoreEvents {
     return () => this.listeners.delete(own);
   }
 
-  /** Tells all subscribers before it returns, unless it is called by one of them: then after the event that is being told. */
-  emit(event: StoreEvent): void {
+  /** Tells all subscribers before it returns, unless it is called by one of them: then after the event that is being told. Null: there is none. */
+  emit(event: StoreEvent | null): void {
+    if (event === null) return;
     this.pending.push(event);
     // A listener may write to the store. Its event must not overtake the present one on the way to the listeners after it.
     if (this.isDelivering) return;

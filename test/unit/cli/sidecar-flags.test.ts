@@ -238,7 +238,9 @@ describe('the flags of a sidecar', () => {
       labels: {},
       limits: limitsBeside('cart.default'),
       loops: 1,
-      accessLog: false,
+      accessLog: null,
+      redactedPaths: [],
+      tracing: null,
       drainMs: 30_000,
     });
   });
@@ -279,7 +281,9 @@ describe('the flags of a sidecar', () => {
         outbound: { ...defaultListenerLimits.outbound, bodyBytesMax: 10 * 1024 * 1024, headTimeoutMs: 2_500 },
         link: { ...limitsBeside('cart.shop').link, connectionsMax: 7 },
       },
-      accessLog: true,
+      accessLog: { sampleRatio: 1, slowMs: 1_000, linesPerSecondMax: 0, headers: [] },
+      redactedPaths: [],
+      tracing: null,
       loops: 3,
       drainMs: 90_000,
     });

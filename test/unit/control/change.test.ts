@@ -309,6 +309,24 @@ describe('a change that arrives twice', () => {
     expect(store.revision).toBe(3);
   });
 
+  it('gets that answer also where the first is made through another control plane while this one judges', async () => {
+    const mesh = new Mesh();
+    const { store, clock } = mesh;
+    const elsewhere = new Changes({ store, clock, world: new World(store), compile: async () => undefined });
+    const objects = [put(service('a'), 0)];
+    const wanted = { objects, who: 'test', mayWrite: () => true, message: '', requestId: 'one', isDryRun: false };
+    mesh.compile = async () => {
+      mesh.compile = async () => undefined;
+      expect(await elsewhere.make(wanted)).toMatchObject({ tag: 'done', revision: 1 });
+    };
+    expect(await mesh.changes.make(wanted)).toMatchObject({
+      tag: 'done',
+      revision: 1,
+      results: [{ action: 'created' }],
+    });
+    expect(store.revision).toBe(1);
+  });
+
   it('is refused when it asks for something else', async () => {
     const mesh = new Mesh();
     await mesh.apply(service('kept', '127.0.0.1:1'));

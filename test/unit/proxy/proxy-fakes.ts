@@ -207,6 +207,8 @@ export function fakeMesh(
     onDefect: () => {},
     accessLog: null,
     requests: null,
+    spans: null,
+    traceThreshold: 0,
     isLoopEstimate: () => false,
     configuration: { current: snapshot },
     discovery: { discover: (_host, done) => done('unknown-service') },

@@ -67,6 +67,8 @@ class FakeLoop implements OwnLoop {
       loop: { longestTurnMs: this.loop, utilization: 0 },
       overflowed: 1,
       accessLogLinesDropped: this.loop,
+      accessLogLinesLeftOut: 1,
+      spansDropped: { 'queue-full': this.loop, 'over-rate': 2 },
       revision: 7,
     };
   }
@@ -196,7 +198,16 @@ describe('what several loops say', () => {
     const input = await loops.metricsInput({
       config: { revision: 7, isConnected: true, nacks: 0 },
       certificateExpiresAtMs: null,
+      exporter: {
+        exported: 9,
+        dropped: { 'queue-full': 0, 'over-rate': 0, unreachable: 4, refused: 5, ended: 0 },
+      },
     });
+    expect(input.spans).toEqual({
+      exported: 9,
+      dropped: { 'queue-full': 3, 'over-rate': 6, unreachable: 4, refused: 5, ended: 0 },
+    });
+    expect(input.accessLogLinesLeftOut).toBe(3);
     expect(input.tables).toEqual(all.map((loop) => loop.table()));
     expect(input.loops.map(({ connections, longestTurnMs }) => [connections, longestTurnMs])).toEqual([
       [3, 0],

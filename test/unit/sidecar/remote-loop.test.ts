@@ -17,7 +17,11 @@ import type { LoopOptions } from '../../../src/sidecar/loop.ts';
 import { LoopHost, RemoteDiscovery } from '../../../src/sidecar/loop-host.ts';
 import type { FromLoop, ToLoop } from '../../../src/sidecar/loop-messages.ts';
 import { type LoopServices, RemoteLoop } from '../../../src/sidecar/remote-loop.ts';
+import type { SpanBatch } from '../../../src/sidecar/span-exporter.ts';
+import { everyRequest } from '../../../src/telemetry/access-log.ts';
 import { rowLayout, rowOf } from '../../../src/telemetry/series.ts';
+import { traceRequestOf } from '../../../src/wire/otlp-request.ts';
+import { decodeTraceRequest } from '../../fixtures/otlp-decoder.ts';
 import { actionOf, backendOf, endpointOf, matchOf, unitOf } from '../../fixtures/service-unit.ts';
 import { silentLogger } from '../control/memory-store.ts';
 
@@ -37,6 +41,9 @@ const options: LoopOptions = {
   listenerPolicies: { outbound: policy, inbound: policy, link: policy },
   limits: defaultListenerLimits,
   isLinkInsecure: false,
+  accessLog: null,
+  redactedPaths: [],
+  tracing: null,
 };
 const anyPort = { host: '127.0.0.1', port: 0 };
 
@@ -60,6 +67,7 @@ const services = (changes: Partial<LoopServices> = {}): LoopServices => ({
   discovery: { discover: (_host, done) => done('unknown-service') },
   matchPatterns: () => Promise.reject(new Error('not asked for')),
   writeAccessLog: null,
+  takeSpans: null,
   logger: silentLogger,
   onHostsUsed: () => {},
   onFault: () => {},
@@ -79,10 +87,10 @@ function connected(changes: Partial<LoopServices> = {}) {
   const live = new SharedLiveState(monotonicMs);
   const slots = new SlotTable({ live, random: () => 0, nowMs: monotonicMs });
   const { port1, port2 } = new MessageChannel();
-  const hasAccessLog = (changes.writeAccessLog ?? null) !== null;
-  const host = new LoopHost({ options, hasAccessLog, live: live.buffer, own: null }, (message, transfer = []) =>
-    port2.postMessage(message, [...transfer]),
-  );
+  const accessLog = (changes.writeAccessLog ?? null) === null ? null : everyRequest;
+  const tracing = (changes.takeSpans ?? null) === null ? null : { sampleRatio: 1, slowMs: 0 };
+  const start = { options: { ...options, accessLog, tracing }, live: live.buffer, own: null };
+  const host = new LoopHost(start, (message, transfer = []) => port2.postMessage(message, [...transfer]));
   port2.on('message', (message: ToLoop) => host.onMessage(message));
   const remote = new RemoteLoop({
     ...services(changes),
@@ -235,6 +243,24 @@ describe('an event loop behind messages', () => {
     const lines = batches.join('').trim().split('\n');
     expect(lines.map((line) => (JSON.parse(line) as { path: string }).path).sort()).toEqual(['/a', '/b', '/c']);
     for (const batch of batches) expect(batch.endsWith('\n')).toBe(true);
+  });
+
+  it('hands over its last spans before it has ended', async () => {
+    const batches: SpanBatch[] = [];
+    const { remote } = connected({
+      takeSpans: (batch, taken) => {
+        batches.push(batch);
+        setImmediate(taken);
+      },
+    });
+    const outbound = await remote.listen({ name: 'outbound', at: anyPort, isShared: false });
+    await Promise.all(['/a', '/b', '/c'].map((path) => ask(outbound, 'nobody', path)));
+    expect((await remote.readings()).spansDropped).toEqual({ 'queue-full': 0, 'over-rate': 0 });
+    await remote.close();
+    const resource = { service: 'web', namespace: 'default', instance: '1' };
+    const spans = batches.flatMap(({ bytes }) => decodeTraceRequest(traceRequestOf(resource, [bytes])));
+    expect(spans.map(({ attributes }) => attributes['url.path']).sort()).toEqual(['/a', '/b', '/c']);
+    expect(batches.reduce((sum, batch) => sum + batch.spans, 0)).toBe(3);
   });
 });
 

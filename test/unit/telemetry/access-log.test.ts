@@ -2,7 +2,15 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type AccessEntry, AccessLog, fileDescriptorWriter, writeInTurn } from '../../../src/telemetry/access-log.ts';
+import {
+  type AccessEntry,
+  AccessLog,
+  type AccessLogPolicy,
+  everyRequest,
+  fileDescriptorWriter,
+  writeInTurn,
+} from '../../../src/telemetry/access-log.ts';
+import { pathRedaction } from '../../../src/telemetry/path-redaction.ts';
 import { partIndex, parts } from '../../../src/telemetry/recorder.ts';
 import { finishedRequest } from '../../fixtures/finished-request.ts';
 
@@ -11,13 +19,15 @@ const entry = (changes: Partial<AccessEntry> = {}): AccessEntry =>
   finishedRequest({ totalMs: 1.23456, partsMs: new Float64Array(parts.length), ...changes });
 
 /** A log whose loop turns and writes end when the test says so. */
-function makeLog(bufferBytesMax: number) {
+function makeLog(bufferBytesMax: number, changes: Partial<AccessLogPolicy> = {}, redacted: readonly string[] = []) {
   const flushes: (() => void)[] = [];
   const writes: { text: string; done: (error: Error | null) => void }[] = [];
   const log = new AccessLog({
     bufferBytesMax,
     write: (bytes, done) => writes.push({ text: bytes.toString(), done }),
     atEndOfTurn: (flush) => flushes.push(flush),
+    policy: { ...everyRequest, ...changes },
+    redactPath: pathRedaction(redacted),
   });
   const endTurn = () => {
     for (const flush of flushes.splice(0)) flush();
@@ -71,13 +81,14 @@ describe('AccessLog', () => {
     const partsMs = new Float64Array(parts.length);
     partsMs[partIndex.wait] = 1.1;
     partsMs[partIndex.own] = 0.00001;
-    log.log(entry({ partsMs, failure: 'answer-cut', path: '/"quoted"\n' }));
+    const reason = 'The endpoint closed the connection in the middle of its answer.';
+    log.log(entry({ partsMs, failure: 'answer-cut', reason, path: '/"quoted"\n', headers: ['Cookie', 'secret'] }));
     endTurn();
     expect(writes[0]!.text).toBe(
       '{"time":"2026-01-02T03:04:05.006Z","direction":"outbound","method":"GET","host":"cart","path":"/\\"quoted\\"\\n",' +
         '"source":"web.default","sourceAddress":"127.0.0.1","destination":"cart.default","route":"default/cart/0","endpoint":"127.0.0.1:9001",' +
-        '"attempts":1,"status":200,"answerBytes":12,"traceId":"4bf92f3577b34da6a3ce929d0e0e4736",' +
-        '"failure":"answer-cut","totalMs":1.235,"partsMs":{"wait":1.1}}\n',
+        '"attempts":1,"status":200,"answerBytes":12,"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","spanId":"00f067aa0ba902b7",' +
+        '"failure":"answer-cut","reason":"The endpoint closed the connection in the middle of its answer.","totalMs":1.235,"partsMs":{"wait":1.1}}\n',
     );
   });
 
@@ -102,6 +113,96 @@ describe('AccessLog', () => {
     closeSync(fd);
     closeSync(unwritable);
     rmSync(directory, { recursive: true });
+  });
+});
+
+describe('which requests have a line', () => {
+  /** Lines of one turn, as they are read. */
+  function linesOf(
+    entries: readonly AccessEntry[],
+    changes: Partial<AccessLogPolicy>,
+    redacted: readonly string[] = [],
+  ) {
+    const { log, writes, endTurn } = makeLog(10_000_000, changes, redacted);
+    for (const each of entries) log.log(each);
+    endTurn();
+    const lines = writes.flatMap(({ text }) => text.trimEnd().split('\n'));
+    return { log, lines: lines.map((line) => JSON.parse(line) as Record<string, unknown>) };
+  }
+  const traces = Array.from({ length: 1_000 }, (_, i) =>
+    (Math.floor((i / 1_000) * 2 ** 32) >>> 0).toString(16).padStart(32, '0'),
+  );
+
+  it('is a share by trace id, the same at every hop', () => {
+    const logged = (sampleRatio: number) =>
+      linesOf(
+        traces.map((traceId) => entry({ traceId })),
+        { sampleRatio },
+      ).lines;
+    expect([logged(0).length, logged(0.25).length, logged(1).length]).toEqual([0, 250, 1_000]);
+    expect(logged(0.25)).toEqual(logged(0.25));
+    expect([logged(0.25)[0]!.sampleRatio, logged(1)[0]!.sampleRatio]).toEqual([0.25, undefined]);
+  });
+
+  it('is each that failed or was slow, whatever the share', () => {
+    const { lines } = linesOf(
+      [
+        entry({ path: '/well' }),
+        entry({ path: '/client', status: 404 }),
+        entry({ path: '/failed', status: 404, failure: 'no-route' }),
+        entry({ path: '/far', farFailure: 'pool-full' }),
+        entry({ path: '/error', status: 500 }),
+        entry({ path: '/slow', totalMs: 20 }),
+      ],
+      { sampleRatio: 0, slowMs: 20 },
+    );
+    expect(lines.map(({ path }) => path)).toEqual(['/failed', '/far', '/error', '/slow']);
+    expect(lines.map(({ sampleRatio }) => sampleRatio)).toEqual(Array(4).fill(undefined));
+  });
+
+  it('is at most so many a second, and the next line says how many were left out', () => {
+    const atMs = 1_000_000;
+    const { log, lines } = linesOf(
+      [0, 1, 2, 3, 4, 1_000].map((afterMs) => entry({ atMs: atMs + afterMs, path: `/${afterMs}` })),
+      { linesPerSecondMax: 2 },
+    );
+    expect(lines.map(({ path, linesLeftOut }) => [path, linesLeftOut])).toEqual([
+      ['/0', undefined],
+      ['/1', undefined],
+      ['/1000', 3],
+    ]);
+    expect([log.leftOut, log.dropped]).toEqual([3, 0]);
+  });
+
+  it('goes on when the wall clock is set back', () => {
+    const { lines } = linesOf([entry({ atMs: 9_000_000 }), entry({ atMs: 1_000 }), entry({ atMs: 1_001 })], {
+      linesPerSecondMax: 1,
+    });
+    expect(lines).toHaveLength(2);
+  });
+
+  it('has the fields that are named, in any case, cut, and no other', () => {
+    const headers = [
+      'User-Agent',
+      'curl',
+      'Authorization',
+      'secret',
+      'X-Tenant',
+      'a',
+      'x-tenant',
+      'b',
+      'x-long',
+      'l'.repeat(999),
+    ];
+    const { lines } = linesOf([entry({ headers })], { headers: ['user-agent', 'x-tenant', 'x-long', 'absent'] });
+    expect(lines[0]!.headers).toEqual({ 'user-agent': 'curl', 'x-tenant': 'a, b', 'x-long': 'l'.repeat(256) });
+  });
+
+  it('has no secret of a path, nor of what is said of it', () => {
+    const detail = 'GET /reset/t0ken of cart.default';
+    const { lines, log } = linesOf([entry({ path: '/reset/t0ken', failure: 'no-route', detail })], {}, ['/reset/*']);
+    expect([lines[0]!.path, lines[0]!.detail]).toEqual(['/reset/*', 'GET /reset/* of cart.default']);
+    expect(log.isRedacted).toBe(true);
   });
 });
 

@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { AccessLog } from '../../../src/telemetry/access-log.ts';
+import { pathRedaction } from '../../../src/telemetry/path-redaction.ts';
 import { type RefusalFacts, RefusalLog } from '../../../src/telemetry/refusal-log.ts';
 
 const facts: RefusalFacts = {
   status: 400,
   failure: 'bad-request',
+  reason: 'The request is not valid HTTP.',
   detail: 'There is no Host.',
   requestId: '4bf92f3577b34da6a3ce929d0e0e4736',
   sourceAddress: '10.0.0.9',
@@ -13,7 +15,7 @@ const facts: RefusalFacts = {
   request: null,
 };
 
-function makeLog() {
+function makeLog(redacted: readonly string[] = []) {
   const clock = { nowMs: 5_000 };
   const lines: Record<string, unknown>[] = [];
   const accessLog = new AccessLog({
@@ -22,6 +24,7 @@ function makeLog() {
       done(null);
     },
     atEndOfTurn: (flush) => flush(),
+    redactPath: pathRedaction(redacted),
   });
   const log = new RefusalLog({
     accessLog,
@@ -49,6 +52,12 @@ describe('the log of refused heads', () => {
     ]);
   });
 
+  it('has no path where paths are redacted: nobody has judged it', () => {
+    const { lines, log } = makeLog(['/reset/*']);
+    log.log({ ...facts, request: { method: 'GET', path: '/a/../reset/t0ken' } });
+    expect([lines[0]!.method, 'path' in lines[0]!]).toEqual(['GET', false]);
+  });
+
   it('has lines of bounded length', () => {
     const { lines, log } = makeLog();
     log.log({ ...facts, detail: 'x'.repeat(65_536) });
@@ -65,6 +74,7 @@ describe('the log of refused heads', () => {
       listener: 'inbound',
       status: 400,
       failure: 'bad-request',
+      reason: 'The request is not valid HTTP.',
       detail: 'There is no Host.',
     };
     expect(lines).toEqual([

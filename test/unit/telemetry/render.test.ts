@@ -20,6 +20,8 @@ function inputOf(recorders: readonly SeriesRecorder[], changes: Partial<MetricsI
     process: { residentBytes: 1, cpuSeconds: 2.5, startTimeSeconds: 3 },
     overflowed: 0,
     accessLogLinesDropped: 0,
+    accessLogLinesLeftOut: 0,
+    spans: null,
     ...changes,
   };
 }
@@ -41,6 +43,16 @@ describe('renderMetrics', () => {
     expect(linesOf(text, 'weft_requests_total')).toEqual([
       'weft_requests_total{direction="outbound",source="a\\"b",destination="c\\\\d",route="e\\nf{le=\\"1\\"}",status_class="2xx"} 1',
     ]);
+  });
+
+  it('says what became of spans, where there are any', async () => {
+    const dropped = { 'queue-full': 1, 'over-rate': 2, unreachable: 3, refused: 4, ended: 5 };
+    const text = await renderMetrics(inputOf([], { spans: { exported: 9, dropped }, accessLogLinesLeftOut: 6 }));
+    expect(linesOf(text, 'weft_spans_')).toEqual([
+      'weft_spans_exported_total 9',
+      ...Object.entries(dropped).map(([reason, count]) => `weft_spans_dropped_total{reason="${reason}"} ${count}`),
+    ]);
+    expect(text).toContain('\nweft_access_log_lines_left_out_total 6\n');
   });
 
   it('renders nothing but names when nothing has happened', async () => {
@@ -166,6 +178,10 @@ describe('renderMetrics', () => {
       'process_start_time_seconds 3',
       '# TYPE weft_access_log_lines_dropped_total counter',
       'weft_access_log_lines_dropped_total 0',
+      '# TYPE weft_access_log_lines_left_out_total counter',
+      'weft_access_log_lines_left_out_total 0',
+      '# TYPE weft_spans_exported_total counter',
+      '# TYPE weft_spans_dropped_total counter',
     ]);
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { continueTrace, RandomIds } from '../../../src/telemetry/trace-context.ts';
+import { thresholdOf } from '../../../src/telemetry/sampling.ts';
+import { continueTrace, flagsOf, RandomIds, sampledFlag } from '../../../src/telemetry/trace-context.ts';
 
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
 const parentId = '00f067aa0ba902b7';
@@ -75,12 +76,24 @@ describe('continueTrace', () => {
     }
   });
 
-  it.each(['00', '01', '02', '03', 'ff'])('keeps trace id and flags %s, and takes the parent id', (flags) => {
+  // Those that are reserved are set to zero (section 3.2.2.5.2); `random` is one of level 2, and stays with its trace id.
+  it.each([
+    ['00', '00'],
+    ['01', '01'],
+    ['02', '02'],
+    ['03', '03'],
+    ['04', '00'],
+    ['fc', '00'],
+    ['fd', '01'],
+    ['0a', '02'],
+    ['ff', '03'],
+  ])('keeps trace id and of flags %s those that mean something, and takes the parent id', (flags, kept) => {
     const trace = continueTrace(`00-${traceId}-${parentId}-${flags}`, new RandomIds(sequence()));
     expect(trace).toEqual({
-      traceparent: `00-${traceId}-${trace.spanId}-${flags}`,
+      traceparent: `00-${traceId}-${trace.spanId}-${kept}`,
       traceId,
       spanId: expect.stringMatching(/^[0-9a-f]{16}$/),
+      parentId,
       isContinued: true,
     });
     expect(trace.spanId).not.toBe(parentId);
@@ -97,6 +110,24 @@ describe('continueTrace', () => {
   ])('continues a later version as 00 with the sampled flag only: %s', (value, flags) => {
     const trace = continueTrace(value, new RandomIds(sequence()));
     expect(trace.traceparent).toBe(`00-${traceId}-${trace.spanId}-${flags}`);
+  });
+
+  it('samples the share of new traces that it is told, and what a parent has sampled or not as the parent has', () => {
+    const ids = new RandomIds(Math.random);
+    const isSampled = (value: string | undefined, ratio: number) =>
+      (flagsOf(continueTrace(value, ids, false, thresholdOf(ratio)).traceparent) & sampledFlag) !== 0;
+    const sampledOf = (value: string | undefined, ratio: number) =>
+      Array.from({ length: 10_000 }, () => isSampled(value, ratio)).filter(Boolean).length;
+    expect([sampledOf(undefined, 0), sampledOf('garbage', 1)]).toEqual([0, 10_000]);
+    // Five standard deviations.
+    expect(Math.abs(sampledOf(undefined, 0.25) - 2_500)).toBeLessThan(5 * Math.sqrt(10_000 * 0.25 * 0.75));
+    expect([sampledOf(valid, 0), sampledOf(`00-${traceId}-${parentId}-00`, 1)]).toEqual([10_000, 0]);
+  });
+
+  it('takes what a sidecar sends, whatever its flags, by its length', () => {
+    const continued = continueTrace(`00-${traceId}-${parentId}-01`, new RandomIds(sequence()), true);
+    expect([continued.traceId, continued.parentId, continued.isContinued]).toEqual([traceId, parentId, true]);
+    expect(continueTrace(valid.slice(1), new RandomIds(sequence()), true).isContinued).toBe(false);
   });
 
   it('does not repeat ids', () => {
