@@ -5,9 +5,25 @@ import type { Registration } from '../model/registration.ts';
 import type { Hello } from '../wire/sidecar-frame.ts';
 
 export interface HelloFault {
-  readonly code: 'bad-hello' | 'bad-registration' | 'bad-host' | 'too-many-subscriptions' | 'too-many-objects';
+  readonly code:
+    | 'bad-hello'
+    | 'bad-registration'
+    | 'bad-host'
+    | 'too-many-subscriptions'
+    | 'too-many-objects'
+    | 'wrong-identity'
+    | 'lease-too-large';
   readonly message: string;
 }
+
+export const tooManyObjects: HelloFault = {
+  code: 'too-many-objects',
+  message: `a sidecar holds at most ${limits.heldObjectsMax} objects`,
+};
+export const tooManySubscriptions: HelloFault = {
+  code: 'too-many-subscriptions',
+  message: `a sidecar has at most ${limits.subscriptionsMax} subscriptions`,
+};
 
 const sidecarPattern = /^[A-Za-z0-9_-]{1,64}$/;
 const namePattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
@@ -22,8 +38,7 @@ export function faultOfHello(hello: Hello): HelloFault | null {
   if (!isName(service)) return bad(`"${service.slice(0, 80)}" is no name for a Service`);
   if (!isName(namespace)) return bad(`"${namespace.slice(0, 80)}" is no name for a namespace`);
   if (softwareVersion.length > versionCharsMax) return bad(`a version has at most ${versionCharsMax} characters`);
-  if (held.size > limits.heldObjectsMax)
-    return { code: 'too-many-objects', message: `a sidecar holds at most ${limits.heldObjectsMax} objects` };
+  if (held.size > limits.heldObjectsMax) return tooManyObjects;
   return faultOfHosts(hosts) ?? (registration === null ? null : faultOfRegistration(registration));
 }
 
@@ -32,11 +47,7 @@ export function faultOfHosts(hosts: Iterable<string>): HelloFault | null {
   let count = 0;
   for (const host of hosts) {
     if (!hostPattern.test(host)) return { code: 'bad-host', message: 'a host has 1 to 253 printable ASCII characters' };
-    if (++count > limits.subscriptionsMax)
-      return {
-        code: 'too-many-subscriptions',
-        message: `a sidecar has at most ${limits.subscriptionsMax} subscriptions`,
-      };
+    if (++count > limits.subscriptionsMax) return tooManySubscriptions;
   }
   return null;
 }

@@ -160,8 +160,8 @@ export class Publisher implements ScopeSource {
 
   /** Its subscriptions, or its Service, are these now. What it newly needs is sent at once: requests wait for it. */
   rescope(member: Member, lease: SidecarLease): void {
+    const scope = isOfSameScope(member.lease, lease) ? member.scope : this.#scopeOf(lease);
     member.lease = lease;
-    const scope = this.#scopeOf(lease);
     if (scope === member.scope) {
       this.#sendUnlessStale(member);
       return;
@@ -288,6 +288,10 @@ export class Publisher implements ScopeSource {
     return { foundedService: true, ...(similar === null ? {} : { similarService: similar }) };
   }
 }
+
+/** To look for the scope of thousands of hosts takes milliseconds. False: it may be the same all the same. */
+const isOfSameScope = (a: SidecarLease, b: SidecarLease): boolean =>
+  a.subscriptions === b.subscriptions && a.service === b.service && a.namespace === b.namespace;
 
 /** The first ChangeSet on a connection says how far it is from what it had, and not how long a change takes. */
 function noteBehind(member: Member): void {

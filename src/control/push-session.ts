@@ -1,16 +1,19 @@
 /** One sidecar's connection, frame by frame: it greets, gets its lease, and is then a member of the fleet until it leaves. */
 import type { ServiceIdentity } from '../model/identity.ts';
 import { limits } from '../model/limits.ts';
-import type { Registration, SidecarLease } from '../model/registration.ts';
+import type { SidecarLease } from '../model/registration.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
 import { decodeSidecarFrame, type Hello, type SidecarFrame } from '../wire/sidecar-frame.ts';
 import { WireError } from '../wire/wire-error.ts';
 import type { Member, PushConnection } from './fleet-member.ts';
-import { faultOfHello, faultOfHosts, faultOfRegistration } from './hello-check.ts';
+import type { HelloFault } from './hello-check.ts';
+import { HelloParts } from './hello-parts.ts';
+import { LeaseDraft } from './lease-draft.ts';
 import type { LeaseWriter } from './lease-writer.ts';
 import type { ServiceFounder } from './service-founder.ts';
 import type { SidecarFleet } from './sidecar-fleet.ts';
 import type { StatWindow } from './stat-window.ts';
+import type { StoreClock } from './store/store.ts';
 import { StoreError } from './store/store-error.ts';
 
 /** What all sessions of a control plane share. */
@@ -19,13 +22,14 @@ export interface SessionRooms {
   readonly leases: LeaseWriter;
   readonly founder: ServiceFounder;
   readonly statWindow: StatWindow;
+  readonly clock: StoreClock;
   readonly log: LimitedLog;
 }
 
 type SessionState =
-  | { readonly tag: 'greeting'; readonly hello: Hello | null }
+  | { readonly tag: 'greeting' }
   /** Its lease is being written. */
-  | { readonly tag: 'joining' }
+  | { readonly tag: 'joining'; readonly sidecar: string }
   | { readonly tag: 'member'; readonly member: Member }
   | { readonly tag: 'ended' };
 
@@ -33,10 +37,14 @@ export class PushSession {
   readonly #connection: PushConnection;
   readonly #rooms: SessionRooms;
   readonly #identity: ServiceIdentity | null;
-  #state: SessionState = { tag: 'greeting', hello: null };
-  /** As the sidecar wants it, and as it was written or is being written. */
+  #state: SessionState = { tag: 'greeting' };
+  /** Null: its Hello is complete. */
+  #parts: HelloParts | null = new HelloParts();
+  /** As it was written or is being written. */
   #lease: SidecarLease | null = null;
   #leaseText = '';
+  /** As the sidecar wants it. */
+  #draft: LeaseDraft | null = null;
   /** Its registration has created its Service, and it was not told yet. */
   #hasFounded = false;
 
@@ -63,34 +71,37 @@ export class PushSession {
       this.#refuse(error.code, error.message);
       return;
     }
-    this.#take(frame);
+    this.#take(frame, bytes.length);
   }
 
   /** The connection is gone, whoever ended it. */
   closed(): void {
     const state = this.#state;
     this.#state = { tag: 'ended' };
-    if (state.tag === 'member') this.#rooms.fleet.disconnect(state.member, this.#connection);
+    this.#draft?.close();
+    const { fleet } = this.#rooms;
+    if (state.tag === 'member') fleet.disconnect(state.member, this.#connection);
+    else if (state.tag === 'joining' && !fleet.has(state.sidecar)) fleet.claims.release(state.sidecar);
   }
 
-  #take(frame: SidecarFrame): void {
+  #take(frame: SidecarFrame, bytes: number): void {
     const state = this.#state;
     const { fleet, statWindow } = this.#rooms;
     if (frame.tag === 'hello') {
-      if (state.tag === 'greeting') this.#greet(state.hello, frame);
+      if (this.#parts !== null) this.#greet(this.#parts, frame, bytes);
       else this.#refuse('out-of-order', 'a second Hello came on one connection');
       return;
     }
-    if (this.#lease === null) {
+    if (this.#lease === null || this.#draft === null) {
       this.#refuse('out-of-order', 'the first frame must be a Hello');
       return;
     }
     switch (frame.tag) {
       case 'subscribe':
-        this.#subscribe(this.#lease, frame.add, frame.remove);
+        this.#judge(this.#draft.subscribe(frame.add, frame.remove));
         return;
       case 'register':
-        this.#register(this.#lease, frame.registration);
+        this.#judge(this.#draft.register(frame.registration));
         return;
       case 'renew':
         if (state.tag === 'member') state.member.trouble = frame.trouble.slice(0, limits.nackReasonCharsMax);
@@ -115,17 +126,15 @@ export class PushSession {
     }
   }
 
-  #greet(before: Hello | null, part: Hello): void {
-    const hello = before === null ? part : joinHellos(before, part);
-    const fault = faultOfHello(hello);
-    if (fault !== null) {
-      this.#refuse(fault.code, fault.message);
+  #greet(parts: HelloParts, part: Hello, bytes: number): void {
+    const partFault = parts.add(part, bytes);
+    if (partFault !== null) {
+      this.#judge(partFault);
       return;
     }
-    if (hello.more) {
-      this.#state = { tag: 'greeting', hello };
-      return;
-    }
+    if (part.more) return;
+    const hello = parts.whole(part);
+    this.#parts = null;
     const { sidecar, service, namespace, registration, hosts, insecureLink } = hello;
     const proved = this.#identity;
     if (proved !== null && (proved.service !== service || proved.namespace !== namespace)) {
@@ -138,10 +147,15 @@ export class PushSession {
       this.#refuse('too-many-sidecars', `this control plane takes ${limits.sidecarsMax} sidecars`, hello);
       return;
     }
+    const lease = { sidecar, service, namespace, subscriptions: hosts, registration, isLinkInsecure: insecureLink };
+    const fault = this.#setLease(lease);
+    if (fault !== null) {
+      this.#refuse(fault.code, fault.message, hello);
+      return;
+    }
     const isNew = registration !== null && !fleet.isRegistered(sidecar, service, namespace);
-    this.#state = { tag: 'joining' };
-    const subscriptions = [...new Set(hosts)];
-    this.#setLease({ sidecar, service, namespace, subscriptions, registration, isLinkInsecure: insecureLink });
+    this.#state = { tag: 'joining', sidecar };
+    this.#draft = new LeaseDraft(lease, this.#rooms.clock, (changed, asked) => this.#change(changed, asked));
     void this.#join(hello, isNew);
   }
 
@@ -154,25 +168,21 @@ export class PushSession {
     this.#state = { tag: 'member', member };
   }
 
-  #subscribe(lease: SidecarLease, add: readonly string[], remove: readonly string[]): void {
-    const hosts = new Set(lease.subscriptions);
-    for (const host of remove) hosts.delete(host);
-    for (const host of add) hosts.add(host);
-    const fault = faultOfHosts(hosts);
+  #judge(fault: HelloFault | null): void {
     if (fault !== null) this.#refuse(fault.code, fault.message);
-    else this.#change({ ...lease, subscriptions: [...hosts] }, add, false);
   }
 
-  #register(lease: SidecarLease, registration: Registration | null): void {
-    const fault = registration === null ? null : faultOfRegistration(registration);
-    if (fault !== null) this.#refuse(fault.code, fault.message);
-    else this.#change({ ...lease, registration }, [], registration !== null && lease.registration === null);
-  }
-
-  #change(lease: SidecarLease, added: readonly string[], isNewlyRegistered: boolean): void {
-    this.#setLease(lease);
-    if (this.#state.tag === 'member') this.#rooms.fleet.change(this.#state.member, lease, added);
-    void this.#saveLease(isNewlyRegistered);
+  #change(lease: SidecarLease, asked: readonly string[]): void {
+    const before = this.#lease;
+    const isOther = lease.registration !== before?.registration || lease.subscriptions !== before.subscriptions;
+    const fault = isOther ? this.#setLease(lease) : null;
+    if (fault !== null) {
+      this.#judge(fault);
+      return;
+    }
+    if (this.#state.tag === 'member') this.#rooms.fleet.change(this.#state.member, lease, asked);
+    // What is only asked again changes nothing that others could need.
+    if (isOther) void this.#saveLease(lease.registration !== null && before?.registration === null);
   }
 
   /** The lease ends now, and with it the endpoint; the sidecar waits for the connection to close. */
@@ -189,9 +199,14 @@ export class PushSession {
     if (!isExpected) this.#refuse('out-of-order', 'an answer came to a change that was not sent');
   }
 
-  #setLease(lease: SidecarLease): void {
+  /** Null: there is room for it. */
+  #setLease(lease: SidecarLease): HelloFault | null {
+    const text = JSON.stringify(lease);
+    const fault = this.#rooms.fleet.claims.claim(lease, text.length);
+    if (fault !== null) return fault;
     this.#lease = lease;
-    this.#leaseText = JSON.stringify(lease);
+    this.#leaseText = text;
+    return null;
   }
 
   /** Creates, changes or renews the lease. False: the connection ended, or does now because the store failed. */
@@ -236,7 +251,3 @@ export class PushSession {
 }
 
 const isAway = (error: unknown): boolean => error instanceof StoreError && error.code === 'store-unavailable';
-
-function joinHellos(before: Hello, part: Hello): Hello {
-  return { ...part, held: new Map([...before.held, ...part.held]), hosts: [...before.hosts, ...part.hosts] };
-}

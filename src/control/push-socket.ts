@@ -93,11 +93,17 @@ export class PushSocket implements PushConnection {
   #bufferedBytes = 0;
   /** Nothing of the wire may be touched once it has closed. */
   #isOpen = true;
+  /** What still comes after our goodbye is not looked at. */
+  #isEnding = false;
+  /** Frames that have come since. */
+  #secondBeganAtMs: number;
+  #framesOfSecond = 0;
 
   constructor(wire: PushWire, options: PushListenerOptions, identity: ServiceIdentity | null) {
     this.#wire = wire;
     this.#options = options;
     this.#openedAtMs = options.clock.nowMs();
+    this.#secondBeganAtMs = this.#openedAtMs;
     this.#session = options.open(this, identity);
   }
 
@@ -125,6 +131,13 @@ export class PushSocket implements PushConnection {
   }
 
   receive(bytes: Uint8Array): void {
+    if (this.#isEnding) return;
+    if (!this.#hasRoomForFrame()) {
+      const most = limits.pushClientFramesPerSecondMax;
+      this.#options.log.warn({ framesPerSecondMax: most }, 'a connection of a sidecar brought too many frames');
+      this.refuse('too-many-frames', `a sidecar sends at most ${most} frames a second`);
+      return;
+    }
     try {
       this.#session.receive(bytes);
     } catch (error) {
@@ -158,7 +171,19 @@ export class PushSocket implements PushConnection {
     this.#bufferedBytes = bufferedBytes;
   }
 
+  #hasRoomForFrame(): boolean {
+    const nowMs = this.#options.clock.nowMs();
+    // Also when a wall clock was set back.
+    if (Math.abs(nowMs - this.#secondBeganAtMs) >= 1_000) {
+      this.#secondBeganAtMs = nowMs;
+      this.#framesOfSecond = 0;
+    }
+    return ++this.#framesOfSecond <= limits.pushClientFramesPerSecondMax;
+  }
+
   #end(code: number, reason: string): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
     if (this.#isOpen) this.#wire.end(code, reason);
   }
 

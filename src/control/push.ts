@@ -68,7 +68,7 @@ export async function startPush(options: PushOptions): Promise<RunningPush> {
   const statWindow = new StatWindow(() => clock.nowMs());
   const fleet = new SidecarFleet({ store, clock, log, statWindow, counts });
   const founder = new ServiceFounder(store, clock);
-  const rooms = { fleet, leases: new LeaseWriter(store), founder, statWindow, log };
+  const rooms = { fleet, leases: new LeaseWriter(store), founder, statWindow, clock, log };
   try {
     const listening: PushListenerOptions = {
       host,

@@ -11,6 +11,7 @@ import type { AppliedReport, Fleet, GoneSidecar, ReplicaStatus, SidecarStatus } 
 import { type Member, nameOf, type PushConnection, reasonOf, revisionOf, stateOf } from './fleet-member.ts';
 import { composeNote, elsewhereOf, type FleetNote, parseNote, type ReplicaFacts } from './fleet-note.ts';
 import { GoneSidecars } from './gone-sidecars.ts';
+import { LeaseClaims } from './lease-claims.ts';
 import { Publisher } from './publisher.ts';
 import { ServedServices } from './served-services.ts';
 import type { StatWindow } from './stat-window.ts';
@@ -37,6 +38,8 @@ export interface Greeting {
 const unknownFacts: ReplicaFacts = { api: '', startedAt: '', roots: [] };
 
 export class SidecarFleet implements Fleet {
+  /** A name is released when its sidecar is no member any more. */
+  readonly claims = new LeaseClaims();
   readonly #store: Store;
   readonly #clock: StoreClock;
   readonly #log: LimitedLog;
@@ -244,6 +247,7 @@ export class SidecarFleet implements Fleet {
     const member = known ?? this.#admit(id, lease);
     member.hasLease = true;
     this.#gone.delete(id);
+    this.claims.put({ ...lease, sidecar: id }, stored?.value.length ?? 0);
     // While it is connected here its own words are newer than what comes back from the store.
     if (member.connection === null) this.#publisher.rescope(member, lease);
     this.#lookElsewhere(member);
@@ -298,6 +302,7 @@ export class SidecarFleet implements Fleet {
   #dismiss(member: Member): void {
     this.#members.delete(member.id);
     this.#served.see(member.id, null, this.#clock.nowMs());
+    this.claims.release(member.id);
     this.#publisher.dismiss(member);
     this.#waits.remove(member);
   }

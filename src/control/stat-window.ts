@@ -81,11 +81,14 @@ export class StatWindow {
   }
 
   #sumsIn(slice: Slice, delta: SeriesDelta): Sums {
-    const known = slice.series.get(keyOf(delta));
+    const { source, destination, route } = delta;
+    // Before anything is made of them: they come over the network.
+    const isShort = source.length + destination.length + route.length <= 3 * limits.reportLabelCharsMax;
+    const known = isShort ? slice.series.get(keyOf(delta)) : undefined;
     if (known !== undefined) return known;
     // The bound holds for each slice, so that series which have ended make room. Two places are kept for what is beyond it.
     const name =
-      slice.series.size < limits.seriesMax - 2
+      isShort && slice.series.size < limits.seriesMax - 2
         ? nameOf(delta)
         : { direction: delta.direction, source: otherLabel, destination: otherLabel, route: otherLabel };
     const key = keyOf(name);

@@ -178,6 +178,14 @@ export const limits = {
   heldObjectsMax: 200_000,
   /** Entries of `held`, and of `hosts`, in one frame of a Hello: with the longest names it stays below `pushClientFrameBytesMax`. */
   helloEntriesMax: 1_000,
+  /** Frames of a Hello, and their bytes: 200,000 objects with keys and versions of 80 characters. */
+  helloPartsMax: 256,
+  helloBytesMax: 16 * 1024 * 1024,
+  /** Frames of one sidecar in a second: it answers what it is sent, and subscribes once for all that a turn of its loop brought. */
+  pushClientFramesPerSecondMax: 2_000,
+  /** Hosts that changes of one lease may look at, at once and in a second: a change looks at all of them. What comes faster is gathered. */
+  leaseLooksMax: 20_000,
+  leaseLooksPerSecond: 20_000,
   /** How long a connection may take to greet, a reader to take what was sent to it, a change to be applied. */
   greetingMs: 10_000,
   slowReaderMs: 15_000,
@@ -198,6 +206,10 @@ export const limits = {
   /** A Service that was served for longer is no mistyped name; so many are remembered. */
   servedMomentMs: 60_000,
   servedServicesMax: 10_000,
+  /** Of a lease as it is stored, of those of one Service, and of all: in memory they take some five times as much. */
+  leaseCharsMax: 1024 * 1024,
+  leaseCharsPerServiceMax: 32 * 1024 * 1024,
+  leaseCharsTotalMax: 128 * 1024 * 1024,
   /** How long renewals gather before the embedded store writes them. */
   leaseWriteMs: 5_000,
   /** A store looks at its leases at least this often while it has any: a timer cannot wait for longer than 24 days. */
@@ -276,6 +288,8 @@ export const limits = {
   reportIntervalMs: 1_000,
   /** Of one report on the wire, roughly; what does not fit goes into the next frame. Below pushClientFrameBytesMax with room. */
   reportBytesMax: 256 * 1024,
+  /** Of a name in a report: a Service has 127 characters, a rule of a route 191. */
+  reportLabelCharsMax: 256,
   /** Codes are a closed table; the bound only holds should that ever change. */
   failureCodesMax: 128,
   /** Lines wait here while standard output or the file is slow; more are dropped and counted. */

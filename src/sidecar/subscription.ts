@@ -362,8 +362,8 @@ export class Subscription implements Discovery {
         { sidecar: this.#sidecar },
         'another sidecar uses the same state directory; this one takes a new name',
       );
-    // Two that insist on one name would replace each other for ever.
-    if (code === 'replaced') this.#sidecar = randomUUID();
+    // Two that insist on one name would replace each other for ever; one that a sidecar of another Service has is not to be had.
+    if (code === 'replaced' || code === 'wrong-identity') this.#sidecar = randomUUID();
     session.refusal = `the control plane refuses this sidecar: ${message} (${code})`;
     session.link.close();
   }

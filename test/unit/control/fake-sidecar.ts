@@ -42,7 +42,7 @@ export class Plane {
     this.fleet = new SidecarFleet({ store: this.store, clock, log, statWindow, counts: this.counts });
     const founder = new ServiceFounder(this.store, clock);
     const leases = new LeaseWriter(this.store);
-    this.rooms = { fleet: this.fleet, leases, founder, statWindow, log };
+    this.rooms = { fleet: this.fleet, leases, founder, statWindow, clock, log };
   }
 
   /** The same store, a new process. */

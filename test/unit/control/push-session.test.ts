@@ -607,4 +607,40 @@ describe('two connections under one name', () => {
     expect(after.refusal).toBeNull();
     expect(plane.fleet.list()).toMatchObject([{ sidecar: 's1', connected: true }]);
   });
+
+  it.each([
+    ['Service', { service: 'evil' }],
+    ['namespace', { namespace: 'evil' }],
+  ])('the later one is refused where it is of another %s', async (_what, other) => {
+    const plane = new Plane();
+    const victim = await plane.sidecar('s1', { registration: at('127.0.0.1:1') }).hello();
+    const evil = await plane.sidecar('s1', { ...other, registration: at('127.0.0.1:2') }).hello();
+    expect(evil.refusal).toBe('wrong-identity');
+    expect(victim.refusal).toBeNull();
+    expect(plane.fleet.list()).toMatchObject([{ service: 'app', connected: true }]);
+    // Neither while it is away.
+    victim.drop();
+    expect((await plane.sidecar('s1', other).hello()).refusal).toBe('wrong-identity');
+    expect((await plane.restart().sidecar('s1', other).hello()).refusal).toBe('wrong-identity');
+  });
+
+  it('the later one is refused where it is of another Service, also before the earlier one is in the store', async () => {
+    const plane = new Plane();
+    const victim = plane.sidecar('s1');
+    const both = [victim.hello(), plane.sidecar('s1', { service: 'evil' }).hello()];
+    const [, evil] = await Promise.all(both);
+    expect(evil?.refusal).toBe('wrong-identity');
+    expect(victim.refusal).toBeNull();
+  });
+
+  it('a name is free again when its lease has ended, or could not be written', async () => {
+    const plane = new Plane();
+    (await plane.sidecar('s1').hello()).drop();
+    plane.clock.advance(limits.leaseMs);
+    expect((await plane.sidecar('s1', { service: 'other' }).hello()).refusal).toBeNull();
+    plane.store.leaseFault = new Error('the disk is full');
+    expect((await plane.sidecar('s2').hello()).refusal).toBe('store-failed');
+    plane.store.leaseFault = null;
+    expect((await plane.sidecar('s2', { service: 'other' }).hello()).refusal).toBeNull();
+  });
 });

@@ -33,6 +33,17 @@ describe('the window', () => {
     expect(window.stats().windowMs).toBeLessThanOrEqual(limits.statWindowMs);
   });
 
+  it('keeps no name that is too long', () => {
+    const { window } = open();
+    for (const name of ['source', 'destination', 'route'])
+      for (let n = 0; n < 3; n++) window.add([delta({ [name]: `${n}`.padEnd(1_000_000, 'x') })]);
+    window.add([delta({ source: 's'.repeat(127), destination: 'd'.repeat(127), route: 'r'.repeat(191) })]);
+    expect(window.stats().series).toMatchObject([
+      { source: 'other', destination: 'other', route: 'other', requests: 9 },
+      { route: 'r'.repeat(191), requests: 1 },
+    ]);
+  });
+
   it('joins what many sidecars report of one series', () => {
     const { window } = open();
     const fast = bucketIndex(1);
