@@ -1,4 +1,5 @@
 /** What one event loop of a sidecar measures itself with: its recorder, its last requests, its own delay, its access log. */
+import { limits } from '../model/limits.ts';
 import { AccessLog, type AccessLogWriter } from '../telemetry/access-log.ts';
 import { type LoopDelay, watchLoop } from '../telemetry/loop-delay.ts';
 import type { Direction } from '../telemetry/recorder.ts';
@@ -22,6 +23,7 @@ export class Instruments {
   readonly loop: LoopDelay;
   readonly loopWaitMs: (nowMs: number) => number;
   private readonly stopLoop: () => void;
+  private readonly sweeping: NodeJS.Timeout;
 
   constructor({ writeAccessLog, onRow }: InstrumentsOptions) {
     const { loop, stop } = watchLoop();
@@ -29,6 +31,7 @@ export class Instruments {
     this.loopWaitMs = (nowMs) => loop.currentLoopWaitMs(nowMs);
     this.stopLoop = stop;
     this.recorder = new SeriesRecorder(undefined, onRow);
+    this.sweeping = setInterval(() => this.recorder.sweep(performance.now()), limits.seriesSweepMs).unref();
     this.accessLog =
       writeAccessLog === null
         ? null
@@ -43,12 +46,13 @@ export class Instruments {
     return new ListenerEvents(direction, recorder, log);
   }
 
-  read(): Pick<LoopReadings, 'failures' | 'retries' | 'loop' | 'overflowed' | 'accessLogLinesDropped'> {
+  read(): Pick<LoopReadings, 'failures' | 'retries' | 'loop' | 'requests' | 'overflowed' | 'accessLogLinesDropped'> {
     const { recorder } = this;
     return {
       failures: recorder.failures(),
       retries: recorder.retries(),
       loop: this.loop.read(),
+      requests: recorder.requests,
       overflowed: recorder.overflowed,
       accessLogLinesDropped: this.accessLog?.dropped ?? 0,
     };
@@ -56,5 +60,6 @@ export class Instruments {
 
   close(): void {
     this.stopLoop();
+    clearInterval(this.sweeping);
   }
 }

@@ -60,7 +60,7 @@ export class LoopHost {
             post({ tag: 'lines', bytes: lines }, [lines.buffer]);
           }
         : null,
-      onRow: (labels, block) => post({ tag: 'row', labels, block }),
+      onRow: (row) => post({ tag: 'row', row }),
     });
     this.#loop = new ServingLoop({
       options,
