@@ -277,10 +277,9 @@ export const limits = {
   latencyHopsMax: 500,
   latencyDepthMax: 16,
   reportIntervalMs: 1_000,
-  /** Of one report on the wire, roughly; what does not fit goes into the next frame. Below pushClientFrameBytesMax with room. */
-  reportBytesMax: 256 * 1024,
-  /** Of reports in one interval. */
-  reportFramesMax: 4,
+  /** Of one frame of a report, roughly, and the pause before the next: what takes longer than a cold step may is spread. */
+  reportBytesMax: 64 * 1024,
+  reportStepMs: 100,
   /** Of a name in a report: a Service has 127 characters, a rule of a route 191. */
   reportLabelCharsMax: 256,
   /** Codes are a closed table; the bound only holds should that ever change. */

@@ -1,5 +1,5 @@
 /**
- * Reports to the control plane: once a second, what each series grew by since it was last reported. What could not be sent is no
+ * Reports to the control plane: once a second, what each series grew by since it was last reported, a frame at a time. What could not be sent is no
  * queue, since the counts themselves still hold it: it is part of the next report.
  */
 import { limits } from '../model/limits.ts';
@@ -26,17 +26,27 @@ export interface Reporter {
   stop(): void;
 }
 
-/** Starts to report every `limits.reportIntervalMs`. */
+/** Starts to report every `limits.reportIntervalMs`, and where one frame does not hold all, goes on every `limits.reportStepMs`. */
 export function startReporter(options: ReporterOptions): Reporter {
   const growth = new Growth(options.tables);
   let sentAtMs = options.nowMs();
-  const report = () => {
+  let beganAtMs = sentAtMs;
+  const step = () => {
     const nowMs = options.nowMs();
-    // Requests of ten minutes ago, reported as if they were of the last second, would make the window lie.
-    if (nowMs - sentAtMs > limits.statWindowMs) growth.forget();
-    if (growth.send(options.send)) sentAtMs = nowMs;
+    if (growth.isAllSent) {
+      if (nowMs - beganAtMs < limits.reportIntervalMs) return;
+      beganAtMs = nowMs;
+      // Requests of ten minutes ago, reported as if they were of the last second, would make the window lie.
+      if (nowMs - sentAtMs > limits.statWindowMs) growth.forget();
+      growth.begin();
+    }
+    if (growth.sendFrame(options.send)) sentAtMs = nowMs;
   };
-  const stop = options.every(limits.reportIntervalMs, report);
+  const report = () => {
+    growth.begin();
+    while (!growth.isAllSent) growth.sendFrame(options.send);
+  };
+  const stop = options.every(limits.reportStepMs, step);
   return { report, stop };
 }
 
@@ -50,55 +60,64 @@ interface GrownRow {
 /** What each row was when it was last reported, and so what it has grown by. */
 class Growth {
   private readonly reported: Float64Array[][] = [];
-  /** Which row of all a report begins with: the one that found no room in the last. */
-  private first = 0;
+  /** Of all rows: the next to look at, and how many are left of this report. */
+  private next = 0;
+  private left = 0;
 
   constructor(private readonly tables: () => readonly SeriesTable[]) {}
 
-  /**
-   * Sends what grew, in frames of about `limits.reportBytesMax`, and not more than `limits.reportFramesMax` of them. False when a frame was
-   * refused: the rest stays for the next time.
-   */
-  send(send: (deltas: readonly SeriesDelta[]) => boolean): boolean {
-    let frame: GrownRow[] = [];
-    let frameBytes = 0;
-    let frames = 0;
-    for (const { place, grown } of this.grownRows()) {
-      const bytes = estimateBytes(grown.delta);
-      if (frame.length > 0 && frameBytes + bytes > limits.reportBytesMax) {
-        if (!sendFrame(frame, send)) return false;
-        frame = [];
-        frameBytes = 0;
-        frames++;
-        this.first = place;
-        if (frames === limits.reportFramesMax) return true;
+  /** Of this report; or what there was is left for the next. */
+  get isAllSent(): boolean {
+    return this.left === 0;
+  }
+
+  /** Another report, from where the last one ended. */
+  begin(): void {
+    this.left = rowsOf(this.tables());
+  }
+
+  /** Sends what grew, up to about `limits.reportBytesMax` of it. False when that was refused: the report ends. */
+  sendFrame(send: (deltas: readonly SeriesDelta[]) => boolean): boolean {
+    const tables = this.tables();
+    const rows = rowsOf(tables);
+    const from = this.next;
+    const frame: GrownRow[] = [];
+    let bytes = 0;
+    for (; this.left > 0; this.left--) {
+      this.next %= rows;
+      const grown = this.grownAt(tables, this.next);
+      if (grown !== null) {
+        bytes += estimateBytes(grown.delta);
+        if (frame.length > 0 && bytes > limits.reportBytesMax) break;
+        frame.push(grown);
       }
-      frame.push(grown);
-      frameBytes += bytes;
+      this.next++;
     }
-    return frame.length === 0 || sendFrame(frame, send);
+    if (frame.length === 0 || send(frame.map(({ delta }) => delta))) {
+      for (const { row, reported } of frame) reported.set(row);
+      return true;
+    }
+    this.next = from;
+    this.left = 0;
+    return false;
   }
 
   /** Takes everything up to now as reported. */
   forget(): void {
-    for (const { grown } of this.grownRows()) grown.reported.set(grown.row);
-  }
-
-  /** From `first` on, and around. */
-  private *grownRows(): Generator<{ readonly place: number; readonly grown: GrownRow }> {
     const tables = this.tables();
-    const places = tables.reduce((sum, { labels }) => sum + labels.length, 0);
-    const from = this.first < places ? this.first : 0;
-    for (let step = 0; step < places; step++) {
-      const place = (from + step) % places;
-      let [tableIndex, index] = [0, place];
-      while (index >= tables[tableIndex]!.labels.length) index -= tables[tableIndex++]!.labels.length;
-      const grown = this.grownRow(tables[tableIndex]!, tableIndex, index);
-      if (grown !== null) yield { place, grown };
+    for (let place = rowsOf(tables) - 1; place >= 0; place--) {
+      const grown = this.grownAt(tables, place);
+      grown?.reported.set(grown.row);
     }
   }
 
-  /** Null: there is nothing to report of it. */
+  /** Null: there is nothing to report of it. `place`: among the rows of all tables. */
+  private grownAt(tables: readonly SeriesTable[], place: number): GrownRow | null {
+    let [tableIndex, index] = [0, place];
+    while (index >= tables[tableIndex]!.labels.length) index -= tables[tableIndex++]!.labels.length;
+    return this.grownRow(tables[tableIndex]!, tableIndex, index);
+  }
+
   private grownRow(table: SeriesTable, tableIndex: number, index: number): GrownRow | null {
     this.reported[tableIndex] ??= [];
     const reportedRows = this.reported[tableIndex];
@@ -114,16 +133,12 @@ class Growth {
   }
 }
 
+const rowsOf = (tables: readonly SeriesTable[]): number => tables.reduce((sum, { labels }) => sum + labels.length, 0);
+
 function newReported(generation: number): Float64Array {
   const reported = new Float64Array(rowLayout.cells);
   reported[rowLayout.generation] = generation;
   return reported;
-}
-
-function sendFrame(frame: readonly GrownRow[], send: (deltas: readonly SeriesDelta[]) => boolean): boolean {
-  if (!send(frame.map(({ delta }) => delta))) return false;
-  for (const { row, reported } of frame) reported.set(row);
-  return true;
 }
 
 function deltaOf(labels: SeriesLabels, row: Float64Array, reported: Float64Array): SeriesDelta {
