@@ -21,9 +21,10 @@ import { UnclaimedRoots } from './ca/unclaimed-roots.ts';
 import { Changes } from './change.ts';
 import { type PushTransport, type RunningPush, startPush } from './push.ts';
 import { type EtcdAccess, isEtcdUrl, noAccess } from './store/etcd-location.ts';
-import { openStore, shownStoreUrl } from './store/open-store.ts';
+import { openStore } from './store/open-store.ts';
 import { defaultRetention, type Retention } from './store/revision-log.ts';
 import type { Store, StoreClock } from './store/store.ts';
+import { shownStoreUrl } from './store/store-location.ts';
 import { World } from './world.ts';
 
 export interface ControlPlaneOptions {
