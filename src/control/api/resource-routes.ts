@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { limits } from '../../model/limits.ts';
+import { schemas as resourceSchemas } from '../../model/resource-schemas.ts';
 import { type Kind, keyOf, kinds, type ObjectKey, type Resource } from '../../model/resources.ts';
 import { asShown, type ChangeOutcome, type ChangeResult, type Changes, type WantedChange } from '../change.ts';
 import type { AppliedReport, Fleet } from '../fleet.ts';
@@ -69,7 +70,8 @@ function addCollection(
   kind: Kind,
   { store, world, changes, fleet, watchers }: ResourceRooms,
 ): void {
-  const { collection, schema } = kinds[kind];
+  const { collection } = kinds[kind];
+  const schema = resourceSchemas[kind];
   const tags = [kind];
   const list = Type.Object({ items: Type.Array(schema), revision: Type.Integer() });
 

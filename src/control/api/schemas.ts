@@ -2,7 +2,8 @@
 import Type from 'typebox';
 import { roleNames, tokenNameExpected } from '../../model/access.ts';
 import { limits } from '../../model/limits.ts';
-import { HTTPRoute, kinds, Service, TrafficPolicy } from '../../model/resources.ts';
+import { HTTPRoute, Service, TrafficPolicy } from '../../model/resource-schemas.ts';
+import { kinds } from '../../model/resources.ts';
 import { TimeoutMs } from './wait-timeout.ts';
 
 const loose = { additionalProperties: true } as const;

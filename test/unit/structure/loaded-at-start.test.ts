@@ -37,8 +37,11 @@ function isOfTypesOnly(clause: string): boolean {
 describe('what is loaded at start', () => {
   it.each([
     // 13 MiB of resident memory when a command loaded the store's driver, and a sidecar with a control plane YAML and schemas.
-    ['bin/weft.ts', ['lmdb', 'etcd3', 'fastify', 'ajv', 'yaml', 'piscina', 'uWebSockets.js', 'prom-client', 'ws']],
-    ['cli/serve-sidecar.ts', ['lmdb', 'etcd3', 'fastify', 'ajv', 'yaml', 'prom-client', '@peculiar/x509']],
+    [
+      'bin/weft.ts',
+      ['lmdb', 'etcd3', 'fastify', 'ajv', 'typebox', 'yaml', 'piscina', 'uWebSockets.js', 'prom-client', 'ws'],
+    ],
+    ['cli/serve-sidecar.ts', ['lmdb', 'etcd3', 'fastify', 'ajv', 'typebox', 'yaml', 'prom-client', '@peculiar/x509']],
   ])('by %s is not what only some need', (entry, unwanted) => {
     const loaded = packagesLoadedBy(entry);
     expect(unwanted.filter((name) => loaded.has(name))).toEqual([]);
