@@ -12,7 +12,7 @@ import type { Store, StoreClock, StoreEvent } from '../../src/control/store/stor
 import { limits } from '../../src/model/limits.ts';
 import { systemClock } from '../../src/sidecar/clock.ts';
 import { EtcdCluster, whyNoEtcd } from '../fixtures/etcd-cluster.ts';
-import { cuttable, losing, mortal } from '../fixtures/etcd-wrappers.ts';
+import { cuttable, deafened, losing, mortal } from '../fixtures/etcd-wrappers.ts';
 import { ManualClock } from '../unit/store/manual-clock.ts';
 import { commitOf, storeContract } from '../unit/store/store-contract.ts';
 
@@ -250,6 +250,33 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       await until(() => leads(other, third) || leads(third, other));
     });
 
+    it('write as the leader only while they lead, whatever they believe', async () => {
+      const deaf: ReturnType<typeof deafened>[] = [];
+      const { store: one } = await openOne(new ManualClock(), (calls) => {
+        deaf.push(deafened(calls));
+        return deaf[0]!.calls;
+      });
+      const { store: other, calls } = await openOne();
+      const leads = (store: Store, seenBy: Store) =>
+        [...seenBy.replicas()].some(({ id, isLeader }) => isLeader && id === store.replicaId);
+      await until(() => leads(one, other));
+      const asLeader = (value: string) => commitOf({ a: value }, { onlyAsLeader: true, requestId: value });
+      expect(await other.commit(asLeader('not-mine'))).toEqual({ tag: 'not-leading' });
+      expect(await one.commit(asLeader('mine'))).toEqual({ tag: 'committed', revision: 1 });
+
+      // It loses the lead to the other one, and hears of it when etcd has refused it already.
+      deaf[0]!.deafen();
+      await calls.write([], [{ tag: 'delete', key: new EtcdKeys(prefix).leader }]);
+      await until(() => ![...other.replicas()].some(({ isLeader }) => isLeader));
+      const refusedBefore = deaf[0]!.refused();
+      const late = one.commit(asLeader('too-late'));
+      await until(() => deaf[0]!.refused() > refusedBefore);
+      deaf[0]!.hear();
+      expect(await late).toEqual({ tag: 'not-leading' });
+      await other.sync();
+      expect(other.get('a')?.value).toBe('mine');
+    });
+
     it('begin anew from what is there when etcd has compacted what they missed', async () => {
       let cut: (message: string) => void = ignore;
       const { store, troubles } = await openOne(new ManualClock(), (calls) => {
@@ -390,6 +417,9 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       const { store } = await openOne();
       await store.commit(commitOf({ a: '1' }));
       await store.putLease('l', '1', 15_000);
+      await store.sync();
+      const knownAtMs = store.knownAtMs;
+      expect(Math.abs(Date.now() - knownAtMs)).toBeLessThan(2_000);
       cluster.freeze();
       try {
         const beganMs = performance.now();
@@ -405,6 +435,7 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
             reason: { code: 'store-unavailable', message: expect.stringMatching(/ is not available: .*try again/i) },
           });
         expect(store.get('a')?.value).toBe('1');
+        expect(store.knownAtMs).toBe(knownAtMs);
         // A renewal asks nothing of etcd.
         await store.putLease('l', '1', 15_000);
       } finally {
@@ -413,6 +444,8 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       // Whether the one of before was done is found out by its request id.
       const again = await store.commit(commitOf({ a: '2' }, { requestId: 'while-away' }));
       expect(again).toEqual({ tag: 'committed', revision: 2 });
+      await store.sync();
+      expect(store.knownAtMs).toBeGreaterThan(knownAtMs);
       expect(store.get('a')?.value).toBe('2');
     });
   });

@@ -26,6 +26,8 @@ export interface ResourceRooms {
 
 export interface WriteQuery extends WaitTimeout {
   readonly wait?: 'applied';
+  /** `1` to `100`. */
+  readonly percent?: string;
   readonly dryRun?: string;
 }
 interface ListQuery extends ReadQuery {
@@ -217,6 +219,8 @@ async function make(changes: Changes, request: FastifyRequest, objects: WantedCh
   const query = request.query as WriteQuery;
   // Refused before anything is written.
   timeoutMsOf(query);
+  if (query.percent !== undefined && query.wait === undefined)
+    throw new ApiError('bad-request', 'percent says how many sidecars wait=applied waits for: say that too.');
   const wanted: WantedChange = {
     objects,
     message,
@@ -237,14 +241,16 @@ async function waitIfAsked(
   query: WriteQuery,
   revision: number,
   results: unknown,
-): Promise<{ readonly applied?: AppliedReport }> {
+): Promise<{ readonly applied?: Omit<AppliedReport, 'isEnough'> }> {
   if (query.wait !== 'applied' || isDryRun(query)) return {};
-  const applied = await fleet.waitApplied(revision, timeoutMsOf(query));
+  const percent = Number(query.percent ?? 100);
+  const { isEnough, ...applied } = await fleet.waitApplied(revision, timeoutMsOf(query), percent);
+  if (isEnough) return { applied };
   const behind = applied.missing.length + applied.refused.length;
-  if (behind === 0) return { applied };
+  const wanted = percent === 100 ? '' : `, so that it is not in force on the ${percent}% that were asked for`;
   throw new ApiError(
     'not-applied',
-    `Revision ${revision} is committed, but ${behind === 1 ? 'one sidecar does' : `${behind} sidecars do`} not have it in force.`,
+    `Revision ${revision} is committed, but ${behind === 1 ? 'one sidecar does' : `${behind} sidecars do`} not have it in force${wanted}.`,
     {
       revision,
       results,

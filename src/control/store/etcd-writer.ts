@@ -4,9 +4,9 @@ import { limits } from '../../model/limits.ts';
 import { type EtcdCalls, EtcdFailure, type EtcdOperation, type EtcdOutcome } from './etcd-calls.ts';
 import { chunksOf } from './etcd-chunks.ts';
 import type { EtcdKeys } from './etcd-keys.ts';
-import type { EtcdLease } from './etcd-state.ts';
+import { type EtcdLeader, type EtcdLease, formatVersion, textOf } from './etcd-state.ts';
 import type { LoggedRevision } from './revision-log.ts';
-import type { StoreClock } from './store.ts';
+import type { Commit, StoreClock } from './store.ts';
 import { StoreError } from './store-error.ts';
 
 export interface EtcdWriterOptions {
@@ -30,6 +30,25 @@ export class EtcdWriter {
     this.#name = name;
   }
 
+  /** For the first one on an empty etcd. */
+  async begin(untilMs: number): Promise<void> {
+    const { format } = this.#keys;
+    const isAbsent = { key: format, at: 'modRevision', is: 0 } as const;
+    const put = { tag: 'put', key: format, value: String(formatVersion) } as const;
+    await this.persist(() => this.#calls.write([isAbsent], [put]), untilMs);
+  }
+
+  /** The number of the newest revision, 0 before the first; and when that was asked for which etcd has answered with. */
+  async readHead(untilMs: number): Promise<{ readonly revision: number; readonly askedAtMs: number }> {
+    const { head } = this.#keys;
+    let askedAtMs = 0;
+    const { entries } = await this.persist(() => {
+      askedAtMs = this.#clock.nowMs();
+      return this.#calls.read({ from: head, to: `${head}\u0000`, limit: 1 });
+    }, untilMs);
+    return { revision: entries[0] === undefined ? 0 : Number(textOf(entries[0])), askedAtMs };
+  }
+
   /** Does what may be done twice: tried with one member after the other until it is done. Rejects with StoreError at `untilMs`, or at once when trying again is useless. */
   async persist<T>(run: () => Promise<T>, untilMs: number): Promise<T> {
     for (;;) {
@@ -42,10 +61,14 @@ export class EtcdWriter {
   }
 
   /**
-   * Tries to make `entry` the next revision, once: it holds when the head is still at `headModRevision`. `unclear`: somebody was faster, or
-   * etcd did not say; whether it is there is seen by its request id.
+   * Tries to make `entry` the next revision, once: it holds while the fence stands. `unclear`: somebody was faster, or etcd did not say;
+   * whether it is there is seen by its request id.
    */
-  async tryRevision(entry: LoggedRevision, headModRevision: number, untilMs: number): Promise<'done' | 'unclear'> {
+  async tryRevision(
+    entry: LoggedRevision,
+    { headModRevision, leader }: RevisionFence,
+    untilMs: number,
+  ): Promise<'done' | 'unclear'> {
     const { revision } = entry.revision;
     const text = JSON.stringify(entry);
     const id = randomUUID();
@@ -54,7 +77,12 @@ export class EtcdWriter {
     const value = isLarge ? JSON.stringify({ id, chunks }) : text;
     try {
       const outcome = await this.#calls.write(
-        [{ key: this.#keys.head, at: 'modRevision', is: headModRevision }],
+        [
+          { key: this.#keys.head, at: 'modRevision', is: headModRevision },
+          ...(leader === null
+            ? []
+            : [{ key: this.#keys.leader, at: 'createRevision', is: leader.createRevision } as const]),
+        ],
         [
           { tag: 'put', key: this.#keys.revision(revision), value },
           { tag: 'put', key: this.#keys.head, value: String(revision) },
@@ -187,6 +215,21 @@ export class EtcdWriter {
     if (this.#clock.nowMs() + limits.etcdRetryMs >= untilMs) throw this.unavailable(message, error);
     await new Promise<void>((resolve) => this.#clock.after(limits.etcdRetryMs, resolve));
   }
+}
+
+/** What must still be so on etcd for a revision to be written. */
+export interface RevisionFence {
+  /** etcd's revision of the last change of the head. */
+  readonly headModRevision: number;
+  /** Whoever writes as the leader must still have this leadership; null: anybody may write. */
+  readonly leader: EtcdLeader | null;
+}
+
+/** What a large change may take beyond a usual one, ms. */
+export function chunkTimeMs({ changes }: Commit): number {
+  let chars = 0;
+  for (const value of changes.values()) chars += value?.length ?? 0;
+  return Math.floor(chars / limits.etcdChunkBytesMax) * limits.etcdChunkWriteMs;
 }
 
 /** What a write of leases must know of those there are. */
