@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { AccessControl } from '../../../src/control/access/access-control.ts';
 import { addAccessHook } from '../../../src/control/api/access-hook.ts';
 import { addCertificateRoutes } from '../../../src/control/api/certificate-routes.ts';
+import { addMetricsRoute } from '../../../src/control/api/metrics-route.ts';
 import { knownAddresses, needOf } from '../../../src/control/api/permissions.ts';
 import { addResourceRoutes } from '../../../src/control/api/resource-routes.ts';
 import { addRevisionRoutes } from '../../../src/control/api/revision-routes.ts';
@@ -33,6 +34,7 @@ describe('permissions', () => {
     addRevisionRoutes(app, rooms);
     addStatusRoutes(app, rooms);
     addTrafficRoutes(app, rooms.fleet);
+    addMetricsRoute(app, { metrics: async () => '' });
     addCertificateRoutes(app, rooms);
     addTokenRoutes(app, rooms);
     app.get('/openapi.json', () => '');
