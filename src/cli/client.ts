@@ -7,7 +7,7 @@ import type { Static } from 'typebox';
 import type { AppliedReport, GoneSidecar, ReplicaStatus, SidecarName, SidecarStatus } from '../control/fleet.ts';
 import type { RoleName } from '../model/access.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
-import type { WindowStats } from '../model/report.ts';
+import type { LatencyQuestion, MeshLatency, MeshStats, StatsQuestion } from '../model/report.ts';
 import { type Kind, kinds, type Resource } from '../model/resources.ts';
 import { askServer, NoAnswerError, openServerStream, type ServerTrust, serverTrustOf } from './api-exchange.ts';
 import { apiTokenOf, type TokenSources } from './api-token.ts';
@@ -168,6 +168,12 @@ export class RefusedError extends CliError {
   }
 }
 
+/** Nobody listens there: it is not that a control plane was slow, or is not believed. */
+export const isUnreachable = (error: unknown): boolean =>
+  error instanceof CliError &&
+  error.cause instanceof NoAnswerError &&
+  /^(ECONNREFUSED|ENOTFOUND|EHOSTUNREACH)$/.test(error.cause.reason);
+
 export interface ClientFlags extends TokenSources {
   readonly server: string;
   readonly ca?: string;
@@ -294,8 +300,22 @@ export class ControlPlaneClient {
     return this.#call('GET', '/v1/sidecars');
   }
 
-  stats(): Promise<WindowStats> {
-    return this.#call<WindowStats>('GET', '/v1/stats');
+  /** Of the whole window and all hops, unless the question says less. */
+  stats({ service, seconds }: StatsQuestion = {}): Promise<MeshStats> {
+    const query = new URLSearchParams();
+    if (service !== undefined) query.set('service', service);
+    if (seconds !== undefined) query.set('seconds', String(seconds));
+    return this.#call<MeshStats>('GET', query.size === 0 ? '/v1/stats' : `/v1/stats?${query}`);
+  }
+
+  latency({ service, route, isByRoute, depth }: LatencyQuestion): Promise<MeshLatency> {
+    const query = new URLSearchParams({
+      service,
+      depth: String(depth),
+      ...(route === null ? {} : { route }),
+      ...(isByRoute ? { byRoute: '1' } : {}),
+    });
+    return this.#call<MeshLatency>('GET', `/v1/latency?${query}`);
   }
 
   status(): Promise<ControlPlaneStatus> {

@@ -21,6 +21,7 @@ import { storeCommand } from './store.ts';
 import { tapCommand } from './tap.ts';
 import { CliError, exitCodes, type Terminal } from './terminal.ts';
 import { tokenCommand } from './token.ts';
+import { topCommand } from './top.ts';
 import { traceCommand } from './trace.ts';
 import { whyCommand } from './why.ts';
 
@@ -75,6 +76,7 @@ Start here:
     explainCommand,
     statusCommand,
     statCommand,
+    topCommand,
     latencyCommand,
     traceCommand,
     tapCommand,

@@ -1,5 +1,7 @@
 /** The person's side of a command: where it writes, what it may read, and how it ends. Passed in, so that tests own it. */
 
+import { processScreen, type Screen } from './screen.ts';
+
 /** Documented in `weft --help`; `weft run` answers its app's code instead, and `weft diff` has codes like those of kubectl diff. */
 export const exitCodes = { ok: 0, failed: 1, usage: 2 } as const;
 
@@ -14,6 +16,8 @@ export interface Terminal {
   nowMs(): number;
   /** Whether standard output is a terminal that shows colours, and NO_COLOR (no-color.org) does not forbid them. */
   readonly hasColours: boolean;
+  /** For commands that fill the screen and take keys; null: standard input and output are not both a terminal that can. */
+  readonly screen: Screen | null;
   /** What the process will answer; commands that neither fail nor set it answer 0. */
   exitCode: number;
 }
@@ -42,6 +46,10 @@ export function processTerminal(): Terminal {
     readStdin: (bytesMax) => readAll(process.stdin, bytesMax),
     nowMs: () => Date.now(),
     hasColours: process.stdout.isTTY === true && (process.env.NO_COLOR ?? '') === '' && process.env.TERM !== 'dumb',
+    screen:
+      process.stdin.isTTY === true && process.stdout.isTTY === true && process.env.TERM !== 'dumb'
+        ? processScreen()
+        : null,
     exitCode: exitCodes.ok,
   };
 }

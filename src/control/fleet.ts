@@ -1,6 +1,6 @@
 /** The sidecars as the control plane knows them: what the API shows of them and how it waits for them. Implemented by fleet-*.ts and publisher.ts. */
 import type { Registration } from '../model/registration.ts';
-import type { WindowStats } from '../model/report.ts';
+import type { LatencyQuestion, MeshLatency, MeshStats, StatsQuestion } from '../model/report.ts';
 
 export interface SidecarStatus {
   readonly sidecar: string;
@@ -82,5 +82,7 @@ export interface Fleet {
    */
   waitApplied(revision: number, timeoutMs: number, percent?: number): Promise<AppliedReport>;
   /** Golden metrics and parts over the last window, as reported by the sidecars that are connected here. */
-  stats(): WindowStats;
+  stats(question?: StatsQuestion): MeshStats;
+  /** Where the time of the requests around percentiles went, along the calls to and from a Service; as `stats`. */
+  latency(question: LatencyQuestion): MeshLatency;
 }

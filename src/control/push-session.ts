@@ -111,7 +111,7 @@ export class PushSession {
         this.#withdraw(this.#lease);
         return;
       case 'report':
-        statWindow.add(frame.series);
+        statWindow.add(frame.series, frame.parts);
         return;
       case 'ack':
         this.#answered(state.tag === 'member' && fleet.acknowledge(state.member, frame.sequence));

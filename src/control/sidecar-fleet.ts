@@ -1,7 +1,8 @@
 /** The sidecars of the mesh: everyone whose lease lives or who is connected here. */
 
+import { isServiceNamed } from '../model/recent-request.ts';
 import type { SidecarLease } from '../model/registration.ts';
-import type { WindowStats } from '../model/report.ts';
+import type { LatencyQuestion, MeshLatency, MeshStats, ReportScope, StatsQuestion } from '../model/report.ts';
 import type { ConfigKey } from '../model/snapshot.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
 import { AppliedWaits } from './applied-waits.ts';
@@ -12,6 +13,7 @@ import { type Member, nameOf, type PushConnection, reasonOf, revisionOf, stateOf
 import { composeNote, elsewhereOf, type FleetNote, parseNote, type ReplicaFacts } from './fleet-note.ts';
 import { GoneSidecars } from './gone-sidecars.ts';
 import { LeaseClaims } from './lease-claims.ts';
+import { meshLatencyOf } from './mesh-latency.ts';
 import { Publisher } from './publisher.ts';
 import { ServedServices } from './served-services.ts';
 import type { StatWindow } from './stat-window.ts';
@@ -156,8 +158,28 @@ export class SidecarFleet implements Fleet {
     return this.#waits.wait(revision, timeoutMs, percent);
   }
 
-  stats(): WindowStats {
-    return this.#statWindow.stats();
+  stats({ service, seconds }: StatsQuestion = {}): MeshStats {
+    const { windowMs, requestsWithoutDetail, series } = this.#statWindow.stats(
+      ({ source, destination }) =>
+        service === undefined || isServiceNamed(source, service) || isServiceNamed(destination, service),
+      seconds,
+    );
+    return { windowMs, scope: this.#scopeOf(requestsWithoutDetail), series };
+  }
+
+  latency(question: LatencyQuestion): MeshLatency {
+    const { requestsWithoutDetail, ...latency } = meshLatencyOf(this.#statWindow, question);
+    return { ...latency, scope: this.#scopeOf(requestsWithoutDetail) };
+  }
+
+  #scopeOf(requestsWithoutDetail: number): ReportScope {
+    let [sidecars, sidecarsElsewhere] = [0, 0];
+    for (const { connection, elsewhere } of this.#members.values()) {
+      if (connection !== null) sidecars++;
+      else if (elsewhere?.connected === true) sidecarsElsewhere++;
+    }
+    const controlPlanes = 1 + [...this.#store.replicas()].length;
+    return { controlPlane: this.#facts().api, controlPlanes, sidecars, sidecarsElsewhere, requestsWithoutDetail };
   }
 
   /** A sidecar whose lease is in the store greets. A connection that it had before is refused: it has another one now. */

@@ -282,12 +282,28 @@ export const limits = {
   /** How often the files of --tls-cert and --tls-key are looked at, while connections come. */
   tlsFilesLookMs: 1_000,
 
-  /** Telemetry. */
+  /** Telemetry. Series of each event loop; what is beyond them is counted as `other`. */
   seriesMax: 2_000,
+  /** How often it is looked which series are idle, and which of those without a place are busier than some with one. */
+  seriesSweepMs: 60_000,
+  /** A series leaves when nothing was counted in it for so long. */
+  seriesIdleMs: 3600_000,
+  /** Without a place: so many are watched, and take at most so many places at a time: each is some 80 new lines for Prometheus. */
+  seriesWatchedMax: 64,
+  seriesReplacedMax: 16,
+  /** Services whose connections a scrape shows by name, the busiest. */
+  upstreamSeriesMax: 500,
+  /** The control plane's window: its series, and the cells that each 5 s of it hold of how their requests were spread (stat-window.ts). */
   statWindowMs: 60_000,
+  statSeriesMax: 4_000,
+  statDetailCellsMax: 140_000,
+  /** Hops in one answer about the latency of a Service, and how far it follows the calls. */
+  latencyHopsMax: 500,
+  latencyDepthMax: 16,
   reportIntervalMs: 1_000,
-  /** Of one report on the wire, roughly; what does not fit goes into the next frame. Below pushClientFrameBytesMax with room. */
-  reportBytesMax: 256 * 1024,
+  /** Of one frame of a report, roughly, and the pause before the next: what takes longer than a cold step may is spread. */
+  reportBytesMax: 64 * 1024,
+  reportStepMs: 100,
   /** Of a name in a report: a Service has 127 characters, a rule of a route 191. */
   reportLabelCharsMax: 256,
   /** Codes are a closed table; the bound only holds should that ever change. */

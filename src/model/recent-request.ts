@@ -84,6 +84,10 @@ export interface LatencyAt extends RecentHop {
   readonly loopEstimates: number;
   /** The mean of what far sidecars said; null: none of them has. */
   readonly far: (RecentHop & { readonly requests: number }) | null;
+  /** Of the control plane only: the percentile by the histogram, and the totals between which the requests lie; null: without bound. */
+  readonly percentileMs?: number;
+  readonly fromMs?: number;
+  readonly toMs?: number | null;
 }
 
 export interface HopLatency {

@@ -98,7 +98,7 @@ export function recordOutcome(
       exchange.action === null ? '' : exchange.action.route,
       exchange.status,
     )
-    .record(totalMs, exchange.partsMs, failure !== null);
+    .record(totalMs, exchange.partsMs, failure !== null, exchange.attempts, exchange.isLoopEstimate);
   const { head } = exchange;
   const route = exchange.action === null ? '' : exchange.action.route;
   if (failure !== null) {

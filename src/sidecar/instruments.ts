@@ -40,6 +40,7 @@ export class Instruments {
   private readonly batches: SpanBatches | null;
   private readonly spanTimer: NodeJS.Timeout | null;
   private readonly stopLoop: () => void;
+  private readonly sweeping: NodeJS.Timeout;
 
   constructor(
     { accessLog: policy, redactedPaths, tracing }: Pick<LoopOptions, 'accessLog' | 'redactedPaths' | 'tracing'>,
@@ -50,6 +51,7 @@ export class Instruments {
     this.loopWaitMs = (nowMs) => loop.currentLoopWaitMs(nowMs);
     this.stopLoop = stop;
     this.recorder = new SeriesRecorder(undefined, onRow);
+    this.sweeping = setInterval(() => this.recorder.sweep(performance.now()), limits.seriesSweepMs).unref();
     const redactPath = pathRedaction(redactedPaths);
     this.accessLog =
       writeAccessLog === null || policy === null
@@ -91,6 +93,7 @@ export class Instruments {
       failures: recorder.failures(),
       retries: recorder.retries(),
       loop: this.loop.read(),
+      requests: recorder.requests,
       overflowed: recorder.overflowed,
       accessLogLinesDropped: accessLog?.dropped ?? 0,
       accessLogLinesLeftOut: accessLog?.leftOut ?? 0,
@@ -103,5 +106,6 @@ export class Instruments {
     this.stopLoop();
     if (this.spanTimer !== null) clearInterval(this.spanTimer);
     await this.batches?.flush(limits.loopCloseMs / 4);
+    clearInterval(this.sweeping);
   }
 }

@@ -70,7 +70,7 @@ export class LoopHost {
               const copy = new Uint8Array(bytes);
               post({ tag: 'spans', batch: { bytes: copy, spans } }, [copy.buffer]);
             },
-      onRow: (labels, block) => post({ tag: 'row', labels, block }),
+      onRow: (row) => post({ tag: 'row', row }),
     });
     this.#loop = new ServingLoop({
       options,

@@ -9,7 +9,7 @@ import type { LinkCredentials } from '../proxy/link/link-identity.ts';
 import { ListenError, type ListenErrorCode } from '../proxy/listener/listen-error.ts';
 import type { HopRows } from '../telemetry/breakdown.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { SeriesLabels } from '../telemetry/series.ts';
+import type { NewRow } from '../telemetry/series.ts';
 import type { LoopChange, LoopOptions, LoopReadings, LoopRequests, WantedListener } from './loop.ts';
 import type { DiscoveryAnswer } from './pending-hosts.ts';
 import type { SpanBatch } from './span-exporter.ts';
@@ -66,7 +66,7 @@ export type FromLoop =
   | { readonly tag: 'answer'; readonly id: number; readonly output: LoopCallTypes[LoopCallName]['output'] }
   | { readonly tag: 'refusal'; readonly id: number; readonly fault: CallFault }
   /** A new row of the loop's table; `block`: new memory that holds it, null: it lies in the last one. */
-  | { readonly tag: 'row'; readonly labels: SeriesLabels; readonly block: SharedArrayBuffer | null }
+  | { readonly tag: 'row'; readonly row: NewRow }
   | { readonly tag: 'discover'; readonly host: string }
   | { readonly tag: 'match'; readonly id: number; readonly batch: PatternBatch }
   /** Nobody waits for this batch any more: whatever evaluates it is ended. */

@@ -63,6 +63,8 @@ export interface LoopReadings {
   readonly failures: readonly CodeCount[];
   readonly retries: readonly CodeCount[];
   readonly loop: LoopReading;
+  /** Requests finished. */
+  readonly requests: number;
   /** Requests counted under `other`, for want of a series of their own. */
   readonly overflowed: number;
   readonly accessLogLinesDropped: number;
@@ -77,7 +79,7 @@ export interface LoopReadings {
 export type LoopRequests = Omit<RecentAnswer, 'loopsMissing'>;
 
 export interface Loop {
-  /** What it has counted. Rows are added at the end, and never leave. */
+  /** What it has counted. */
   table(): SeriesTable;
   /** Resolves with the address as bound, `HOST:PORT` or `unix:/PATH`. Rejects with ListenError, which names the flag. */
   listen(wanted: WantedListener): Promise<string>;

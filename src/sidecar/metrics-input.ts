@@ -23,8 +23,9 @@ export function metricsInputOf(
     retries: readings.flatMap(({ retries }) => retries),
     upstreams: readings.flatMap(({ upstreams }) => upstreams),
     listeners: readings.flatMap(({ listeners }) => listeners),
-    loops: readings.map(({ loop, listeners }) => ({
+    loops: readings.map(({ loop, listeners, requests }) => ({
       ...loop,
+      requests,
       connections: listeners.reduce((sum, { connections }) => sum + connections, 0),
     })),
     ...own,

@@ -60,6 +60,7 @@ const noReadings: LoopReadings = {
   failures: [],
   retries: [],
   loop: { longestTurnMs: 0, utilization: 0 },
+  requests: 0,
   overflowed: 0,
   accessLogLinesDropped: 0,
   accessLogLinesLeftOut: 0,
@@ -73,6 +74,7 @@ export class RemoteLoop implements Loop {
   readonly #matching = new Map<number, AbortController>();
   readonly #blocks: SharedArrayBuffer[] = [];
   readonly #labels: SeriesLabels[] = [];
+  readonly #generations: number[] = [];
   readonly #stopFollowing: () => void;
   #lastId = 0;
   #readings = noReadings;
@@ -90,7 +92,7 @@ export class RemoteLoop implements Loop {
   }
 
   table(): SeriesTable {
-    return { blocks: this.#blocks, labels: this.#labels };
+    return { blocks: this.#blocks, labels: this.#labels, generations: this.#generations };
   }
 
   // --- Calls ---------------------------------------------------------------------------------------------------------------------
@@ -192,8 +194,9 @@ export class RemoteLoop implements Loop {
         this.#take(message.id)?.reject(errorOf(message.fault));
         break;
       case 'row':
-        if (message.block !== null) this.#blocks.push(message.block);
-        this.#labels.push(message.labels);
+        if (message.row.block !== null) this.#blocks.push(message.row.block);
+        this.#labels[message.row.index] = message.row.labels;
+        this.#generations[message.row.index] = message.row.generation;
         break;
       case 'discover': {
         const { host } = message;

@@ -10,6 +10,7 @@ import type { Registration } from '../model/registration.ts';
 import type { SeriesDelta } from '../model/report.ts';
 import type { Discovery } from '../proxy/discovery.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { parts } from '../telemetry/recorder.ts';
 import { type ControlFrame, decodeControlFrame } from '../wire/control-frame.ts';
 import { encodeSidecarFrame, type SidecarFrame } from '../wire/sidecar-frame.ts';
 import { Backoff } from './backoff.ts';
@@ -217,7 +218,7 @@ export class Subscription implements Discovery {
   report(series: readonly SeriesDelta[]): boolean {
     const session = this.#session;
     if (!session?.isAccepted || session.link.bufferedBytes > reportBufferBytesMax) return false;
-    this.#send({ tag: 'report', series });
+    this.#send({ tag: 'report', parts, series });
     return true;
   }
 

@@ -3,6 +3,7 @@
  * request that ever was; so the requests are put in order by their total, and the mean of those around the rank is taken, part by part: those add up.
  */
 import type { HopLatency, LatencyAt, RecentHop } from '../model/recent-request.ts';
+import { percentiles } from './bands.ts';
 import { type Direction, parts } from './recorder.ts';
 
 /** Where things are in the times of one request. The far total is -1 where nothing was said. */
@@ -21,8 +22,6 @@ export interface HopRows {
   readonly destination: string;
   readonly rows: readonly Float64Array[];
 }
-
-const percentiles = [50, 95, 99] as const;
 
 /** Of several event loops: hops with the same names are one. Busiest first. */
 export function latencyOf(loops: readonly (readonly HopRows[])[]): readonly HopLatency[] {

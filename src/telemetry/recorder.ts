@@ -35,14 +35,17 @@ export const newPartsMs = (): PartsMs => noPartsMs.slice();
 
 export type Direction = 'outbound' | 'inbound';
 
-/** One combination of labels. Obtained once and kept by the caller; beyond `limits.seriesMax` all share one series `other`. */
+/** One combination of labels; beyond `limits.seriesMax` all share one series `other`. */
 export interface Series {
-  /** `totalMs` from head read to last byte; `partsMs` sums to it. */
-  record(totalMs: number, partsMs: PartsMs, isFailure: boolean): void;
+  /** `totalMs` from head read to last byte; `partsMs` sums to it. `attempts`: at endpoints; by default one. */
+  record(totalMs: number, partsMs: PartsMs, isFailure: boolean, attempts?: number, isLoopEstimate?: boolean): void;
 }
 
 export interface Recorder {
-  /** `status` is the status sent downstream (499 when the client went). */
+  /**
+   * Of a request that is over: asked once, recorded at once, and not kept, for its place may soon be another's. `status` is the status sent
+   * downstream (499 when the client went).
+   */
   series(direction: Direction, source: string, destination: string, route: string, status: number): Series;
   /** `weft_failures_total{direction,code}`: local replies, cut answers, refused heads. */
   countFailure(direction: Direction, code: string): void;

@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict';
 import { AggregatorRegistry } from 'prom-client';
+import { limits } from '../model/limits.ts';
 import { type SpanDrops, spanDropReasons } from '../model/span.ts';
 import { bucketCount, bucketIndex } from './histogram.ts';
 import type { LoopReading } from './loop-delay.ts';
@@ -22,7 +23,15 @@ import {
 } from './metric-families.ts';
 import type { ProcessReading } from './process-reading.ts';
 import { parts } from './recorder.ts';
-import { type CodeCount, partBoundsMs, rowLayout, rowOf, type SeriesLabels, type SeriesTable } from './series.ts';
+import {
+  type CodeCount,
+  otherLabel,
+  partBoundsMs,
+  readRow,
+  rowLayout,
+  type SeriesLabels,
+  type SeriesTable,
+} from './series.ts';
 
 export interface UpstreamReading {
   readonly destination: string;
@@ -42,6 +51,8 @@ export interface ListenerReading {
 export interface LoopMetrics extends LoopReading {
   /** Held by callers to all of the loop's listeners. */
   readonly connections: number;
+  /** Finished since the start. */
+  readonly requests: number;
 }
 
 /** Plain values and shared memory only: it is posted to a worker. Lists with the same labels twice are added up. */
@@ -95,7 +106,8 @@ function trafficMetrics(input: MetricsInput): MetricFamily[] {
   const hops = histogram('weft_hop_seconds', 'Parts of the duration; a request counts only in parts that took time.');
   for (const table of input.tables) {
     table.labels.forEach((labels, index) => {
-      addRow(rowOf(table, index), labels, requests, durations, hops);
+      const row = readRow(table, index, rowLayout.bands);
+      if (row !== null) addRow(row, labels, requests, durations, hops);
     });
   }
   const failures = counter('weft_failures_total', 'Local replies, cut answers and refused heads, by failure code.');
@@ -132,7 +144,7 @@ function addRow(
 function stateMetrics(input: MetricsInput): MetricFamily[] {
   const connections = gauge('weft_upstream_connections', 'Connections to endpoints of a Service.', 'sum');
   const pending = gauge('weft_upstream_pending', 'Requests that wait for a connection.', 'sum');
-  for (const upstream of input.upstreams) {
+  for (const upstream of busiestUpstreams(input.upstreams)) {
     const { destination } = upstream;
     add(connections, { destination, state: 'active' }, upstream.connections - upstream.idle);
     add(connections, { destination, state: 'idle' }, upstream.idle);
@@ -165,7 +177,7 @@ function stateMetrics(input: MetricsInput): MetricFamily[] {
     add(delay, { loop }, reading.longestTurnMs / 1000);
     add(utilization, { loop }, reading.utilization);
     add(loopConnections, { loop }, reading.connections);
-    add(loopRequests, { loop }, requestsOf(input.tables[loop]));
+    add(loopRequests, { loop }, reading.requests);
   });
 
   const revision = gauge('weft_config_revision', 'Revision of the configuration in force.');
@@ -186,11 +198,27 @@ function stateMetrics(input: MetricsInput): MetricFamily[] {
   ];
 }
 
-function requestsOf(table: SeriesTable | undefined): number {
-  return table === undefined
-    ? 0
-    : table.labels.reduce((sum, _, index) => sum + rowOf(table, index)[rowLayout.requests]!, 0);
+/** One reading a Service, and one for all those that are beyond the budget. What is no counter may change between its own name and `other`. */
+function busiestUpstreams(readings: readonly UpstreamReading[]): readonly UpstreamReading[] {
+  const byDestination = new Map<string, UpstreamReading>();
+  for (const reading of readings)
+    byDestination.set(reading.destination, sumOf(byDestination.get(reading.destination), reading));
+  const busiest = [...byDestination.values()];
+  if (busiest.length <= limits.upstreamSeriesMax) return busiest;
+  busiest.sort((a, b) => b.connections + b.pending - (a.connections + a.pending));
+  const others = busiest.splice(limits.upstreamSeriesMax);
+  return [...busiest, { ...others.reduce((sum, each) => sumOf(sum, each)), destination: otherLabel }];
 }
+
+const sumOf = (a: UpstreamReading | undefined, b: UpstreamReading): UpstreamReading =>
+  a === undefined
+    ? b
+    : {
+        destination: a.destination,
+        connections: a.connections + b.connections,
+        idle: a.idle + b.idle,
+        pending: a.pending + b.pending,
+      };
 
 function processMetrics({
   process: reading,

@@ -2,14 +2,18 @@
  * The counts of every series, in shared memory: one row of numbers for each combination of labels, written by one event loop and read
  * by anyone who holds the table (the worker that renders metrics, the report to the control plane, `weft stat`).
  *
- * A row is `rowCells` doubles: requests, failures, the sum of durations, the duration's histogram on the scale of histogram.ts, and
- * for each part of the ledger its sum and a coarse histogram. Parts get a coarse one because ten of them are kept per series and
- * because quantiles of parts do not add up anyway; it keeps a row at 5.1 KiB instead of 42. Counts are doubles since 32 bits wrap
+ * A row is `rowLayout.cells` doubles: requests, failures, attempts, the sum of durations, the duration's histogram on the scale of histogram.ts, for
+ * each part of the ledger its sum and a coarse histogram, and the sums of the parts in each band of the total (bands.ts). Parts get a coarse one because ten
+ * of them are kept per series and because quantiles of parts do not add up anyway; so a row has 10.5 KiB. Counts are doubles since 32 bits wrap
  * within days at 20,000 requests a second. A reader on another thread may see a request half recorded, never a torn number.
+ *
+ * Rows are given up and used again: a cell of each row says by its generation whose it is. It changes before anything else of the row does.
  */
 import assert from 'node:assert/strict';
 import { limits } from '../model/limits.ts';
 import type { StatusClass } from '../model/report.ts';
+import { bandCells, bandCount, bandOfBucket, loopEstimatesAt } from './bands.ts';
+import { Busiest } from './busiest.ts';
 import { bucketCount, bucketIndex } from './histogram.ts';
 import { type Direction, type PartsMs, parts, type Recorder, type Series } from './recorder.ts';
 
@@ -20,20 +24,30 @@ const directions: readonly Direction[] = ['outbound', 'inbound'];
 export const partBoundsMs = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 5000] as const;
 const partBuckets = partBoundsMs.length + 1;
 
-/** Where things are in a row, in cells. */
+const durationAt = 6;
+const partSumsAt = durationAt + bucketCount;
+const partsAt = partSumsAt + parts.length;
+const bandsAt = partsAt + parts.length * partBuckets;
+
+/** Where things are in a row, in cells. What comes before `bands` is enough for totals, percentiles and means. */
 export const rowLayout = {
   requests: 0,
   failures: 1,
   durationSumMs: 2,
-  duration: 3,
-  partSumsMs: 3 + bucketCount,
-  parts: 3 + bucketCount + parts.length,
+  attempts: 3,
+  /** Attempts that failed: all but the last one of each request, and that one too unless the request succeeded. */
+  attemptsFailed: 4,
+  generation: 5,
+  duration: durationAt,
+  partSumsMs: partSumsAt,
+  parts: partsAt,
   partBuckets,
-  cells: 3 + bucketCount + parts.length + parts.length * partBuckets,
+  bands: bandsAt,
+  cells: bandsAt + bandCount * bandCells,
 } as const;
 const { cells: rowCells } = rowLayout;
 
-/** Memory grows by this many rows at a time: 330 KiB, of which the system hands out only what is touched. */
+/** Memory grows by this many rows at a time: 670 KiB, of which the system hands out only what is touched. */
 const rowsPerBlock = 64;
 const rowBytes = rowCells * Float64Array.BYTES_PER_ELEMENT;
 
@@ -51,8 +65,10 @@ export interface SeriesLabels {
 /** All rows of one event loop, as they can be posted to another thread: memory is shared, labels are copied. */
 export interface SeriesTable {
   readonly blocks: readonly SharedArrayBuffer[];
-  /** One entry a row, in order. */
+  /** One entry a row, in order; of a row that was given up those of before. */
   readonly labels: readonly SeriesLabels[];
+  /** Of each row: the generation that its labels belong to. */
+  readonly generations: readonly number[];
 }
 
 /** `weft_failures_total` and `weft_retries_total`. */
@@ -62,27 +78,61 @@ export interface CodeCount {
   readonly count: number;
 }
 
-/** Hears of each new row; `block` is new shared memory that holds it, null: it lies in the last one. */
-export type RowListener = (labels: SeriesLabels, block: SharedArrayBuffer | null) => void;
+/** A row with a new owner. */
+export interface NewRow {
+  readonly index: number;
+  readonly generation: number;
+  readonly labels: SeriesLabels;
+  /** New shared memory that holds it; null: it lies in a block that is there. */
+  readonly block: SharedArrayBuffer | null;
+}
+export type RowListener = (row: NewRow) => void;
 
 const partBucketOf = makePartBuckets();
+const serverErrorIndex = 4;
 
 class Row implements Series {
-  constructor(private readonly cells: Float64Array) {}
+  /** Requests at the last sweep, and when a sweep last saw that there were more. */
+  sweptRequests = 0;
 
-  record(totalMs: number, partsMs: PartsMs, isFailure: boolean): void {
+  constructor(
+    private readonly cells: Float64Array,
+    readonly index: number,
+    readonly labels: SeriesLabels,
+    private readonly isServerError: boolean,
+    public usedAtMs: number,
+  ) {}
+
+  get requests(): number {
+    return this.cells[rowLayout.requests]!;
+  }
+
+  record(totalMs: number, partsMs: PartsMs, isFailure: boolean, attempts = 1, isLoopEstimate = false): void {
     const { cells } = this;
     cells[rowLayout.requests]! += 1;
     if (isFailure) cells[rowLayout.failures]! += 1;
+    if (attempts > 0) {
+      cells[rowLayout.attempts]! += attempts;
+      cells[rowLayout.attemptsFailed]! += isFailure || this.isServerError ? attempts : attempts - 1;
+    }
     // A clock that gave nonsense once must not spoil a sum for ever.
     if (totalMs > 0 && totalMs < Number.POSITIVE_INFINITY) cells[rowLayout.durationSumMs]! += totalMs;
-    cells[rowLayout.duration + bucketIndex(totalMs)]! += 1;
+    const bucket = bucketIndex(totalMs);
+    cells[rowLayout.duration + bucket]! += 1;
+    const band = rowLayout.bands + bandOfBucket[bucket]! * bandCells;
+    if (isLoopEstimate) cells[band + loopEstimatesAt]! += 1;
     for (let part = 0; part < parts.length; part++) {
       const ms = partsMs[part]!;
       if (!(ms > 0 && ms < Number.POSITIVE_INFINITY)) continue;
       cells[rowLayout.partSumsMs + part]! += ms;
+      cells[band + part]! += ms;
       cells[rowLayout.parts + part * partBuckets + partBucketOf[bucketIndex(ms)]!]! += 1;
     }
+  }
+
+  /** Readers pass it over from now on. */
+  giveUp(): void {
+    this.cells[rowLayout.generation]! += 1;
   }
 }
 
@@ -94,21 +144,26 @@ type RowsByLabels = Map<string, Map<string, Map<string, RowsByClass>>>;
 
 /**
  * Counts for one event loop. At most `seriesMax` combinations of labels get a row of their own; the rest share ten rows labelled
- * `other`, one for each direction and status class, so that totals and success rates stay true.
+ * `other`, one for each direction and status class, so that totals and success rates stay true. The first that come have the rows, until a sweep
+ * finds that they are idle, or much less busy than some that have none.
  */
 export class SeriesRecorder implements Recorder {
+  /** Requests counted. Rows leave with theirs, this only grows. */
+  requests = 0;
   /** Requests that found no row of their own left: they are counted under `other`. */
   overflowed = 0;
 
   private readonly blocks: SharedArrayBuffer[] = [];
   private readonly labels: SeriesLabels[] = [];
-  private ownRows = 0;
+  private readonly generations: number[] = [];
+  private readonly own = new Set<Row>();
+  private readonly free: number[] = [];
+  private readonly watched = new Busiest<SeriesLabels>(limits.seriesWatchedMax);
+  private sweptAtMs = 0;
   private readonly byDirection: readonly [RowsByLabels, RowsByLabels] = [new Map(), new Map()];
   private readonly others: readonly [RowsByClass, RowsByClass] = [[], []];
   private readonly failureCounts: CodeCounts = [new Map(), new Map()];
   private readonly retryCounts: CodeCounts = [new Map(), new Map()];
-
-  // Requests come in runs with the same labels; comparing four references is cheaper than hashing three strings.
   private lastDirection: Direction = 'outbound';
   private lastSource = '';
   private lastDestination = '';
@@ -122,6 +177,7 @@ export class SeriesRecorder implements Recorder {
 
   series(direction: Direction, source: string, destination: string, route: string, status: number): Series {
     const statusIndex = classIndex(status);
+    this.requests++;
     if (
       this.lastRows !== null &&
       route === this.lastRoute &&
@@ -150,9 +206,9 @@ export class SeriesRecorder implements Recorder {
     countCode(this.retryCounts[directionIndex(direction)], code);
   }
 
-  /** What there is to read now. Rows are added at the end and never leave. */
+  /** What there is to read now, and later: it grows, and where a row has a new owner its labels and generation change. */
   table(): SeriesTable {
-    return { blocks: this.blocks, labels: this.labels };
+    return { blocks: this.blocks, labels: this.labels, generations: this.generations };
   }
 
   failures(): CodeCount[] {
@@ -163,6 +219,35 @@ export class SeriesRecorder implements Recorder {
     return listCodes(this.retryCounts);
   }
 
+  /** Every `limits.seriesSweepMs`; monotonic. */
+  sweep(nowMs: number): void {
+    const growth = new Map<Row, number>();
+    for (const row of this.own) {
+      const grown = row.requests - row.sweptRequests;
+      row.sweptRequests += grown;
+      if (grown > 0) row.usedAtMs = nowMs;
+      if (nowMs - row.usedAtMs >= limits.seriesIdleMs) this.giveUp(row);
+      else growth.set(row, grown);
+    }
+    this.sweptAtMs = nowMs;
+    this.admitBusy(growth);
+  }
+
+  /** Those that were the busiest without a row take free ones, and those of rows that had less than half of their requests since the last sweep. */
+  private admitBusy(growth: ReadonlyMap<Row, number>): void {
+    const wanted = this.watched.take();
+    if (wanted.length === 0) return;
+    const quietest = Array.from(growth).sort(([, a], [, b]) => a - b);
+    for (const { value: labels, count } of wanted.slice(0, limits.seriesReplacedMax)) {
+      if (this.own.size >= this.seriesMax) {
+        const [row, grown] = quietest.shift() ?? [null, 0];
+        if (row === null || count <= 2 * grown) return;
+        this.giveUp(row);
+      }
+      this.addOwnRow(labels);
+    }
+  }
+
   private addSeries(
     direction: Direction,
     source: string,
@@ -170,44 +255,77 @@ export class SeriesRecorder implements Recorder {
     route: string,
     statusIndex: number,
   ): Series {
-    const statusClass = statusClasses[statusIndex]!;
-    if (this.ownRows >= this.seriesMax) {
-      this.overflowed++;
-      const others = this.others[directionIndex(direction)];
-      others[statusIndex] ??= this.addRow({
-        direction,
-        source: otherLabel,
-        destination: otherLabel,
-        route: otherLabel,
-        statusClass,
-      });
-      return others[statusIndex];
-    }
-    this.ownRows++;
-    const row = this.addRow({ direction, source, destination, route, statusClass });
+    const labels = { direction, source, destination, route, statusClass: statusClasses[statusIndex]! };
+    if (this.own.size < this.seriesMax) return this.addOwnRow(labels);
+    this.overflowed++;
+    // Labels are names: none has a NUL in it.
+    this.watched.note(`${direction}\0${source}\0${destination}\0${route}\0${statusIndex}`, labels);
+    const others = this.others[directionIndex(direction)];
+    others[statusIndex] ??= this.addRow({ ...labels, source: otherLabel, destination: otherLabel, route: otherLabel });
+    return others[statusIndex];
+  }
+
+  private addOwnRow(labels: SeriesLabels): Row {
+    const { direction, source, destination, route, statusClass } = labels;
+    const row = this.addRow(labels);
+    this.own.add(row);
     const byDestination = this.byDirection[directionIndex(direction)];
     const byRoute = getOrAdd(byDestination, destination, () => new Map<string, Map<string, RowsByClass>>());
     const bySource = getOrAdd(byRoute, route, () => new Map<string, RowsByClass>());
     // Filled with all classes at once, so that the array keeps one shape.
-    getOrAdd(bySource, source, () => statusClasses.map(() => undefined) as RowsByClass)[statusIndex] = row;
+    const byClass = getOrAdd(bySource, source, () => statusClasses.map(() => undefined) as RowsByClass);
+    byClass[statusClasses.indexOf(statusClass)] = row;
     return row;
   }
 
   private addRow(labels: SeriesLabels): Row {
-    const index = this.labels.length;
-    const block = index % rowsPerBlock === 0 ? new SharedArrayBuffer(rowsPerBlock * rowBytes) : null;
+    const index = this.free.pop() ?? this.labels.length;
+    const isNew = index === this.labels.length;
+    const block = isNew && index % rowsPerBlock === 0 ? new SharedArrayBuffer(rowsPerBlock * rowBytes) : null;
     if (block !== null) this.blocks.push(block);
-    this.labels.push(labels);
-    this.onRow?.(labels, block);
-    return new Row(rowOf(this.table(), index));
+    this.labels[index] = labels;
+    const cells = rowOf(this.table(), index);
+    const generation = cells[rowLayout.generation]!;
+    // New memory is zero already, and costs nothing until it is touched.
+    if (!isNew) cells.fill(0, 0, rowLayout.generation).fill(0, rowLayout.generation + 1);
+    this.generations[index] = generation;
+    this.onRow?.({ index, generation, labels, block });
+    return new Row(cells, index, labels, labels.statusClass === statusClasses[serverErrorIndex], this.sweptAtMs);
+  }
+
+  private giveUp(row: Row): void {
+    const { direction, source, destination, route, statusClass } = row.labels;
+    row.giveUp();
+    this.own.delete(row);
+    this.free.push(row.index);
+    this.lastRows = null;
+    const byDestination = this.byDirection[directionIndex(direction)];
+    const byRoute = byDestination.get(destination)!;
+    const bySource = byRoute.get(route)!;
+    const byClass = bySource.get(source)!;
+    byClass[statusClasses.indexOf(statusClass)] = undefined;
+    if (byClass.some((each) => each !== undefined)) return;
+    bySource.delete(source);
+    if (bySource.size === 0) byRoute.delete(route);
+    if (byRoute.size === 0) byDestination.delete(destination);
   }
 }
 
 /** The cells of a row, in place: see `rowLayout`. */
-export function rowOf(table: SeriesTable, index: number): Float64Array {
+export function rowOf(table: Pick<SeriesTable, 'blocks'>, index: number): Float64Array {
   const block = table.blocks[Math.floor(index / rowsPerBlock)];
   assert(block !== undefined && index >= 0, 'the table has this row');
   return new Float64Array(block, (index % rowsPerBlock) * rowBytes, rowCells);
+}
+
+/** A copy of the first `cells` of a row; null: it was given up, and is nobody's or somebody else's. */
+export function readRow(table: SeriesTable, index: number, cells: number = rowCells): Float64Array | null {
+  const live = rowOf(table, index);
+  const generation = table.generations[index]!;
+  if (live[rowLayout.generation] !== generation) return null;
+  const copy = live.slice(0, cells);
+  // Once more: its loop goes on while this one reads.
+  return live[rowLayout.generation] === generation ? copy : null;
 }
 
 /** The class of a status: 499 (the client went) is 4xx; what is no status at all counts as a server's fault. */

@@ -6,13 +6,17 @@ import { limits } from '../model/limits.ts';
 import { failedOf, type SeriesStats, type WindowStats } from '../model/report.ts';
 import { bucketCount, percentileMs } from './histogram.ts';
 import { parts } from './recorder.ts';
-import { rowLayout, rowOf, type SeriesLabels, type SeriesTable } from './series.ts';
+import { readRow, rowLayout, type SeriesLabels, type SeriesTable } from './series.ts';
 
 /** Counts at one time, to be taken off later ones: rows by table, then index. */
 interface Baseline {
   readonly atMs: number;
-  readonly rows: readonly (readonly Float64Array[])[];
+  /** Null: it was nobody's. */
+  readonly rows: readonly (readonly (Float64Array | null)[])[];
 }
+
+/** Bands of the total are not shown: a row without them is half as large. */
+const rowCells = rowLayout.bands;
 
 /**
  * The last minute or so: `roll` keeps a copy of the counts now and then, `read` says what was added since the older one of two. Called
@@ -35,7 +39,8 @@ export class StatWindow {
     const atMs = this.nowMs();
     if (atMs - this.newer.atMs < limits.statWindowMs / 2) return;
     this.older = this.newer;
-    this.newer = { atMs, rows: this.tables().map((table) => table.labels.map((_, row) => rowOf(table, row).slice())) };
+    const rows = this.tables().map((table) => table.labels.map((_, index) => readRow(table, index, rowCells)));
+    this.newer = { atMs, rows };
   }
 
   /** Series with requests in the window, busiest first. */
@@ -44,7 +49,8 @@ export class StatWindow {
     const byLabels = new Map<string, Total>();
     this.tables().forEach((table, tableIndex) => {
       table.labels.forEach((labels, index) => {
-        addRow(byLabels, labels, rowOf(table, index), this.older.rows[tableIndex]?.[index]);
+        const row = readRow(table, index, rowCells);
+        if (row !== null) addRow(byLabels, labels, row, baselineOf(row, this.older.rows[tableIndex]?.[index]));
       });
     });
     this.roll();
@@ -52,6 +58,10 @@ export class StatWindow {
     return { windowMs, series };
   }
 }
+
+/** What another series counted in the same row before is no baseline. */
+const baselineOf = (row: Float64Array, before: Float64Array | null | undefined): Float64Array | undefined =>
+  before?.[rowLayout.generation] === row[rowLayout.generation] ? (before ?? undefined) : undefined;
 
 /** Rows of all status classes and event loops together. */
 interface Total {
@@ -72,11 +82,11 @@ function addRow(
   const key = JSON.stringify([labels.direction, labels.source, labels.destination, labels.route]);
   let total = byLabels.get(key);
   if (total === undefined) {
-    total = { labels, cells: new Float64Array(rowLayout.cells), byStatus: {}, failed: 0 };
+    total = { labels, cells: new Float64Array(rowCells), byStatus: {}, failed: 0 };
     byLabels.set(key, total);
   }
   const { cells, byStatus } = total;
-  for (let cell = 0; cell < rowLayout.cells; cell++) cells[cell]! += row[cell]! - (before?.[cell] ?? 0);
+  for (let cell = 0; cell < rowCells; cell++) cells[cell]! += row[cell]! - (before?.[cell] ?? 0);
   const failures = row[rowLayout.failures]! - (before?.[rowLayout.failures] ?? 0);
   total.failed += failedOf({ statusClass: labels.statusClass, requests, failures });
   byStatus[labels.statusClass] = (byStatus[labels.statusClass] ?? 0) + requests;
@@ -98,6 +108,8 @@ function summarize({ labels, cells, byStatus, failed }: Total): SeriesStats {
     route,
     requests,
     failures: cells[rowLayout.failures]!,
+    attempts: cells[rowLayout.attempts]!,
+    attemptsFailed: cells[rowLayout.attemptsFailed]!,
     failed,
     byStatus,
     p50Ms: percentileMs(duration, 0.5),

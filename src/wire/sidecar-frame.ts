@@ -1,6 +1,6 @@
 /** What a sidecar says to a control plane, one message a frame: `SidecarFrame` of push.proto as a tagged union. */
 import type { Registration } from '../model/registration.ts';
-import type { SeriesDelta } from '../model/report.ts';
+import type { SeriesDelta, TrafficReport } from '../model/report.ts';
 import { weft } from './generated/push.js';
 import { registrationFrom, registrationMessage } from './resource-codec.ts';
 import { decodeMessage, WireError } from './wire-error.ts';
@@ -37,7 +37,7 @@ export type SidecarFrame =
       readonly tag: 'renew' /** Why it registers nothing though it has an app; empty: nothing is in the way. */;
       readonly trouble: string;
     }
-  | { readonly tag: 'report'; readonly series: readonly SeriesDelta[] };
+  | ({ readonly tag: 'report' } & TrafficReport);
 
 export function encodeSidecarFrame(frame: SidecarFrame): Uint8Array {
   return message.encode(messageOf(frame)).finish();
@@ -81,7 +81,10 @@ function decodeAnyFrame(bytes: Uint8Array): SidecarFrame {
   if (frame.register) return { tag: 'register', registration: optionalRegistration(frame.register.registration) };
   if (frame.withdraw) return { tag: 'withdraw' };
   if (frame.renew) return { tag: 'renew', trouble: frame.renew.trouble ?? '' };
-  if (frame.report) return { tag: 'report', series: (frame.report.series ?? []).map(seriesFrom) };
+  if (frame.report) {
+    const { parts, series } = frame.report;
+    return { tag: 'report', parts: parts ?? [], series: (series ?? []).map(seriesFrom) };
+  }
   throw new WireError('the frame is none that a sidecar sends');
 }
 
@@ -115,7 +118,7 @@ function messageOf(frame: SidecarFrame): weft.v1.SidecarFrame.$Properties {
     case 'renew':
       return { renew: { trouble: frame.trouble } };
     case 'report':
-      return { report: { series: frame.series.map(seriesMessage) } };
+      return { report: { parts: [...frame.parts], series: frame.series.map(seriesMessage) } };
     default:
       return frame satisfies never;
   }
@@ -145,7 +148,7 @@ function seriesMessage(delta: SeriesDelta): weft.v1.SeriesDelta.$Properties {
   return {
     ...delta,
     durationBuckets: [...delta.durationBuckets],
-    parts: delta.parts.map((part) => ({ ...part, buckets: [...part.buckets] })),
+    bands: delta.bands.map((band) => ({ ...band, partsUs: [...band.partsUs] })),
   };
 }
 
@@ -158,11 +161,13 @@ function seriesFrom(delta: weft.v1.SeriesDelta.$Properties): SeriesDelta {
     statusClass: statusClassFrom(delta.statusClass),
     requests: amountFrom(delta.requests),
     failures: amountFrom(delta.failures),
+    attempts: amountFrom(delta.attempts),
+    attemptsFailed: amountFrom(delta.attemptsFailed),
     durationBuckets: delta.durationBuckets ?? [],
-    parts: (delta.parts ?? []).map((part) => ({
-      part: part.part ?? '',
-      seconds: amountFrom(part.seconds),
-      buckets: part.buckets ?? [],
+    bands: (delta.bands ?? []).map((band) => ({
+      band: band.band ?? 0,
+      loopEstimates: amountFrom(band.loopEstimates),
+      partsUs: (band.partsUs ?? []).map(amountFrom),
     })),
   };
 }

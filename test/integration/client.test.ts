@@ -91,7 +91,14 @@ const asks: Readonly<Record<string, (client: ControlPlaneClient) => Promise<unkn
     for await (const { event } of client.watch('Service', 'default', 1)) if (event === 'revision') return;
   },
   sidecars: (client) => client.sidecars(),
-  stats: (client) => client.stats(),
+  stats: async (client) => {
+    await client.stats();
+    await client.stats({ service: 'cart', seconds: 15 });
+  },
+  latency: async (client) => {
+    await client.latency({ service: 'cart', route: null, isByRoute: false, depth: 16 });
+    await client.latency({ service: 'cart', route: 'default/cart/0', isByRoute: true, depth: 0 });
+  },
   status: (client) => client.status(),
   createJoinToken: (client) => client.createJoinToken('cart', 'default', 60),
   authority: (client) => client.authority(),

@@ -102,6 +102,7 @@ describe('the document', () => {
       '/v1/httproutes',
       '/v1/httproutes/{namespace}/{name}',
       '/v1/join-tokens',
+      '/v1/latency',
       '/v1/revisions',
       '/v1/revisions/{revision}',
       '/v1/rollback',
@@ -172,11 +173,14 @@ describe('the answers', () => {
     await expectTransaction(200, { delete: objects.map(([, { kind }]) => ({ kind, name: 'x' })) }, '?dryRun=1');
   });
 
-  it.each(['sidecars', 'stats', 'bootstrap', 'status', 'revisions'])('of /v1/%s are', async (name) => {
-    const answer = await api.get(`/v1/${name}`);
-    expect(answer.status).toBe(200);
-    expectPromised('GET', `/v1/${name}`, answer);
-  });
+  it.each(['sidecars', 'stats', 'bootstrap', 'status', 'revisions', 'latency?service=x'])(
+    'of /v1/%s are',
+    async (name) => {
+      const answer = await api.get(`/v1/${name}`);
+      expect(answer.status).toBe(200);
+      expectPromised('GET', `/v1/${name.split('?')[0]}`, answer);
+    },
+  );
 
   it('of the past are, and of the way back', async () => {
     const { revision } = (await api.get('/v1/status')).body;

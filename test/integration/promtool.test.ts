@@ -24,7 +24,7 @@ describe('promtool check metrics', () => {
       retries: recorder.retries(),
       upstreams: [{ destination: 'cart.default', connections: 2, idle: 1, pending: 0 }],
       listeners: [{ listener: 'outbound', connections: 1, connectionsUsedUp: 0 }],
-      loops: [{ longestTurnMs: 1, utilization: 0.5, connections: 1 }],
+      loops: [{ longestTurnMs: 1, utilization: 0.5, connections: 1, requests: 10 }],
       config: { revision: 1, isConnected: true, nacks: 0 },
       certificateExpiresAtMs: 1_700_000_000_000,
       process: readProcess(),

@@ -17,6 +17,7 @@ import { systemClock } from '../../src/sidecar/clock.ts';
 import type { HeldObjects } from '../../src/sidecar/held-objects.ts';
 import { StateDir } from '../../src/sidecar/state-dir.ts';
 import { Subscription, type SubscriptionOptions } from '../../src/sidecar/subscription.ts';
+import { parts } from '../../src/telemetry/recorder.ts';
 import { decodeControlFrame } from '../../src/wire/control-frame.ts';
 import { encodeSidecarFrame } from '../../src/wire/sidecar-frame.ts';
 import { ManualClock, MemoryStore, route, service, silentLogger } from '../unit/control/memory-store.ts';
@@ -417,12 +418,20 @@ describe('a mesh', () => {
         statusClass: '2xx',
         requests: 10,
         failures: 0,
+        attempts: 11,
+        attemptsFailed: 1,
         durationBuckets: [100, 10],
-        parts: [{ part: 'wait', seconds: 0.02, buckets: [] }],
+        bands: [{ band: 12, loopEstimates: 0, partsUs: parts.map((part) => (part === 'wait' ? 20_000 : 0)) }],
       },
     ]);
     await until(() => plane.fleet.stats().series.length === 1);
-    expect(plane.fleet.stats().series[0]).toMatchObject({ requests: 10, byStatus: { '2xx': 10 }, parts: { wait: 2 } });
+    expect(plane.fleet.stats().series[0]).toMatchObject({
+      requests: 10,
+      byStatus: { '2xx': 10 },
+      parts: { wait: 2 },
+      attempts: 11,
+      attemptsFailed: 1,
+    });
   });
 });
 

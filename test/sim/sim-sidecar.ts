@@ -74,16 +74,15 @@ function ackFrame(sequence: number): Buffer {
 
 /** Ten requests to each, with the parts of a call over a link. */
 function reportFrameOf({ service, services }: SidecarPlan): Buffer {
-  const parts = ['decide', 'send', 'wait', 'own', 'network'].map((part) => ({
-    part,
-    seconds: 0.01,
-    buckets: [96, 10],
-  }));
+  const parts = ['decide', 'send', 'wait', 'own', 'network'];
+  const band = { loopEstimates: 0, partsUs: parts.map(() => 10_000) };
+  const bands = [20, 21, 22].map((number) => ({ band: number, ...band }));
+  const counts = { requests: 10, failures: 0, attempts: 10, attemptsFailed: 0 };
   const series = services.map((called) => ({
     ...{ direction: 'outbound' as const, source: `${service}.default`, destination: `${called}.default`, route: '' },
-    ...{ statusClass: '2xx' as const, requests: 10, failures: 0, durationBuckets: [96, 7, 97, 2, 104, 1], parts },
+    ...{ statusClass: '2xx' as const, ...counts, durationBuckets: [96, 7, 97, 2, 104, 1], bands },
   }));
-  return binaryFrame(encodeSidecarFrame({ tag: 'report', series }));
+  return binaryFrame(encodeSidecarFrame({ tag: 'report', parts, series }));
 }
 
 export class SimSidecar {

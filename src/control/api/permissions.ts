@@ -26,6 +26,7 @@ const needs: ReadonlyMap<string, Need> = new Map<string, Need>([
   ['GET /v1/watch', 'reader'],
   ['GET /v1/sidecars', 'reader'],
   ['GET /v1/stats', 'reader'],
+  ['GET /v1/latency', 'reader'],
   ['GET /v1/status', 'reader'],
   ['GET /metrics', 'reader'],
   ['GET /v1/revisions', 'reader'],

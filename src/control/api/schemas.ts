@@ -97,25 +97,6 @@ export const GoneSidecar = Type.Object({
   address: Type.Union([Type.String(), Type.Null()], { description: 'of the endpoint that it registered' }),
   lastHeardAgoMs: Type.Number(),
 });
-export const Stats = Type.Object({
-  windowMs: Type.Number(),
-  series: Type.Array(
-    Type.Object({
-      direction: Type.String(),
-      source: Type.String(),
-      destination: Type.String(),
-      route: Type.String(),
-      requests: Type.Number(),
-      failures: Type.Number(),
-      failed: Type.Number(),
-      byStatus: Type.Record(Type.String(), Type.Number()),
-      p50Ms: Type.Number(),
-      p95Ms: Type.Number(),
-      p99Ms: Type.Number(),
-      parts: Type.Record(Type.String(), Type.Number()),
-    }),
-  ),
-});
 export const Bootstrap = Type.Object({
   push: Type.String({ description: 'WebSocket URL for sidecars' }),
   trustDomain: Type.String(),

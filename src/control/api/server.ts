@@ -32,6 +32,7 @@ import { addRevisionRoutes } from './revision-routes.ts';
 import { addStatusRoutes, type StatusRooms } from './status-routes.ts';
 import { type PlainPolicy, speakTlsToo } from './tls-port.ts';
 import { addTokenRoutes } from './token-routes.ts';
+import { addTrafficRoutes } from './traffic-routes.ts';
 
 interface OwnRooms {
   readonly logger: Logger;
@@ -192,6 +193,7 @@ async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
   addResourceRoutes(app, rooms);
   addRevisionRoutes(app, rooms);
   addStatusRoutes(app, rooms);
+  addTrafficRoutes(app, rooms.fleet);
   addMetricsRoute(app, rooms);
   addCertificateRoutes(app, rooms);
   addTokenRoutes(app, rooms);
@@ -262,7 +264,10 @@ const collections = Object.values(kinds)
   .join('|');
 const known: readonly (readonly [RegExp, readonly string[]])[] = [
   [new RegExp(`^/v1/(${collections})/[^/]+/[^/]+$`), ['GET', 'HEAD', 'PUT', 'DELETE']],
-  [new RegExp(`^/v1/(${collections}|watch|sidecars|stats|bootstrap|status|revisions|diff|ca)$`), ['GET', 'HEAD']],
+  [
+    new RegExp(`^/v1/(${collections}|watch|sidecars|stats|latency|bootstrap|status|revisions|diff|ca)$`),
+    ['GET', 'HEAD'],
+  ],
   [/^\/v1\/revisions\/[^/]+$/, ['GET', 'HEAD']],
   [/^\/v1\/tokens$/, ['GET', 'HEAD', 'POST']],
   [/^\/v1\/tokens\/[^/]+$/, ['DELETE']],

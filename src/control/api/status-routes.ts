@@ -1,4 +1,4 @@
-/** What the control plane says of itself, of the sidecars and of the traffic they report. */
+/** What the control plane says of itself and of the sidecars. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { splitAddress } from '../../model/host-port.ts';
@@ -85,18 +85,6 @@ export function addStatusRoutes(
       items: fleet.list(),
       gone: fleet.gone(),
     }),
-  );
-  app.get(
-    '/v1/stats',
-    {
-      schema: {
-        summary:
-          'Golden metrics and the parts of each hop over the last window, of the sidecars that are connected here',
-        response: { 200: schemas.Stats },
-        tags,
-      },
-    },
-    () => fleet.stats(),
   );
   app.get(
     '/v1/bootstrap',

@@ -1,5 +1,6 @@
 /** A terminal that keeps what a command says, and the command line run on it. */
 import { runCommandLine } from '../../../src/cli/program.ts';
+import type { Screen } from '../../../src/cli/screen.ts';
 import type { Terminal } from '../../../src/cli/terminal.ts';
 
 export interface Said {
@@ -8,7 +9,12 @@ export interface Said {
   readonly err: string;
 }
 
-export async function weft(args: readonly string[], stdin = '', hasColours = false): Promise<Said> {
+export async function weft(
+  args: readonly string[],
+  stdin = '',
+  hasColours = false,
+  screen: Screen | null = null,
+): Promise<Said> {
   const out: string[] = [];
   const err: string[] = [];
   const terminal: Terminal = {
@@ -16,6 +22,7 @@ export async function weft(args: readonly string[], stdin = '', hasColours = fal
     err: (line) => void err.push(line),
     readStdin: async () => stdin,
     hasColours,
+    screen,
     nowMs: () => Date.parse('2025-01-02T00:00:00Z'),
     exitCode: 0,
   };

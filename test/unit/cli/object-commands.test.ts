@@ -284,6 +284,7 @@ describe('weft get -w', () => {
       readStdin: async () => '',
       nowMs: () => Date.parse('2025-01-02T00:00:00Z'),
       hasColours: false,
+      screen: null,
       exitCode: 0,
     };
     const options = {

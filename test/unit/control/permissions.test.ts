@@ -10,6 +10,7 @@ import { addResourceRoutes } from '../../../src/control/api/resource-routes.ts';
 import { addRevisionRoutes } from '../../../src/control/api/revision-routes.ts';
 import { addStatusRoutes } from '../../../src/control/api/status-routes.ts';
 import { addTokenRoutes } from '../../../src/control/api/token-routes.ts';
+import { addTrafficRoutes } from '../../../src/control/api/traffic-routes.ts';
 import { LimitedLog } from '../../../src/telemetry/limited-log.ts';
 import { ManualClock, silentLogger } from './memory-store.ts';
 
@@ -33,9 +34,10 @@ describe('permissions', () => {
     addResourceRoutes(app, rooms);
     addRevisionRoutes(app, rooms);
     addStatusRoutes(app, rooms);
+    addTrafficRoutes(app, rooms.fleet);
+    addMetricsRoute(app, { metrics: async () => '' });
     addCertificateRoutes(app, rooms);
     addTokenRoutes(app, rooms);
-    addMetricsRoute(app, { metrics: async () => '' });
     app.get('/openapi.json', () => '');
     expect(added.sort()).toEqual([...knownAddresses()].sort());
     await app.close();

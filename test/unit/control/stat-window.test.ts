@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { StatWindow } from '../../../src/control/stat-window.ts';
+import { StatWindow, windowBytesMax } from '../../../src/control/stat-window.ts';
 import { limits } from '../../../src/model/limits.ts';
-import type { SeriesDelta } from '../../../src/model/report.ts';
+import type { BandDelta, SeriesDelta } from '../../../src/model/report.ts';
+import { bandCount, bandOfBucket } from '../../../src/telemetry/bands.ts';
 import { bucketCount, bucketIndex } from '../../../src/telemetry/histogram.ts';
+import { type Part, parts } from '../../../src/telemetry/recorder.ts';
 import { ManualClock } from './memory-store.ts';
 
 const delta = (change: Partial<SeriesDelta> = {}): SeriesDelta => ({
@@ -13,31 +15,46 @@ const delta = (change: Partial<SeriesDelta> = {}): SeriesDelta => ({
   statusClass: '2xx',
   requests: 1,
   failures: 0,
+  attempts: 1,
+  attemptsFailed: 0,
   durationBuckets: [],
-  parts: [],
+  bands: [],
   ...change,
+});
+
+/** `count` requests of this total, all of it in one part. */
+const spread = (totalMs: number, count: number, part: Part): Partial<SeriesDelta> => ({
+  requests: count,
+  durationBuckets: [bucketIndex(totalMs), count],
+  bands: [bandOf(totalMs, { [part]: totalMs * count })],
+});
+const bandOf = (totalMs: number, sumsMs: Partial<Record<Part, number>>): BandDelta => ({
+  band: bandOfBucket[bucketIndex(totalMs)]!,
+  loopEstimates: 0,
+  partsUs: parts.map((part) => Math.round((sumsMs[part] ?? 0) * 1000)),
 });
 
 function open() {
   const clock = new ManualClock();
-  return { clock, window: new StatWindow(() => clock.nowMs()) };
+  const window = new StatWindow(() => clock.nowMs());
+  return { clock, window, add: (deltas: readonly SeriesDelta[]) => window.add(deltas, parts) };
 }
 
 describe('the window', () => {
   it('is empty at first, and its length is the time that it covers', () => {
     const { clock, window } = open();
     clock.advance(7_000);
-    expect(window.stats()).toEqual({ windowMs: 7_000, series: [] });
+    expect(window.stats()).toEqual({ windowMs: 7_000, requestsWithoutDetail: 0, series: [] });
     clock.advance(1_000_000);
     expect(window.stats().windowMs).toBeGreaterThan(limits.statWindowMs - 5_001);
     expect(window.stats().windowMs).toBeLessThanOrEqual(limits.statWindowMs);
   });
 
   it('keeps no name that is too long', () => {
-    const { window } = open();
+    const { window, add } = open();
     for (const name of ['source', 'destination', 'route'])
-      for (let n = 0; n < 3; n++) window.add([delta({ [name]: `${n}`.padEnd(1_000_000, 'x') })]);
-    window.add([delta({ source: 's'.repeat(127), destination: 'd'.repeat(127), route: 'r'.repeat(191) })]);
+      for (let n = 0; n < 3; n++) add([delta({ [name]: `${n}`.padEnd(1_000_000, 'x') })]);
+    add([delta({ source: 's'.repeat(127), destination: 'd'.repeat(127), route: 'r'.repeat(191) })]);
     expect(window.stats().series).toMatchObject([
       { source: 'other', destination: 'other', route: 'other', requests: 9 },
       { route: 'r'.repeat(191), requests: 1 },
@@ -45,37 +62,34 @@ describe('the window', () => {
   });
 
   it('joins what many sidecars report of one series', () => {
-    const { window } = open();
-    const fast = bucketIndex(1);
-    const slow = bucketIndex(100);
-    window.add([
-      delta({ requests: 90, durationBuckets: [fast, 90], parts: [{ part: 'wait', seconds: 0.09, buckets: [] }] }),
-    ]);
-    window.add([delta({ requests: 10, statusClass: '5xx', failures: 4, durationBuckets: [slow, 10] })]);
+    const { window, add } = open();
+    add([delta(spread(1, 90, 'wait'))]);
+    add([delta({ ...spread(100, 10, 'connect'), statusClass: '5xx', failures: 4, attempts: 30, attemptsFailed: 30 })]);
     const [series] = window.stats().series;
     expect(series).toMatchObject({ requests: 100, failures: 4, byStatus: { '2xx': 90, '5xx': 10 } });
+    expect(series).toMatchObject({ attempts: 31, attemptsFailed: 30 });
     expect(series?.p50Ms).toBeGreaterThan(0.9);
     expect(series?.p50Ms).toBeLessThanOrEqual(1);
     expect(series?.p95Ms).toBeGreaterThan(90);
-    expect(series?.parts.wait).toBeCloseTo(0.9);
+    expect(series?.parts).toEqual({ wait: 0.9, connect: 10 });
   });
 
   it('counts a request that was a 5xx and a failure once, and one that was either of them', () => {
-    const { window } = open();
-    window.add([
+    const { window, add } = open();
+    add([
       delta({ requests: 1 }),
       delta({ requests: 4, statusClass: '4xx', failures: 3 }),
       delta({ requests: 5, statusClass: '5xx', failures: 2 }),
     ]);
-    window.add([delta({ requests: 2, failures: 1 })]);
+    add([delta({ requests: 2, failures: 1 })]);
     expect(window.stats().series[0]).toMatchObject({ requests: 12, failures: 6, failed: 9 });
   });
 
   it('forgets what is older than it', () => {
-    const { clock, window } = open();
-    window.add([delta({ requests: 5 })]);
+    const { clock, window, add } = open();
+    add([delta({ requests: 5 })]);
     clock.advance(limits.statWindowMs / 2);
-    window.add([delta({ requests: 7 })]);
+    add([delta({ requests: 7 })]);
     expect(window.stats().series[0]?.requests).toBe(12);
     clock.advance(limits.statWindowMs / 2);
     expect(window.stats().series[0]?.requests).toBe(7);
@@ -84,42 +98,101 @@ describe('the window', () => {
   });
 
   it('puts the busiest first', () => {
-    const { window } = open();
-    window.add([
-      delta({ route: 'x', requests: 1 }),
-      delta({ route: 'y', requests: 2 }),
-      delta({ route: 'x', requests: 3 }),
-    ]);
+    const { window, add } = open();
+    add([delta({ route: 'x', requests: 1 }), delta({ route: 'y', requests: 2 }), delta({ route: 'x', requests: 3 })]);
     expect(window.stats().series.map(({ route, requests }) => [route, requests])).toEqual([
       ['x', 4],
       ['y', 2],
     ]);
   });
 
-  it('counts what is beyond its bound together, per direction', () => {
-    const { window } = open();
-    const many = Array.from({ length: limits.seriesMax + 100 }, (_, n) => delta({ route: `r${n}` }));
-    window.add(many);
-    window.add([delta({ route: 'one more', direction: 'inbound' })]);
-    const { series } = window.stats();
-    expect(series.length).toBe(limits.seriesMax);
-    expect(series[0]).toMatchObject({ route: 'other', direction: 'outbound', requests: 102 });
-    expect(series.reduce((sum, { requests }) => sum + requests, 0)).toBe(many.length + 1);
+  it('shows the newest part of itself where less is asked for', () => {
+    const { clock, window, add } = open();
+    add([delta({ requests: 5 })]);
+    clock.advance(30_000);
+    add([delta({ requests: 7 })]);
+    clock.advance(4_000);
+    const { windowMs, series } = window.stats(() => true, 10);
+    expect(series[0]?.requests).toBe(7);
+    expect(windowMs).toBeGreaterThan(4_000);
+    expect(windowMs).toBeLessThanOrEqual(10_000);
+    expect(window.stats(() => true, 60).series[0]?.requests).toBe(12);
   });
 
-  it('leaves out buckets and parts that it does not know', () => {
+  it('counts what is beyond its bound together, per direction, until others leave it', () => {
+    const { clock, window, add } = open();
+    const many = Array.from({ length: limits.statSeriesMax + 100 }, (_, n) => delta({ route: `r${n}` }));
+    add(many);
+    add([delta({ route: 'one more', direction: 'inbound' })]);
+    const { series } = window.stats();
+    expect(series.length).toBe(limits.statSeriesMax + 2);
+    expect(series[0]).toMatchObject({ route: 'other', direction: 'outbound', requests: 100 });
+    expect(series.reduce((sum, { requests }) => sum + requests, 0)).toBe(many.length + 1);
+    clock.advance(limits.statWindowMs);
+    add([delta({ route: 'one more' })]);
+    expect(window.stats().series.map(({ route }) => route)).toEqual(['one more']);
+  });
+
+  it('makes nothing of names that are longer than any can be', () => {
+    const { window, add } = open();
+    add([delta({ source: 'x'.repeat(1_000_000) })]);
+    expect(window.stats().series).toMatchObject([{ source: 'other', requests: 1 }]);
+  });
+
+  it('leaves out buckets, bands and parts that it does not know, and reads parts by their names', () => {
     const { window } = open();
-    window.add([
-      delta({ durationBuckets: [bucketCount, 5, 7], parts: [{ part: 'invented', seconds: 1, buckets: [] }] }),
-    ]);
-    expect(window.stats().series[0]).toMatchObject({ requests: 1, p50Ms: 0, parts: {} });
+    const band = { band: 3, loopEstimates: 0, partsUs: [1_000, 2_000, 4_000] };
+    const odd = delta({
+      durationBuckets: [bucketCount, 5, 7],
+      bands: [{ ...band, band: bandCount }, band, { ...band, partsUs: [] }],
+    });
+    window.add([odd], ['invented', 'own', 'wait']);
+    expect(window.stats().series[0]).toMatchObject({ requests: 1, p50Ms: 0, parts: { own: 2, wait: 4 } });
+  });
+
+  it('has a bound in bytes whatever is reported, and goes on to count when it is there', () => {
+    const { clock, window, add } = open();
+    const everyBucket = Array.from({ length: bucketCount }, (_, bucket) => [bucket, 1]).flat();
+    const everyBand = Array.from({ length: bandCount }, (_, band) => ({
+      ...{ band, loopEstimates: 1 },
+      partsUs: parts.map(() => 7),
+    }));
+    const widest = {
+      requests: bucketCount,
+      durationBuckets: everyBucket,
+      bands: everyBand,
+      failures: 1,
+      attemptsFailed: 1,
+    };
+    let requests = 0;
+    for (let at = 0; at < limits.statWindowMs; at += 5_000) {
+      const deltas = Array.from({ length: 1_000 }, (_, n) => delta({ ...widest, route: `r${(at + n) % 4_500}` }));
+      add(deltas);
+      requests += deltas.length * bucketCount;
+      clock.advance(5_000);
+    }
+    clock.advance(-1);
+    expect(window.bytes).toBeLessThanOrEqual(windowBytesMax);
+    // It is the bound that is stated in docs/ledger.md, and was reached in every slice.
+    expect(windowBytesMax).toBe(36 * 1024 * 1024);
+    const stats = window.stats();
+    expect(stats.series.reduce((sum, each) => sum + each.requests, 0)).toBe(requests);
+    expect(stats.requestsWithoutDetail).toBeGreaterThan(requests / 2);
+    const detailed = stats.series.find(({ p99Ms }) => p99Ms > 0)!;
+    // Sums and counts are of the same requests.
+    for (const ms of Object.values(detailed.parts)) expect(ms).toBeCloseTo((bandCount * 7) / 1000 / bucketCount, 9);
+  });
+
+  it('keeps room for the totals of every series beside all detail', () => {
+    const totals = (limits.statSeriesMax + 2) * 11;
+    expect(limits.statDetailCellsMax + totals).toBeLessThanOrEqual((3 / 4) * 2 ** 18);
   });
 
   it('goes on when the clock is set back', () => {
-    const { clock, window } = open();
-    window.add([delta()]);
+    const { clock, window, add } = open();
+    add([delta()]);
     clock.advance(-20_000);
-    window.add([delta()]);
+    add([delta()]);
     expect(window.stats().series[0]?.requests).toBe(2);
     expect(window.stats().windowMs).toBeGreaterThan(0);
   });

@@ -71,6 +71,7 @@ class FakeLoop implements OwnLoop {
       failures: [{ direction: 'outbound', code: 'no-route', count: 1 }],
       retries: [],
       loop: { longestTurnMs: this.loop, utilization: 0 },
+      requests: 3,
       overflowed: 1,
       accessLogLinesDropped: this.loop,
       accessLogLinesLeftOut: 1,

@@ -19,7 +19,8 @@ import type { FromLoop, ToLoop } from '../../../src/sidecar/loop-messages.ts';
 import { type LoopServices, RemoteLoop } from '../../../src/sidecar/remote-loop.ts';
 import type { SpanBatch } from '../../../src/sidecar/span-exporter.ts';
 import { everyRequest } from '../../../src/telemetry/access-log.ts';
-import { rowLayout, rowOf } from '../../../src/telemetry/series.ts';
+import { newPartsMs } from '../../../src/telemetry/recorder.ts';
+import { type NewRow, readRow, rowLayout, rowOf, SeriesRecorder } from '../../../src/telemetry/series.ts';
 import { traceRequestOf } from '../../../src/wire/otlp-request.ts';
 import { decodeTraceRequest } from '../../fixtures/otlp-decoder.ts';
 import { actionOf, backendOf, endpointOf, matchOf, unitOf } from '../../fixtures/service-unit.ts';
@@ -308,6 +309,38 @@ describe('the cold half of an event loop behind messages', () => {
     const drained = remote.drainInbound(1_000);
     clock.advance(1_000 + limits.loopCloseMs);
     expect(await drained).toBe(0);
+  });
+
+  it('knows whose a row is, once it is told, and reads nothing of it between', () => {
+    const { remote } = lonely();
+    const recorder = new SeriesRecorder(1, (row) => told.push(row));
+    const told: NewRow[] = [];
+    const record = (destination: string, times: number) => {
+      for (let i = 0; i < times; i++)
+        recorder.series('outbound', 's', destination, '', 200).record(1, newPartsMs(), false);
+    };
+    const tell = () => {
+      for (const row of told.splice(0)) remote.onMessage({ tag: 'row', row });
+    };
+    const seen = () => {
+      const table = remote.table();
+      return table.labels.map(({ destination }, index) => [
+        destination,
+        readRow(table, index)?.[rowLayout.requests] ?? null,
+      ]);
+    };
+    record('a', 3);
+    record('b', 9);
+    tell();
+    expect(seen()).toEqual([
+      ['a', 3],
+      ['other', 9],
+    ]);
+    recorder.sweep(1);
+    record('b', 2);
+    expect(seen()[0]).toEqual(['a', null]);
+    tell();
+    expect(seen()[0]).toEqual(['b', 2]);
   });
 
   it('keeps the readings of before while the loop says none', async () => {

@@ -112,7 +112,7 @@ describe('renderMetrics', () => {
     const text = await renderMetrics(
       inputOf([recorder], {
         listeners: [{ listener: 'outbound', connections: 4, connectionsUsedUp: 3 }],
-        loops: [{ longestTurnMs: 1.5, utilization: 0.25, connections: 4 }],
+        loops: [{ longestTurnMs: 1.5, utilization: 0.25, connections: 4, requests: 1 }],
         config: { revision: 7, isConnected: true, nacks: 1 },
         certificateExpiresAtMs: 1_700_000_000_500,
         overflowed: 9,

@@ -26,7 +26,12 @@ const series = {
   requests: 2 ** 40,
   failures: 0,
   durationBuckets: [1, 2, 300, 4],
-  parts: [{ part: 'wait', seconds: 0.25, buckets: [9, 1] }],
+  attempts: 5,
+  attemptsFailed: 2,
+  bands: [
+    { band: 9, loopEstimates: 1, partsUs: [0, 2 ** 40, 3] },
+    { band: 0, loopEstimates: 0, partsUs: [] },
+  ],
 } as const;
 
 const sidecarFrames: SidecarFrame[] = [
@@ -68,16 +73,17 @@ const sidecarFrames: SidecarFrame[] = [
   { tag: 'withdraw' },
   { tag: 'renew', trouble: '' },
   { tag: 'renew', trouble: 'app 127.0.0.1:1 accepts no connections' },
-  { tag: 'report', series: [series] },
+  { tag: 'report', parts: ['loop', 'wait', 'own'], series: [series] },
+  { tag: 'report', parts: [], series: [] },
 ];
 
 describe('frames of a sidecar', () => {
   it('refuses garbage, nothing, and values outside closed sets', () => {
     expect(() => decodeSidecarFrame(Uint8Array.of(0x0a, 0x7f, 1))).toThrow(WireError);
     expect(() => decodeSidecarFrame(new Uint8Array(0))).toThrow(/none that a sidecar sends/);
-    const odd = { tag: 'report', series: [{ ...series, direction: 'sideways' }] } as unknown as SidecarFrame;
+    const odd = { tag: 'report', parts: [], series: [{ ...series, direction: 'sideways' }] } as unknown as SidecarFrame;
     expect(() => decodeSidecarFrame(encodeSidecarFrame(odd))).toThrow(/sideways/);
-    const status = { tag: 'report', series: [{ ...series, statusClass: '9xx' }] } as unknown as SidecarFrame;
+    const status = { tag: 'report', parts: [], series: [{ ...series, statusClass: '9xx' }] } as unknown as SidecarFrame;
     expect(() => decodeSidecarFrame(encodeSidecarFrame(status))).toThrow(/9xx/);
   });
 
