@@ -66,6 +66,8 @@ export interface ControlPlaneStatus {
   readonly revision: number;
   readonly version: string;
   readonly store: string;
+  /** Writes are refused, `since` RFC 3339; absent: it is an older control plane. */
+  readonly storeOutage?: { readonly since: string; readonly reason: string } | null;
   /** RFC 3339. */
   readonly startedAt: string;
   /** All that serve from its store; absent: it is an older control plane. */

@@ -489,6 +489,10 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
             status: 'rejected',
             reason: { code: 'store-unavailable', message: expect.stringMatching(/ is not available: .*try again/i) },
           });
+        expect(committed).toMatchObject({
+          reason: { message: expect.stringMatching(/may have been written or not: sent again/) },
+        });
+        expect(store.outage).toMatchObject({ reason: expect.stringMatching(/^\S+ did not answer in time$/) });
         expect(store.get('a')?.value).toBe('1');
         expect(store.knownAtMs).toBe(knownAtMs);
         // A renewal asks nothing of etcd.
@@ -501,6 +505,7 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       expect(again).toEqual({ tag: 'committed', revision: 2 });
       await store.sync();
       expect(store.knownAtMs).toBeGreaterThan(knownAtMs);
+      expect(store.outage).toBeNull();
       expect(store.get('a')?.value).toBe('2');
     });
   });
