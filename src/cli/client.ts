@@ -415,7 +415,7 @@ export class ControlPlaneClient {
   #explained(reason: string): string {
     if (!unbelieved.has(reason) && !/certificate/.test(reason))
       return `No control plane answers at ${this.#server} (${reason}): start one with \`weft control-plane\`, or name another with --server.`;
-    return `Whoever answers at ${this.#server} is not believed (${reason}), and was sent nothing: name the root of the mesh with --ca FILE or --ca sha256:HEX. It is root.crt in the control plane's --ca-dir, and \`weft ca status\` shows it.`;
+    return `Whoever answers at ${this.#server} is not believed (${reason}), and was sent nothing: name the root of the mesh with --ca FILE or --ca sha256:HEX. It is root.crt in the control plane's --ca-dir, and \`weft ca status\` shows it. After a \`weft ca rotate\` it is another one than before.`;
   }
 }
 
