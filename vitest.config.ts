@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
+/** They plant milliseconds and look for them: each has the machine to itself. */
+const judgedByTheClock = ['test/e2e/ledger*.test.ts'];
+
 // Unit tests import sources; the others start the built executable (the npm scripts build first). `npm test` names its projects: faults take
 // minutes, and run by command.
 export default defineConfig({
@@ -18,9 +21,21 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
+          exclude: judgedByTheClock,
+          testTimeout: 180_000,
+          hookTimeout: 60_000,
+          // Not beside unit tests, which leave no core free: most of these wait.
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          name: 'timed',
+          include: judgedByTheClock,
           testTimeout: 180_000,
           hookTimeout: 60_000,
           fileParallelism: false,
+          sequence: { groupOrder: 2 },
         },
       },
       {

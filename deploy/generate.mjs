@@ -19,6 +19,8 @@ execFileSync(
     '--no-service',
     '--no-delimited',
     '--no-typeurl',
+    '--no-verify',
+    '--no-create',
     '-o',
     output,
     `${root}proto/weft/v1/push.proto`,

@@ -113,7 +113,7 @@ async function pinnedSocket(url: string, trust: ServerTrust, signal: AbortSignal
   const { hostname, port, protocol } = new URL(url);
   if (protocol !== 'https:' || trust.tag !== 'pin') return null;
   const address = { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: Number(port || 443) };
-  const believed = { trustDomain: null, rootSha256: trust.rootSha256, bundlePem: null };
+  const believed = { trustDomain: null, rootsSha256: [trust.rootSha256], bundlePem: null };
   return await connectToControlPlane(address, believed, Date.now(), signal);
 }
 

@@ -42,6 +42,8 @@ export interface Transaction {
 export interface TransactionOptions {
   /** Wait until every sidecar concerned has it in force, at most so long; 0 does not wait. */
   readonly waitAppliedMs: number;
+  /** Of those concerned, so many are enough; default 100. */
+  readonly percent?: number;
   readonly isDryRun: boolean;
 }
 
@@ -316,11 +318,16 @@ export class ControlPlaneClient {
     return this.#call<AuthorityStatus>('POST', `/v1/ca/rotate?timeoutMs=${timeoutMs}`, timeoutMs);
   }
 
-  #write(path: string, body: object, { waitAppliedMs, isDryRun }: TransactionOptions): Promise<TransactionResult> {
+  #write(
+    path: string,
+    body: object,
+    { waitAppliedMs, percent = 100, isDryRun }: TransactionOptions,
+  ): Promise<TransactionResult> {
     const query = new URLSearchParams();
     if (waitAppliedMs > 0) {
       query.set('wait', 'applied');
       query.set('timeoutMs', String(waitAppliedMs));
+      if (percent < 100) query.set('percent', String(percent));
     }
     if (isDryRun) query.set('dryRun', '1');
     return this.#call<TransactionResult>('POST', `${path}?${query}`, waitAppliedMs, body);

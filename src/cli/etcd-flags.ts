@@ -2,8 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { type EtcdAccess, isEtcdUrl, parseEtcdUrl } from '../control/store/etcd-location.ts';
-import { embeddedDirectory, unknownStore } from '../control/store/open-store.ts';
 import { reasonOf, StoreError } from '../control/store/store-error.ts';
+import { embeddedDirectory, unknownStore } from '../control/store/store-location.ts';
 import { usageError } from './terminal.ts';
 
 export interface EtcdFlags {

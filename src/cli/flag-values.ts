@@ -100,6 +100,14 @@ export function parseWait(text: string): number {
   return waitMs;
 }
 
+/** A whole number of 1 to 100. */
+export function parsePercent(text: string): number {
+  const percent = Number(text);
+  if (!/^\d{1,3}$/.test(text) || percent < 1 || percent > 100)
+    throw new InvalidArgumentError('Expected a whole number of 1 to 100.');
+  return percent;
+}
+
 /** `http://HOST:PORT` or `https://HOST:PORT`; without a scheme it is http. Answers it without a trailing slash. */
 export function parseServerUrl(text: string): string {
   const whole = text.includes('://') ? text : `http://${text}`;

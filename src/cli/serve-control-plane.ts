@@ -1,7 +1,7 @@
 /** Starts a control plane in this process and announces it when it is ready. */
 import { join, resolve } from 'node:path';
 import { startControlPlane } from '../control/control-plane.ts';
-import { embeddedDirectory } from '../control/store/open-store.ts';
+import { embeddedDirectory } from '../control/store/store-location.ts';
 import { formatAddress, type HostPort } from '../model/host-port.ts';
 import { type EtcdFlags, readEtcdAccess } from './etcd-flags.ts';
 import { serveUntilSignal } from './lifetime.ts';

@@ -87,7 +87,7 @@ export function addSidecarFlags(command: Command): Command {
     )
     .option(
       '--identity-dir <dir>',
-      'svid.pem, key.pem and bundle.pem, read again when they change, instead of a certificate from the control plane',
+      'svid.pem, key.pem and bundle.pem, read again when they change, for the links instead of a certificate from the control plane (a join token is for the control plane then)',
     )
     .addOption(
       new Option('--admin <address>', 'where /ready, /live, /metrics, /config and /drain are served')
@@ -216,10 +216,6 @@ function checkIdentityFlags(flags: SidecarFlags, app: LocalAddress | null, joinT
     throw usageError('--link delivers to an app: say where it listens with --app 127.0.0.1:PORT.');
   if (flags.insecureLink === true && flags.identityDir !== undefined)
     throw usageError('--insecure-link and --identity-dir exclude each other: an insecure link has no identity.');
-  if (flags.identityDir !== undefined && joinToken !== null)
-    throw usageError(
-      `--identity-dir and ${tokenFlag} exclude each other: an identity has one source. (A control plane that asks for join tokens takes no sidecar with --identity-dir.)`,
-    );
   if (flags.config === undefined) return;
   if (joinToken !== null)
     throw usageError(`${tokenFlag} is for a control plane; with --config there is none to show the token to.`);

@@ -21,8 +21,9 @@ Examples:
   weft status
   weft status -o json
 
-States: synced (has all that concerns it), pending (a change is on its way), refused (it kept the last good
-version), lost (not connected, its lease still runs). Link: where it accepts links from other
+States: synced (has all that concerns it), pending (stale: a change is on its way), refused (it kept the last good
+version), lost (not connected, its lease still runs). Age: for how long. Revision: the version of the configuration that
+it has, as far as it concerns it. Link: where it accepts links from other
 sidecars (+N: further ones, one for each of its loops), or insecure: links without TLS, for benchmarks only.
 Reason: what a change was refused for, or why nobody is sent to an app: shown where there is one.
 Core: shown where a listener runs on the uWebSockets.js core for Node 20, whose gaps are in docs/uws.md;
@@ -98,7 +99,7 @@ export function sidecarTable(sidecars: readonly SidecarStatus[]): string {
   const hasCore = sidecars.some(({ hasOlderUwsCore }) => hasOlderUwsCore);
   return formatTable(
     [
-      ...['SERVICE', 'SIDECAR', 'STATE', 'REVISION', 'LEASE', 'ENDPOINT', 'LINK', 'CALLS'],
+      ...['SERVICE', 'SIDECAR', 'STATE', 'AGE', 'REVISION', 'LEASE', 'ENDPOINT', 'LINK', 'CALLS'],
       ...(hasCore ? ['CORE'] : []),
       ...(hasReason ? ['REASON'] : []),
     ],
@@ -106,6 +107,7 @@ export function sidecarTable(sidecars: readonly SidecarStatus[]): string {
       `${sidecar.service}.${sidecar.namespace}`,
       sidecar.sidecar,
       sidecar.state,
+      formatAge(sidecar.stateAgeMs),
       sidecar.revision,
       `${Math.max(0, Math.round(sidecar.leaseEndsInMs / 1000))}s`,
       sidecar.registration?.address ?? '-',

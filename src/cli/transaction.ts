@@ -10,13 +10,15 @@ import {
   type TransactionOptions,
   type TransactionResult,
 } from './client.ts';
-import { parseWait } from './flag-values.ts';
+import { parsePercent, parseWait } from './flag-values.ts';
 import { formatValue, type TextOutput, textOption } from './output-flag.ts';
 import { countOf } from './table.ts';
 import { CliError, type Terminal } from './terminal.ts';
 
 export interface WriteFlags extends ClientFlags {
   readonly wait?: 'applied';
+  /** Of the sidecars concerned. */
+  readonly percent: number;
   /** Ms. */
   readonly timeout: number;
   readonly dryRun?: true;
@@ -29,6 +31,11 @@ export type Send = (client: ControlPlaneClient, options: TransactionOptions) => 
 export function addWriteFlags(command: Command): Command {
   return addClientFlags(command)
     .addOption(new Option('--wait <state>', 'return once every sidecar concerned has it in force').choices(['applied']))
+    .addOption(
+      new Option('--percent <number>', 'how many of them are enough for --wait, 1 to 100')
+        .argParser(parsePercent)
+        .default(100),
+    )
     .addOption(
       new Option('--timeout <duration>', 'how long --wait waits before it fails')
         .argParser(parseWait)
@@ -50,15 +57,20 @@ export async function write(
   client = new ControlPlaneClient(flags),
 ): Promise<void> {
   const isDryRun = flags.dryRun === true;
+  if (flags.percent < 100 && flags.wait === undefined)
+    throw new CliError('--percent says how many sidecars --wait applied waits for: say that too.');
   const waitAppliedMs = flags.wait === 'applied' && !isDryRun ? flags.timeout : 0;
   try {
-    const result = await send(client, { waitAppliedMs, isDryRun });
+    const result = await send(client, { waitAppliedMs, percent: flags.percent, isDryRun });
     if (flags.output !== 'text') return terminal.out(await formatValue(result, flags.output));
     say(result.results, isDryRun, terminal);
     if (isDryRun) return await showDiff(result.results, terminal);
     const { applied, revision } = result;
     const where = applied === undefined ? '' : `, in force on ${countOf(applied.applied.length, 'sidecar')}`;
     terminal.out(`revision ${revision}${where}`);
+    // Where fewer than all were enough.
+    const behind = applied === undefined ? [] : linesOf(applied);
+    if (behind.length > 0) terminal.err(`not yet on ${countOf(behind.length, 'sidecar')}:\n${behind.join('\n')}`);
   } catch (error) {
     if (!(error instanceof RefusedError) || error.refusal.code !== 'not-applied') throw error;
     if (flags.output === 'text') say(error.refusal.results ?? [], isDryRun, terminal);
@@ -77,13 +89,18 @@ async function showDiff(results: TransactionResult['results'], terminal: Termina
   if (diff !== '') terminal.out(`\n${diff}`);
 }
 
-function notApplied({ revision, missing = [], refused = [] }: Refusal, timeoutMs: number): CliError {
-  const lines = [
+function linesOf({ missing = [], refused = [] }: Pick<Refusal, 'missing' | 'refused'>): string[] {
+  return [
     ...refused.map(
       ({ service, namespace, sidecar, reason }) => `  ${service}.${namespace} (${sidecar}) refused it: ${reason}`,
     ),
     ...missing.map(({ service, namespace, sidecar }) => `  ${service}.${namespace} (${sidecar}) has not answered`),
   ];
+}
+
+function notApplied(refusal: Refusal, timeoutMs: number): CliError {
+  const { revision } = refusal;
+  const lines = linesOf(refusal);
   return new CliError(
     `Revision ${revision} is committed, but within ${timeoutMs / 1000} s it did not come into force on ${countOf(lines.length, 'sidecar')}:\n${lines.join('\n')}`,
   );

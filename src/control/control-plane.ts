@@ -9,6 +9,8 @@ import { RootDirectory } from '../identity/root-directory.ts';
 import { controlPlaneServerName } from '../model/identity.ts';
 import { limits } from '../model/limits.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { watchLoop } from '../telemetry/loop-delay.ts';
+import { readProcess } from '../telemetry/process-reading.ts';
 import { AccessControl } from './access/access-control.ts';
 import type { HeldBytesOptions } from './api/held-bytes.ts';
 import { type RunningApi, startApi } from './api/server.ts';
@@ -19,11 +21,15 @@ import { StoredBundle } from './ca/stored-bundle.ts';
 import { TlsFiles } from './ca/tls-files.ts';
 import { UnclaimedRoots } from './ca/unclaimed-roots.ts';
 import { Changes } from './change.ts';
+import { ControlCounts } from './control-counts.ts';
+import { type ControlReading, controlFamilies } from './control-metrics.ts';
 import { type PushTransport, type RunningPush, startPush } from './push.ts';
 import { type EtcdAccess, isEtcdUrl, noAccess } from './store/etcd-location.ts';
-import { openStore, shownStoreUrl } from './store/open-store.ts';
+import { MeteredStore } from './store/metered-store.ts';
+import { openStore } from './store/open-store.ts';
 import { defaultRetention, type Retention } from './store/revision-log.ts';
 import type { Store, StoreClock } from './store/store.ts';
+import { shownStoreUrl } from './store/store-location.ts';
 import { World } from './world.ts';
 
 export interface ControlPlaneOptions {
@@ -90,8 +96,10 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
   const open: Partial<Open> = {};
   try {
     const onBackgroundError = (error: Error) => logger.error({ error: error.message }, 'the store failed');
-    const store = await openStore(storeUrl, { etcdAccess, retention, clock, onBackgroundError });
-    open.store = store;
+    const opened = await openStore(storeUrl, { etcdAccess, retention, clock, onBackgroundError });
+    open.store = opened;
+    const counts = new ControlCounts();
+    const store = new MeteredStore(opened, counts, clock);
     const access = new AccessControl({ store, clock, randomBytes });
     if (isBeyond && !isInsecure && !access.requiresToken) throw withoutToken(storeUrl);
     const world = new World(store);
@@ -123,13 +131,28 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       pushAt.isBeyond || isPushTls
         ? { tag: 'tls', context: () => credentials.context(), isInsecure: isInsecure && pushAt.isBeyond }
         : { tag: 'loopback' };
-    const push = await startPush({ store, authority, host: pushAt.host, port: pushAt.port, clock, logger, transport });
+    const pushPort = { host: pushAt.host, port: pushAt.port, transport };
+    const push = await startPush({ store, authority, clock, logger, counts, ...pushPort });
     open.push = push;
     authority.begin(push.fleet);
     const watchers = new Watchers({ store, clock, ...(watchersMax === undefined ? {} : { watchersMax }) });
     open.watchers = watchers;
     const changes = new Changes({ store, world, clock, compile: (units) => pool.compile(units) });
     const startedAtMs = clock.nowMs();
+    const watched = watchLoop();
+    open.loop = { close: watched.stop };
+    const read = (): ControlReading => ({
+      revision: store.revision,
+      replicas: push.fleet.replicas().length,
+      isLeader: push.fleet.replicas()[0]!.isLeader,
+      isSigning: authority.signing !== null,
+      sidecars: push.fleet.countHere(),
+      pushConnections: push.connections,
+      watchers: watchers.count,
+      storeAgeMs: clock.nowMs() - store.knownAtMs,
+      loop: watched.loop.read(),
+      process: readProcess(),
+    });
     const server = await startApi({
       host: apiAt.host,
       port: apiAt.port,
@@ -149,6 +172,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<R
       startedAtMs,
       clock,
       logger,
+      counts,
+      metrics: () => pool.renderFamilies(controlFamilies(counts, read())),
       ...(heldBytes === undefined ? {} : { heldBytes }),
     });
     open.server = server;
@@ -197,6 +222,7 @@ function withoutToken(storeUrl: string): ControlPlaneError {
 
 interface Open {
   store: Store;
+  loop: { close(): void };
   world: World;
   pool: DecisionPool;
   authority: CertificateAuthority;
@@ -212,6 +238,7 @@ interface Open {
  */
 async function closeAll({
   store,
+  loop,
   world,
   pool,
   authority,
@@ -221,7 +248,7 @@ async function closeAll({
   server,
 }: Partial<Open>): Promise<void> {
   const failures: unknown[] = [];
-  for (const part of [watchers, unclaimed, push, authority, server, pool, world, store]) {
+  for (const part of [watchers, unclaimed, push, authority, server, loop, pool, world, store]) {
     try {
       await part?.close();
     } catch (error) {

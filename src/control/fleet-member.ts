@@ -47,6 +47,10 @@ export interface Member {
   /** Of the view that it acknowledged last. Null: none yet of its present scope, then `floorRevision` says what it surely has. */
   epoch: Epoch | null;
   floorRevision: number;
+  /** When the first change that it has not acknowledged was made, while it is connected and has had a first ChangeSet; null: it has all. */
+  behindSinceMs: number | null;
+  /** Its state when it was looked at last, and since when; null: never. */
+  seen: { readonly state: SidecarStatus['state']; readonly sinceMs: number } | null;
 }
 
 /** The newest revision of which it has acknowledged all that concerns it. `newest` is the newest that this control plane has seen. */

@@ -9,6 +9,8 @@ export interface SidecarStatus {
   readonly connected: boolean;
   /** synced: has all that concerns it. pending: a ChangeSet is on its way. refused: its last nack stands. lost: not connected, its lease lives. */
   readonly state: 'synced' | 'pending' | 'refused' | 'lost';
+  /** How long it has been in it, as this control plane has seen. */
+  readonly stateAgeMs: number;
   /** Newest revision whose changes, as far as they concern it, it has acknowledged. */
   readonly revision: number;
   /** Of the last nack while it stands, else why it registers nothing though it has an app; null: neither. */
@@ -40,6 +42,8 @@ export interface ReplicaStatus {
 
 export interface AppliedReport {
   readonly revision: number;
+  /** As many as were asked for have it in force. */
+  readonly isEnough: boolean;
   readonly applied: readonly SidecarName[];
   readonly missing: readonly SidecarName[];
   readonly refused: readonly (SidecarName & { readonly reason: string })[];
@@ -54,13 +58,16 @@ export interface SidecarName {
 export interface Fleet {
   /** All of the mesh, whichever control plane they are connected to. */
   list(): readonly SidecarStatus[];
+  /** How many there are in each state, of those whose leases this control plane holds, or nobody that lives. */
+  countHere(): Readonly<Record<SidecarStatus['state'], number>>;
   /** The control planes that live, this one first. */
   replicas(): readonly ReplicaStatus[];
   /**
-   * Waits until every sidecar whose lease is alive and that `revision` concerns has it in force; connected or not. Resolves early
-   * when all are applied or refused (a sidecar whose lease ends meanwhile no longer counts), else at the deadline.
+   * Waits until every sidecar whose lease is alive and that `revision` concerns has it in force; connected or not; or `percent` of them (1 to
+   * 100, 100 by itself). Resolves early when all are applied or refused (a sidecar whose lease ends meanwhile no longer counts), else at
+   * the deadline.
    */
-  waitApplied(revision: number, timeoutMs: number): Promise<AppliedReport>;
+  waitApplied(revision: number, timeoutMs: number, percent?: number): Promise<AppliedReport>;
   /** Golden metrics and parts over the last window, as reported by the sidecars that are connected here. */
   stats(): WindowStats;
 }

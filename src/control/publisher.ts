@@ -8,6 +8,7 @@ import type { ConfigKey, UnitName } from '../model/snapshot.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
 import { encodeControlFrame } from '../wire/control-frame.ts';
 import { ConfigIndex } from './config-index.ts';
+import type { ControlCounts } from './control-counts.ts';
 import { Debounce } from './debounce.ts';
 import { type Member, type PushConnection, revisionOf } from './fleet-member.ts';
 import { PushFrames } from './push-frames.ts';
@@ -19,6 +20,7 @@ import {
   type ScopeSource,
   Scopes,
   type Touched,
+  type View,
   withoutAnswers,
 } from './scope.ts';
 import { similarService } from './service-founder.ts';
@@ -30,6 +32,7 @@ export interface PublisherOptions {
   readonly store: Store;
   readonly clock: StoreClock;
   readonly log: LimitedLog;
+  readonly counts: ControlCounts;
   /** Called when a sidecar may have come further: it acknowledged, refused, or what changed turned out not to concern it. */
   readonly onProgress: (member: Member) => void;
 }
@@ -42,16 +45,20 @@ export class Publisher implements ScopeSource {
   readonly #debounce: Debounce;
   readonly #store: Store;
   readonly #log: LimitedLog;
+  readonly #clock: StoreClock;
+  readonly #counts: ControlCounts;
   readonly #onProgress: (member: Member) => void;
   /** Scopes that a change touched and whose members have not been told yet. */
   #unpublished = new Set<Scope<Member>>();
   #revision: number;
 
   /** Starts with what the store holds. */
-  constructor({ store, clock, log, onProgress }: PublisherOptions) {
+  constructor({ store, clock, log, counts, onProgress }: PublisherOptions) {
     this.#debounce = new Debounce(clock, () => this.#publish());
     this.#store = store;
     this.#log = log;
+    this.#clock = clock;
+    this.#counts = counts;
     this.#onProgress = onProgress;
     this.#revision = store.revision;
     this.#index.apply(Array.from(store.list(), ({ key, value, revision }) => ({ key, text: value, revision })));
@@ -107,6 +114,8 @@ export class Publisher implements ScopeSource {
       delivery: noDelivery,
       epoch: null,
       floorRevision: 0,
+      behindSinceMs: null,
+      seen: null,
     };
     scope.members.add(member);
     return member;
@@ -129,6 +138,7 @@ export class Publisher implements ScopeSource {
     // What it has acknowledged before counts no longer: it may have been started again from an older state on its disk.
     member.epoch = null;
     member.floorRevision = 0;
+    member.behindSinceMs = null;
     this.#send(member);
   }
 
@@ -158,6 +168,8 @@ export class Publisher implements ScopeSource {
     // It has no older version of what is new to it, so what it surely has is what it had before.
     member.floorRevision = revisionOf(member, this.#revision);
     member.epoch = null;
+    // What the other scope lacks was not changed now.
+    member.behindSinceMs = null;
     scope.members.add(member);
     this.#scopes.leave(member, member.scope);
     member.scope = scope;
@@ -173,6 +185,8 @@ export class Publisher implements ScopeSource {
     member.held = view;
     member.heldSequence = sequence;
     member.delivery = noDelivery;
+    this.#counts.answers.applied++;
+    this.#observe(member, view);
     // It may have left the view's scope meanwhile: no epoch says any more until when it is current, but what it had it has.
     if (delivery.scope === member.scope) member.epoch = view.epoch;
     else member.floorRevision = Math.max(member.floorRevision, view.revision);
@@ -186,6 +200,8 @@ export class Publisher implements ScopeSource {
     const { delivery } = member;
     if (delivery.tag !== 'sent' || delivery.sequence !== sequence) return false;
     member.delivery = { tag: 'refused', view: delivery.view, reason };
+    member.behindSinceMs = null;
+    this.#counts.answers.refused++;
     this.#log.warn({ sidecar: member.id, revision: delivery.view.revision, reason }, 'a sidecar refused a change');
     this.#sendUnlessStale(member);
     this.#onProgress(member);
@@ -201,7 +217,7 @@ export class Publisher implements ScopeSource {
   }
 
   #touch(touched: Touched, revision: number | null): void {
-    const scopes = this.#scopes.touch(touched, revision);
+    const scopes = this.#scopes.touch(touched, revision, this.#clock.nowMs());
     if (scopes.size === 0) return;
     for (const scope of scopes) this.#unpublished.add(scope);
     this.#debounce.trigger();
@@ -211,12 +227,21 @@ export class Publisher implements ScopeSource {
     const scopes = this.#unpublished;
     this.#unpublished = new Set();
     for (const scope of scopes) {
-      this.#scopes.refresh(scope);
+      const isNew = this.#scopes.refresh(scope);
       for (const member of scope.members) {
+        if (isNew) noteBehind(member);
         this.#send(member);
         this.#onProgress(member);
       }
     }
+  }
+
+  /** It has acknowledged a view, which had all changes up to it; another one may have come meanwhile. */
+  #observe(member: Member, view: View): void {
+    if (member.behindSinceMs === null) return;
+    this.#counts.applied.observe(this.#clock.nowMs() - member.behindSinceMs);
+    const { view: newest } = member.scope;
+    member.behindSinceMs = view === newest ? null : newest.touchedAtMs;
   }
 
   /** A stale scope is published soon, with everything that has changed by then. */
@@ -261,6 +286,13 @@ export class Publisher implements ScopeSource {
     const similar = similarService(this.#store, service, namespace);
     return { foundedService: true, ...(similar === null ? {} : { similarService: similar }) };
   }
+}
+
+/** The first ChangeSet on a connection says how far it is from what it had, and not how long a change takes. */
+function noteBehind(member: Member): void {
+  const { view } = member.scope;
+  if (member.connection !== null && member.heldSequence > 0 && member.held !== view)
+    member.behindSinceMs ??= view.touchedAtMs;
 }
 
 /** Sequence, base and lengths around a ChangeSet, generously. */

@@ -88,6 +88,9 @@ function listen(options: PushListenerOptions, port: number): PushListener | null
   }
   return {
     address: formatAddress(host, port),
+    get connections() {
+      return sockets.size;
+    },
     close: () => {
       cancelTick();
       for (const socket of [...sockets]) socket.goAway();
@@ -116,6 +119,7 @@ function behaviour(options: PushListenerOptions, sockets: Set<PushSocket>): WebS
     });
     const refusal = upgradeRefusal(request.getHeader('origin'), sockets.size + pending);
     if (refusal !== null) {
+      options.onRefused('upgrade');
       response.writeStatus(refusal).end();
       return;
     }

@@ -20,6 +20,8 @@ export interface PushListenerOptions {
   readonly port: number;
   readonly clock: StoreClock;
   readonly log: LimitedLog;
+  /** Hears of everything that is refused or cut off, by a code out of a few. */
+  readonly onRefused: (code: string) => void;
   /** Judges an upgrade by its `Authorization`, empty when it has none. */
   readonly admit: (authorization: string) => Promise<Admission>;
   /** `identity` is who the peer has proved to be; null: it need not. */
@@ -29,6 +31,8 @@ export interface PushListenerOptions {
 export interface PushListener {
   /** `HOST:PORT` as bound. */
   readonly address: string;
+  /** Those that are open. */
+  readonly connections: number;
   /** Closes the port and all connections. */
   close(): void;
 }
@@ -70,11 +74,12 @@ export function judgeUpgrade({ admit, log }: PushListenerOptions, authorization:
 }
 
 export function logUpgradeRefusal(
-  { log }: PushListenerOptions,
+  { log, onRefused }: PushListenerOptions,
   peer: string,
   { reason, claimed }: Extract<Admission, { tag: 'refused' }>,
 ): void {
   const who = claimed === null ? {} : { claimedService: claimed.service, claimedNamespace: claimed.namespace };
+  onRefused('token');
   log.warn({ ...who, peer, reason }, 'a connection of a sidecar was refused');
 }
 
@@ -101,10 +106,11 @@ export class PushSocket implements PushConnection {
     const outcome = this.#wire.send(frame);
     if (outcome === 'waits') this.#stuckSinceMs ??= this.#options.clock.nowMs();
     // Never within `send`: who sends is in the middle of something.
-    else if (outcome === 'no-room') queueMicrotask(() => this.#cut('a frame found no room'));
+    else if (outcome === 'no-room') queueMicrotask(() => this.#cut('no-room', 'a frame found no room'));
   }
 
   refuse(code: string, message: string): void {
+    if (this.#isOpen) this.#options.onRefused(code);
     this.send(encodeControlFrame({ tag: 'refusal', code, message }));
     this.#end(closeCode.policyViolation, code);
   }
@@ -137,9 +143,10 @@ export class PushSocket implements PushConnection {
   check(): void {
     const nowMs = this.#options.clock.nowMs();
     this.#look(nowMs);
-    if (!this.#session.hasJoined && nowMs - this.#openedAtMs > limits.greetingMs) this.#cut('it did not greet in time');
+    if (!this.#session.hasJoined && nowMs - this.#openedAtMs > limits.greetingMs)
+      this.#cut('no-greeting', 'it did not greet in time');
     else if (this.#stuckSinceMs !== null && nowMs - this.#stuckSinceMs > limits.slowReaderMs)
-      this.#cut('it does not read what it is sent');
+      this.#cut('slow-reader', 'it does not read what it is sent');
   }
 
   /** A reader that takes a little now and then is slow, and is not stuck. */
@@ -155,8 +162,9 @@ export class PushSocket implements PushConnection {
     if (this.#isOpen) this.#wire.end(code, reason);
   }
 
-  #cut(reason: string): void {
+  #cut(code: string, reason: string): void {
     if (!this.#isOpen) return;
+    this.#options.onRefused(code);
     this.#options.log.warn({ reason }, 'a connection of a sidecar was cut');
     this.#wire.cut();
   }

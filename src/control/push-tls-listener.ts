@@ -73,6 +73,9 @@ export async function openTlsPushListener(options: TlsPushListenerOptions): Prom
   }
   return {
     address,
+    get connections() {
+      return sockets.size;
+    },
     close: () => {
       cancelTick();
       server.close();
@@ -102,6 +105,7 @@ function upgradeHandler(options: TlsPushListenerOptions, sockets: Set<HeardSocke
     const { authorization = '', origin = '' } = request.headers;
     const refusal = request.url === pushPath ? upgradeRefusal(origin, sockets.size + pending) : '404 Not Found';
     if (refusal !== null) {
+      options.onRefused('upgrade');
       refuse(stream, refusal, '');
       return;
     }
@@ -140,7 +144,10 @@ function serve(
   ws.on('ping', () => socket.heard());
   ws.on('pong', () => socket.heard());
   // What is no WebSocket, and what is larger than a frame may be, ends the connection; ws has said so to the peer.
-  ws.on('error', ({ message }) => options.log.warn({ reason: message }, 'a connection of a sidecar was broken'));
+  ws.on('error', ({ message }) => {
+    options.onRefused('broken');
+    options.log.warn({ reason: message }, 'a connection of a sidecar was broken');
+  });
   ws.once('close', () => {
     sockets.delete(socket);
     socket.closed();

@@ -3,6 +3,7 @@
 import type { SecureContext } from 'node:tls';
 import { LimitedLog } from '../telemetry/limited-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { ControlCounts } from './control-counts.ts';
 import type { Fleet } from './fleet.ts';
 import type { ReplicaFacts } from './fleet-note.ts';
 import { LeaseWriter } from './lease-writer.ts';
@@ -26,6 +27,8 @@ export interface PushOptions {
   readonly port: number;
   readonly clock: StoreClock;
   readonly logger: Logger;
+  /** Default: nobody reads them. */
+  readonly counts?: ControlCounts;
   /** Default: loopback. */
   readonly transport?: PushTransport;
 }
@@ -42,6 +45,8 @@ export interface RunningPush {
   readonly speaksTls: boolean;
   readonly speaksPlain: boolean;
   readonly fleet: Fleet;
+  /** Those to the port that are open. */
+  readonly connections: number;
   /** Says to the other control planes on the store who this is. */
   introduce(facts: () => ReplicaFacts): void;
   /** Ends all connections and answers who waits. Leases live on, so that the sidecars find their endpoints in the next control plane. */
@@ -56,11 +61,12 @@ export class PushError extends Error {
 /** Rejects with PushError when strangers would reach uWebSockets.js, and with ListenError when the port cannot be bound. */
 export async function startPush(options: PushOptions): Promise<RunningPush> {
   const { store, authority, host, port, clock, logger, transport = { tag: 'loopback' } } = options;
+  const { counts = new ControlCounts() } = options;
   if (transport.tag === 'loopback' && !isLoopback(host))
     throw new PushError(`the push port takes ${host} over TLS only`);
   const log = new LimitedLog(clock, logger);
   const statWindow = new StatWindow(() => clock.nowMs());
-  const fleet = new SidecarFleet({ store, clock, log, statWindow });
+  const fleet = new SidecarFleet({ store, clock, log, statWindow, counts });
   const founder = new ServiceFounder(store, clock);
   const rooms = { fleet, leases: new LeaseWriter(store), founder, statWindow, log };
   try {
@@ -69,6 +75,7 @@ export async function startPush(options: PushOptions): Promise<RunningPush> {
       port,
       clock,
       log,
+      onRefused: (code) => counts.refused('push', code),
       admit: (authorization) => admitPush(authority, authorization),
       open: (connection, identity) => new PushSession(connection, rooms, identity),
     };
@@ -81,6 +88,9 @@ export async function startPush(options: PushOptions): Promise<RunningPush> {
       speaksTls: isTls,
       speaksPlain: !isTls || transport.isInsecure,
       fleet,
+      get connections() {
+        return listener.connections;
+      },
       introduce: (facts) => fleet.introduce(facts),
       close: async () => {
         listener.close();

@@ -29,6 +29,8 @@ export interface View extends Held {
   readonly objects: ReadonlyMap<ConfigKey, PublishedObject>;
   /** Store revision that it was computed at. */
   readonly revision: number;
+  /** When the first change came that made it another one than the view before; of a scope's first view, null. */
+  readonly touchedAtMs: number | null;
   readonly epoch: Epoch;
   /** ChangeSets that lead here, by what they build on. Emptied when a newer view takes over. */
   readonly encodings: Map<Held, Uint8Array>;
@@ -72,6 +74,8 @@ export interface Scope<Member> {
   units: ReadonlySet<UnitName>;
   /** The first revision since the view was computed that may concern it; infinity: only endpoints did. Null: the view is current. */
   staleSince: number | null;
+  /** When that was. */
+  staleAtMs: number;
 }
 
 /** What every sidecar is to have. */
@@ -108,15 +112,17 @@ export class Scopes<Member> {
   }
 
   /** Marks the scopes that the change may concern, and answers them. `revision` is null when only endpoints changed. */
-  touch({ units, hosts, isForAll }: Touched, revision: number | null): ReadonlySet<Scope<Member>> {
+  touch({ units, hosts, isForAll }: Touched, revision: number | null, nowMs: number): ReadonlySet<Scope<Member>> {
     const touched = new Set<Scope<Member>>(isForAll ? this.#scopes.values() : []);
     for (const unit of units) addAll(touched, this.#byUnit.get(unit));
     for (const host of hosts) {
       if (host.startsWith('*.')) this.#addBelow(touched, host.slice(1));
       else addAll(touched, this.#byHost.get(host));
     }
-    for (const scope of touched)
+    for (const scope of touched) {
+      if (scope.staleSince === null) scope.staleAtMs = nowMs;
       scope.staleSince = Math.min(scope.staleSince ?? Number.POSITIVE_INFINITY, revision ?? Number.POSITIVE_INFINITY);
+    }
     return touched;
   }
 
@@ -131,7 +137,7 @@ export class Scopes<Member> {
     this.#index(scope, units);
     if (isSameEpoch && isSame(before.objects, objects)) return false;
     before.encodings.clear();
-    scope.view = this.#viewOf(objects, hosts, isSameEpoch ? before.epoch : newEpoch());
+    scope.view = this.#viewOf(objects, hosts, isSameEpoch ? before.epoch : newEpoch(), scope.staleAtMs);
     return true;
   }
 
@@ -148,17 +154,21 @@ export class Scopes<Member> {
   #open(key: string, ownUnit: UnitName, namespace: string, hosts: readonly string[]): Scope<Member> {
     const draft = { key, ownUnit, namespace, hosts };
     const { units, objects, hosts: answers } = this.#compute(draft);
-    const view = this.#viewOf(objects, answers, newEpoch());
-    const scope: Scope<Member> = { ...draft, members: new Set(), view, units: new Set(), staleSince: null };
+    const view = this.#viewOf(objects, answers, newEpoch(), null);
+    const scope: Scope<Member> = {
+      ...draft,
+      ...{ members: new Set<Member>(), view, units: new Set<UnitName>(), staleSince: null, staleAtMs: 0 },
+    };
     this.#scopes.set(key, scope);
     this.#index(scope, units);
     for (const host of hosts) this.#byHost.add(host, scope);
     return scope;
   }
 
-  #viewOf(objects: View['objects'], hosts: View['hosts'], epoch: Epoch): View {
+  #viewOf(objects: View['objects'], hosts: View['hosts'], epoch: Epoch, touchedAtMs: number | null): View {
     const resumed = { objects, hosts: nothing.hosts, isShared: true };
-    return { objects, hosts, isShared: true, epoch, resumed, revision: this.#source.revision, encodings: new Map() };
+    const { revision } = this.#source;
+    return { objects, hosts, isShared: true, epoch, resumed, revision, touchedAtMs, encodings: new Map() };
   }
 
   #compute({ ownUnit, namespace, hosts }: Pick<Scope<Member>, 'ownUnit' | 'namespace' | 'hosts'>) {

@@ -5,6 +5,7 @@ import type { WindowStats } from '../model/report.ts';
 import type { ConfigKey } from '../model/snapshot.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
 import { AppliedWaits } from './applied-waits.ts';
+import type { ControlCounts } from './control-counts.ts';
 import { Debounce } from './debounce.ts';
 import type { AppliedReport, Fleet, ReplicaStatus, SidecarStatus } from './fleet.ts';
 import { type Member, nameOf, type PushConnection, reasonOf, revisionOf, stateOf } from './fleet-member.ts';
@@ -18,6 +19,7 @@ export interface SidecarFleetOptions {
   readonly clock: StoreClock;
   readonly log: LimitedLog;
   readonly statWindow: StatWindow;
+  readonly counts: ControlCounts;
 }
 
 /** What a sidecar's Hello said of itself beyond its lease. */
@@ -47,7 +49,7 @@ export class SidecarFleet implements Fleet {
   #facts: () => ReplicaFacts = () => unknownFacts;
 
   /** Starts with the resources and leases that the store holds, and follows it. */
-  constructor({ store, clock, log, statWindow }: SidecarFleetOptions) {
+  constructor({ store, clock, log, statWindow, counts }: SidecarFleetOptions) {
     this.#store = store;
     this.#clock = clock;
     this.#log = log;
@@ -55,7 +57,7 @@ export class SidecarFleet implements Fleet {
     this.#telling = new Debounce(clock, () =>
       store.tell(() => composeNote(this.#members.values(), this.#publisher.revision, this.#facts())),
     );
-    this.#publisher = new Publisher({ store, clock, log, onProgress: (member) => this.#update(member) });
+    this.#publisher = new Publisher({ store, clock, log, counts, onProgress: (member) => this.#update(member) });
     this.#waits = new AppliedWaits({
       clock,
       members: () => this.#members.values(),
@@ -97,7 +99,7 @@ export class SidecarFleet implements Fleet {
       return {
         ...nameOf(member),
         connected: elsewhere === null ? connection !== null : elsewhere.connected,
-        state: stateOf(member),
+        ...this.#stateAt(member, nowMs),
         revision: revisionOf(member, this.#publisher.revision),
         reason: reasonOf(member),
         subscriptions: lease.subscriptions,
@@ -108,6 +110,12 @@ export class SidecarFleet implements Fleet {
         leaseEndsInMs: Math.max(0, (endsAtMs.get(member.id) ?? nowMs) - nowMs),
       };
     });
+  }
+
+  countHere(): Readonly<Record<SidecarStatus['state'], number>> {
+    const counts = { synced: 0, pending: 0, refused: 0, lost: 0 };
+    for (const member of this.#members.values()) if (member.elsewhere === null) counts[stateOf(member)]++;
+    return counts;
   }
 
   replicas(): readonly ReplicaStatus[] {
@@ -127,8 +135,8 @@ export class SidecarFleet implements Fleet {
     ];
   }
 
-  waitApplied(revision: number, timeoutMs: number): Promise<AppliedReport> {
-    return this.#waits.wait(revision, timeoutMs);
+  waitApplied(revision: number, timeoutMs: number, percent = 100): Promise<AppliedReport> {
+    return this.#waits.wait(revision, timeoutMs, percent);
   }
 
   stats(): WindowStats {
@@ -242,13 +250,22 @@ export class SidecarFleet implements Fleet {
     }
     const note = holder !== null && this.#store.isTold(member.id) ? (this.#notes.get(holder.id) ?? null) : null;
     member.elsewhere = holder === null ? null : elsewhereOf(note, member.id);
+    this.#stateAt(member, this.#clock.nowMs());
     this.#waits.update(member);
   }
 
   /** It came further, or fell back: whoever waits for it looks, here and on other control planes. */
   #update(member: Member): void {
+    this.#stateAt(member, this.#clock.nowMs());
     this.#waits.update(member);
     this.#telling.trigger();
+  }
+
+  /** Its state now, and how long it has been in it: looked at whenever something of it may have changed. */
+  #stateAt(member: Member, nowMs: number): Pick<SidecarStatus, 'state' | 'stateAgeMs'> {
+    const state = stateOf(member);
+    if (member.seen?.state !== state) member.seen = { state, sinceMs: nowMs };
+    return { state, stateAgeMs: Math.max(0, nowMs - member.seen.sinceMs) };
   }
 
   #admit(id: string, lease: SidecarLease): Member {

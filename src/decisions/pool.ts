@@ -10,6 +10,7 @@ import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 import { monotonicMs } from '../proxy/live-state.ts';
 import type { RequestHead } from '../proxy/request.ts';
 import type { LoopService, SlowDecisions } from '../proxy/tables.ts';
+import type { MetricFamily } from '../telemetry/metric-families.ts';
 import { packUnits } from './packed-units.ts';
 import { PatternQueue, type PatternStats } from './pattern-queue.ts';
 import { inSlices } from './slices.ts';
@@ -74,6 +75,11 @@ export class DecisionPool implements SlowDecisions {
   /** Prometheus text, by telemetry/render.ts. */
   renderMetrics(input: unknown): Promise<string> {
     return this.runBulk('renderMetrics', input);
+  }
+
+  /** Prometheus text of what is composed already. */
+  renderFamilies(families: readonly MetricFamily[]): Promise<string> {
+    return this.runBulk('renderFamilies', families);
   }
 
   matchPatterns(service: LoopService, request: RequestHead, done: (verdicts: Uint8Array | null) => void): void {

@@ -17,6 +17,8 @@ export interface Tasks {
   matchPatterns(batch: PatternBatch): Uint8Array;
   /** Prometheus text of telemetry/render.ts, which checks its input. */
   renderMetrics(input: unknown): Promise<string>;
+  /** Prometheus text of metrics that are composed already (telemetry/metric-families.ts). */
+  renderFamilies(families: unknown): Promise<string>;
 }
 export type TaskName = keyof Tasks;
 

@@ -10,8 +10,11 @@ const compile: Tasks['compile'] = (units) => unpackUnits(units).map(compileUnit)
 const renderMetrics: Tasks['renderMetrics'] = async (input) =>
   (await import('../telemetry/render.ts')).renderMetrics(input);
 
-const tasks: Tasks = { compile, matchPatterns, renderMetrics };
+const renderFamilies: Tasks['renderFamilies'] = async (families) =>
+  (await import('../telemetry/render.ts')).renderFamilies(families);
+
+const tasks: Tasks = { compile, matchPatterns, renderFamilies, renderMetrics };
 
 // piscina finds a task by the name of its export; this line fails to compile when one is missing.
-export { compile, matchPatterns, renderMetrics };
+export { compile, matchPatterns, renderFamilies, renderMetrics };
 export default tasks;

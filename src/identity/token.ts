@@ -14,6 +14,8 @@ export type TokenUse = 'join' | 'push';
 
 export interface TokenWish {
   readonly use: TokenUse;
+  /** Of a join token: SHA-256 of the roots beside the signer's whose control planes its bearer may meet first. Default: none. */
+  readonly otherRoots?: readonly string[];
   readonly identity: ServiceIdentity;
   readonly nowMs: number;
   readonly expiresAtMs: number;
@@ -36,9 +38,13 @@ export interface TokenExpectation {
 const algorithm = 'ES256';
 const audienceOf = (use: TokenUse): string => `weft-${use}`;
 
-export function signToken(root: SigningRoot, { use, identity, nowMs, expiresAtMs }: TokenWish): Promise<string> {
-  // A sidecar that has nothing but a join token pins this root when it first meets a control plane.
-  return new SignJWT({ root: root.sha256 })
+export function signToken(
+  root: SigningRoot,
+  { use, otherRoots = [], identity, nowMs, expiresAtMs }: TokenWish,
+): Promise<string> {
+  // A sidecar that has nothing but a join token pins these roots when it first meets a control plane.
+  const roots = otherRoots.filter((sha256) => sha256 !== root.sha256);
+  return new SignJWT({ root: root.sha256, ...(roots.length === 0 ? {} : { roots }) })
     .setProtectedHeader({ alg: algorithm, kid: root.sha256, typ: 'JWT' })
     .setSubject(spiffeIdOf(identity))
     .setAudience(audienceOf(use))

@@ -1,6 +1,7 @@
 /** The schemas of the resources as a person reads them: the way to a field, its type, what it may hold, what it means. */
 import { type FieldDoc, fieldDoc } from './field-docs.ts';
-import { type Kind, kinds } from './resources.ts';
+import { schemas } from './resource-schemas.ts';
+import type { Kind } from './resources.ts';
 
 export interface FieldFacts {
   /** `Service.spec.loadBalancer.policy`. */
@@ -33,7 +34,7 @@ interface Schema {
 }
 
 /** TypeBox types what a schema describes, not what it looks like. */
-const schemaOf = (kind: Kind): Schema => kinds[kind].schema as unknown as Schema;
+const schemaOf = (kind: Kind): Schema => schemas[kind] as unknown as Schema;
 
 /** The field behind these names, beginning with the kind; or the last name that led somewhere, with those that would have led on. */
 export type Found =

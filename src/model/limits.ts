@@ -250,7 +250,11 @@ export const limits = {
   apiAnswerBytesMax: 256 * 1024 * 1024,
   /** How long a reader may take nothing more of an answer that was begun. */
   apiAnswerIdleMs: 15_000,
-  /** Tokens of the API. */
+  /**
+   * Tokens of the API. A control plane that has not heard for this long what its store has committed knows of no token whether it was
+   * revoked, and takes none: it looks every `replicaRenewMs`, and the loss of etcd's leader takes some 2 s.
+   */
+  accessBlindMs: 15_000,
   apiTokensMax: 500,
   apiTokenTtlMs: 30 * 24 * 3600_000,
   apiTokenTtlMsMax: 3650 * 24 * 3600_000,

@@ -1,6 +1,7 @@
 /** The errors of a JSON schema as a person wants to read them: what was found, what was expected, one line for each mistake. */
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
-import { type Kind, kinds } from './resources.ts';
+import { schemas } from './resource-schemas.ts';
+import type { Kind } from './resources.ts';
 import { nearest } from './similar-names.ts';
 
 /** A mistake, with the way to its place in the value. `isKey`: the key is what is wrong, not what stands behind it. */
@@ -18,14 +19,14 @@ export function schemaProblems(kind: Kind, value: unknown): SchemaProblem[] {
   ajv ??= new Ajv({ allErrors: true, verbose: true, strict: false });
   let validate = compiled.get(kind);
   if (validate === undefined) {
-    validate = ajv.compile(kinds[kind].schema);
+    validate = ajv.compile(schemas[kind]);
     compiled.set(kind, validate);
   }
   if (validate(value)) return [];
   const problems: SchemaProblem[] = [];
   const seen = new Set<string>();
   for (const error of validate.errors ?? []) {
-    const problem = isOfFormMeant(error, kinds[kind].schema, value) ? toProblem(error) : null;
+    const problem = isOfFormMeant(error, schemas[kind], value) ? toProblem(error) : null;
     if (problem === null) continue;
     const mark = `${problem.keys.join('/')} ${problem.message}`;
     if (seen.has(mark)) continue;

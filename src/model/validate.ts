@@ -4,8 +4,8 @@ import { parseDuration } from './duration.ts';
 import { limits } from './limits.ts';
 import { isMatchPath, normalMatchPath } from './match-path.ts';
 import type { Problem } from './problem.ts';
+import { byteLimitRanges } from './resource-schemas.ts';
 import {
-  byteLimitRanges,
   type EndpointObject,
   type HTTPRoute,
   type Kind,

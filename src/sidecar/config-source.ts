@@ -7,7 +7,6 @@ import { version } from '../model/version.ts';
 import type { Discovery } from '../proxy/discovery.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { systemClock } from './clock.ts';
-import { readConfigFile, watchConfigFile } from './config-file.ts';
 import { hasOlderUwsCore } from './http-cores.ts';
 import type { IdentityAgent } from './identity/identity-agent.ts';
 import type { InForce } from './in-force.ts';
@@ -54,7 +53,6 @@ export interface ConfigSource {
   close(): Promise<void>;
 }
 
-const servicesNamedMax = 10;
 /** After a trust bundle was not believed. */
 const sayAgainMs = 15_000;
 
@@ -65,63 +63,11 @@ export async function openConfigSource(
   identity: IdentityAgent,
   logger: Logger,
 ): Promise<ConfigSource> {
-  return options.source.tag === 'file'
-    ? await openFileSource(options.source.path, options, inForce, logger)
-    : await openControlPlaneSource(options, options.source.urls, inForce, identity, logger);
-}
-
-async function openFileSource(
-  path: string,
-  { identityDir, isLinkInsecure }: SidecarOptions,
-  inForce: InForce,
-  logger: Logger,
-): Promise<ConfigSource> {
-  let refused = 0;
-  let lastError: string | null = null;
-  let revision = 0;
-  const apply = async () => {
-    await inForce.apply(await readConfigFile(path), ++revision);
-    if (identityDir !== null || isLinkInsecure) return;
-    const services = linkedServicesIn(inForce);
-    if (services.length > 0)
-      logger.warn(
-        { path, services: services.slice(0, servicesNamedMax), count: services.length },
-        'calls over the links in the file will fail with no-identity: name a directory with svid.pem, key.pem and bundle.pem with --identity-dir, or say --insecure-link on both sides',
-      );
-  };
-  const reload = async () => {
-    try {
-      await apply();
-      lastError = null;
-      logger.info({ path, revision }, 'configuration reloaded');
-    } catch (error) {
-      refused++;
-      lastError = (error as Error).message;
-      logger.error(
-        { path, error: lastError },
-        'the changed file is refused, the configuration before it stays in force',
-      );
-    }
-  };
-  const stopWatching = await watchConfigFile(path, reload);
-  try {
-    await apply();
-  } catch (error) {
-    stopWatching();
-    throw error;
-  }
-  return {
-    discovery: { discover: (_host, done) => done('unknown-service') },
-    first: Promise.resolve(),
-    start: () => {},
-    register: () => {},
-    setTrouble: () => {},
-    markUsed: () => {},
-    withdraw: () => Promise.resolve(),
-    report: () => false,
-    status: () => ({ isConnected: true, nacks: refused, lastError }),
-    close: async () => stopWatching(),
-  };
+  if (options.source.tag === 'control-plane')
+    return await openControlPlaneSource(options, options.source.urls, inForce, identity, logger);
+  // YAML, schemas and their compiler: whoever has a control plane does without them.
+  const { openFileSource } = await import('./file-source.ts');
+  return await openFileSource(options.source.path, options, inForce, logger);
 }
 
 async function openControlPlaneSource(
@@ -199,12 +145,6 @@ async function openControlPlaneSource(
       return subscription.close();
     },
   };
-}
-
-/** Those that this sidecar calls over a link, as far as it calls them. */
-function linkedServicesIn({ snapshot }: InForce): readonly string[] {
-  const units = [...(snapshot?.units.values() ?? [])];
-  return units.filter(({ endpoints }) => endpoints.some(({ link }) => link.length > 0)).map(({ name }) => name);
 }
 
 /**

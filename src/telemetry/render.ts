@@ -8,6 +8,17 @@ import assert from 'node:assert/strict';
 import { AggregatorRegistry } from 'prom-client';
 import { bucketCount, bucketIndex } from './histogram.ts';
 import type { LoopReading } from './loop-delay.ts';
+import {
+  add,
+  addHistogram,
+  type Cut,
+  counter,
+  gauge,
+  histogram,
+  type MetricFamily,
+  processFamilies,
+  seconds,
+} from './metric-families.ts';
 import type { ProcessReading } from './process-reading.ts';
 import { parts } from './recorder.ts';
 import { type CodeCount, partBoundsMs, rowLayout, rowOf, type SeriesLabels, type SeriesTable } from './series.ts';
@@ -54,20 +65,6 @@ export interface MetricsInput {
 export const durationBoundsMs = [0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000, 60_000] as const;
 export const hopBoundsMs = [0.1, 0.5, 1, 5, 25, 100, 1000] as const;
 
-/** What prom-client takes from other processes: `getMetricsAsJSON`. */
-interface MetricJson {
-  readonly name: string;
-  readonly help: string;
-  readonly type: 'counter' | 'gauge' | 'histogram';
-  readonly aggregator: 'sum' | 'first';
-  readonly values: ValueJson[];
-}
-interface ValueJson {
-  readonly labels: Readonly<Record<string, string | number>>;
-  readonly value: number;
-  readonly metricName?: string;
-}
-
 /**
  * Prometheus text format 0.0.4. `input` is a `MetricsInput`; it comes from another thread, so its type is checked here.
  * @throws AssertionError when it is something else.
@@ -79,7 +76,13 @@ export async function renderMetrics(input: unknown): Promise<string> {
   ]).metrics();
 }
 
-function trafficMetrics(input: MetricsInput): MetricJson[] {
+/** Prometheus text format 0.0.4 of what somebody has composed. @throws AssertionError when it is something else. */
+export async function renderFamilies(families: unknown): Promise<string> {
+  assert(Array.isArray(families), 'metrics are rendered from a list of families');
+  return AggregatorRegistry.aggregate([families]).metrics();
+}
+
+function trafficMetrics(input: MetricsInput): MetricFamily[] {
   const requests = counter('weft_requests_total', 'Requests finished, by the class of the status sent to the caller.');
   const durations = histogram(
     'weft_request_duration_seconds',
@@ -106,9 +109,9 @@ function trafficMetrics(input: MetricsInput): MetricJson[] {
 function addRow(
   row: Float64Array,
   { direction, source, destination, route, statusClass }: SeriesLabels,
-  requests: MetricJson,
-  durations: MetricJson,
-  hops: MetricJson,
+  requests: MetricFamily,
+  durations: MetricFamily,
+  hops: MetricFamily,
 ): void {
   const labels = { direction, source, destination, route, status_class: statusClass };
   add(requests, labels, row[rowLayout.requests]!);
@@ -122,7 +125,7 @@ function addRow(
   });
 }
 
-function stateMetrics(input: MetricsInput): MetricJson[] {
+function stateMetrics(input: MetricsInput): MetricFamily[] {
   const connections = gauge('weft_upstream_connections', 'Connections to endpoints of a Service.', 'sum');
   const pending = gauge('weft_upstream_pending', 'Requests that wait for a connection.', 'sum');
   for (const upstream of input.upstreams) {
@@ -185,70 +188,14 @@ function requestsOf(table: SeriesTable | undefined): number {
     : table.labels.reduce((sum, _, index) => sum + rowOf(table, index)[rowLayout.requests]!, 0);
 }
 
-function processMetrics({ process: reading, accessLogLinesDropped }: MetricsInput): MetricJson[] {
-  const memory = gauge('process_resident_memory_bytes', 'Resident memory size in bytes.');
-  add(memory, {}, reading.residentBytes);
-  const cpu = counter('process_cpu_seconds_total', 'Total user and system CPU time spent in seconds.');
-  add(cpu, {}, reading.cpuSeconds);
-  const start = gauge('process_start_time_seconds', 'Start time of the process since unix epoch in seconds.');
-  add(start, {}, reading.startTimeSeconds);
+function processMetrics({ process: reading, accessLogLinesDropped }: MetricsInput): MetricFamily[] {
   const dropped = counter('weft_access_log_lines_dropped_total', 'Lines of the access log that could not be written.');
   add(dropped, {}, accessLogLinesDropped);
-  return [memory, cpu, start, dropped];
-}
-
-/** One `le`: everything below cell `end` is within it. */
-interface Cut {
-  readonly le: number;
-  readonly end: number;
+  return [...processFamilies(reading), dropped];
 }
 
 const durationCuts: readonly Cut[] = durationBoundsMs.map((ms) => ({ le: seconds(ms), end: bucketIndex(ms) + 1 }));
 const hopCuts: readonly Cut[] = hopBoundsMs.map((ms) => ({ le: seconds(ms), end: partBoundsMs.indexOf(ms) + 1 }));
-
-/** The count is the sum of the cells and not the row's, so that it agrees with them while the loop goes on counting. */
-function addHistogram(
-  metric: MetricJson,
-  labels: Readonly<Record<string, string>>,
-  counts: Float64Array,
-  cuts: readonly Cut[],
-  sumMs: number,
-): void {
-  const bucketName = `${metric.name}_bucket`;
-  let within = 0;
-  let cell = 0;
-  for (const { le, end } of cuts) {
-    while (cell < end) within += counts[cell++]!;
-    metric.values.push({ metricName: bucketName, labels: { ...labels, le }, value: within });
-  }
-  while (cell < counts.length) within += counts[cell++]!;
-  metric.values.push(
-    { metricName: bucketName, labels: { ...labels, le: '+Inf' }, value: within },
-    { metricName: `${metric.name}_sum`, labels, value: sumMs / 1000 },
-    { metricName: `${metric.name}_count`, labels, value: within },
-  );
-}
-
-function counter(name: string, help: string): MetricJson {
-  return { name, help, type: 'counter', aggregator: 'sum', values: [] };
-}
-
-function gauge(name: string, help: string, aggregator: MetricJson['aggregator'] = 'first'): MetricJson {
-  return { name, help, type: 'gauge', aggregator, values: [] };
-}
-
-function histogram(name: string, help: string): MetricJson {
-  return { name, help, type: 'histogram', aggregator: 'sum', values: [] };
-}
-
-function add(metric: MetricJson, labels: Readonly<Record<string, string | number>>, value: number): void {
-  metric.values.push({ labels, value });
-}
-
-/** By way of whole microseconds, so that 0.1 ms is 0.0001 and not its neighbour. */
-function seconds(ms: number): number {
-  return Math.round(ms * 1000) / 1e6;
-}
 
 function assertMetricsInput(input: unknown): asserts input is MetricsInput {
   assert(typeof input === 'object' && input !== null, 'metrics are rendered from an object');

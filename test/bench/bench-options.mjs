@@ -4,6 +4,7 @@ import { contestantsOf } from './contestants.mjs';
 import { wholeNumbers } from './flags.mjs';
 import { readDocument } from './results.mjs';
 import { loads, messages, selectScenarios, topologies } from './scenarios.mjs';
+import { targetScenarios } from './targets.mjs';
 
 const namesOf = (table) => Object.keys(table).join(' ');
 const contestantNames = [...new Set(Object.values(contestantsOf).flatMap(Object.keys))];
@@ -14,6 +15,7 @@ const profiled = ['one-hop/busy-64/get-100', 'two-hops/busy-64/get-100', 'two-ho
 
 export const usage = `npm run bench -- [flags]: Weft against other proxies; native-bench/README.md has the method
   --short             four scenarios and ${shortNames.join(', ')}: about two minutes (all of it takes about two hours)
+  --targets           the scenarios that the rows of targets need, everybody, start and memory: about 20 minutes
   --only NAME,NAME    contestants: ${contestantNames.join(' ')} (all)
   --scenario ID,ID    TOPOLOGY/LOAD/MESSAGE, a part may be *, those at the end may be missing (all)
                       ${namesOf(topologies)}
@@ -36,7 +38,15 @@ export const usage = `npm run bench -- [flags]: Weft against other proxies; nati
 const text = { type: 'string' };
 const yes = { type: 'boolean', default: false };
 const flags = {
-  ...{ short: yes, list: yes, publish: yes, profile: yes, 'no-install': yes, help: { ...yes, short: 'h' } },
+  ...{
+    short: yes,
+    targets: yes,
+    list: yes,
+    publish: yes,
+    profile: yes,
+    'no-install': yes,
+    help: { ...yes, short: 'h' },
+  },
   ...{ only: text, scenario: text, rounds: text, seconds: text, json: text, resume: text, from: text, dist: text },
   ...{
     cores: { ...text, default: '0,1' },
@@ -54,7 +64,7 @@ export function readOptions(words) {
   if (values.help) return null;
   const resumed = values.resume === undefined ? null : readDocument(values.resume);
   if (resumed !== null)
-    for (const name of ['only', 'scenario', 'rounds', 'seconds', 'json', 'short'])
+    for (const name of ['only', 'scenario', 'rounds', 'seconds', 'json', 'short', 'targets'])
       if (values[name]) throw new Error(`--resume has --${name} from its file.`);
   const chosen = resumed?.options ?? choiceOf(values);
   const [proxyCore, loadCore] = wholeNumbers('--cores', values.cores, 0, 4_095);
@@ -73,13 +83,16 @@ export function readOptions(words) {
 /** What is measured, as it stands in the results, too. */
 function choiceOf(values) {
   const isShort = values.short;
+  if (values.targets && (isShort || values.scenario !== undefined))
+    throw new Error('--targets says which scenarios: it goes with neither --short nor --scenario.');
   const names = values.only?.split(',') ?? (isShort ? shortNames : contestantNames);
   for (const name of names)
     if (!contestantNames.includes(name))
       throw new Error(`There is no contestant ${name}, only ${contestantNames.join(', ')}.`);
-  const patterns = values.scenario?.split(',') ?? (values.profile ? profiled : []);
+  const patterns = values.scenario?.split(',') ?? (values.targets ? targetScenarios : values.profile ? profiled : []);
+  const isOfAll = values.scenario === undefined && values.only === undefined && !values.profile;
   return {
-    form: patterns.length > 0 || values.only !== undefined ? 'partial' : isShort ? 'short' : 'full',
+    form: !isOfAll ? 'partial' : values.targets ? 'targets' : isShort ? 'short' : 'full',
     names,
     scenarios: selectScenarios(patterns, { isShort }).map(({ id }) => id),
     rounds: numberOf('--rounds', values.rounds ?? (isShort ? '3' : '5'), 1, 1_000),
@@ -87,7 +100,7 @@ function choiceOf(values) {
     firstWarmUpSeconds: isShort ? 3 : 4,
     warmUpSeconds: isShort ? 1 : 1.5,
     /** A part of the scenarios says nothing about starting, unless everybody was asked for. */
-    vitalStarts: patterns.length > 0 || !names.includes('weft') ? 0 : isShort ? 2 : 10,
+    vitalStarts: values.scenario !== undefined || values.profile || !names.includes('weft') ? 0 : isShort ? 2 : 10,
   };
 }
 

@@ -67,7 +67,9 @@ export class ApiUnderTest {
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
     const text = await response.text();
-    return { status: response.status, headers: response.headers, body: text === '' ? null : JSON.parse(text) };
+    const isText = response.headers.get('content-type')?.startsWith('text/') === true;
+    const said = isText ? text : text === '' ? null : JSON.parse(text);
+    return { status: response.status, headers: response.headers, body: said };
   }
 
   get = (path: string, headers: Readonly<Record<string, string>> = {}) => this.call('GET', path, { headers });

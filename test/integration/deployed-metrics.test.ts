@@ -4,6 +4,7 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { storeOperations } from '../../src/control/control-counts.ts';
 import { limits } from '../../src/model/limits.ts';
 import { failures } from '../../src/proxy/failure.ts';
 import { parts } from '../../src/telemetry/recorder.ts';
@@ -55,14 +56,16 @@ const promqlOf = (expr: string): string => expr.replaceAll('[$__rate_interval]',
 
 const bench = new Bench();
 let scraped: Scraped;
-/** Those of sidecars, with the labels that Prometheus adds; its own `up`; what the rules record. */
+let control: Scraped;
+/** Those of sidecars and control planes, with the labels that Prometheus adds; its own `up`; what the rules record. */
 const labelsOf = new Map<string, ReadonlySet<string>>();
 
 beforeAll(async () => {
-  scraped = await scrapeMesh(bench);
+  ({ sidecars: scraped, control } = await scrapeMesh(bench));
   const added = ['job', 'instance'];
-  labelsOf.set('up', new Set(added));
-  for (const [name, labels] of scraped.labels) labelsOf.set(name, new Set([...labels, ...added]));
+  labelsOf.set('up', new Set([...added, 'component']));
+  for (const [name, labels] of [...scraped.labels, ...control.labels])
+    labelsOf.set(name, new Set([...labels, ...added]));
   for (const { record, expr } of rules) if (record !== undefined) labelsOf.set(record, labelsAfter(expr));
   // Three processes that start at the same time, on a machine that may be busy with other tests.
 }, 120_000);
@@ -80,9 +83,16 @@ const valuesOf: Readonly<Record<string, readonly string[]>> = {
   status_class: statusClasses,
   part: parts,
   listener: ['outbound', 'inbound', 'link'],
-  state: ['active', 'idle'],
+  state: ['active', 'idle', 'synced', 'pending', 'refused', 'lost'],
+  component: ['control-plane'],
+  operation: storeOperations,
+  outcome: ['applied', 'refused'],
+  port: ['api', 'push'],
   code: [
     ...Object.keys(failures),
+    // Of a control plane: codes of problems, and of what the push port refuses.
+    ...['unavailable', 'internal-error', 'too-many-watchers', 'too-many-sidecars', 'store-failed'],
+    ...['slow-reader', 'no-room', 'no-greeting'],
     ...['mirror-failed', 'mirror-dropped', 'link:no-certificate'],
     ...Object.keys(failures).map((code) => `link:${code}`),
   ],
@@ -135,7 +145,7 @@ describe('what an expression names', () => {
 });
 
 describe('deploy/prometheus/rules.yaml', () => {
-  it('names only metrics, labels and values that sidecars have', () => {
+  it('names only metrics, labels and values that sidecars or control planes have', () => {
     expect(rules.length).toBeGreaterThan(20);
     for (const { record, alert, expr } of rules) expect(strangersIn(expr), record ?? alert).toEqual([]);
   });
@@ -241,12 +251,16 @@ describe('docs/metrics.md', () => {
       .filter((line) => line.startsWith('| `'))
       .map((line) => line.split(' | ').map((cell) => cell.replace(/^\| |`/g, '')));
 
-  it('has every metric with its type and labels, and none that is not', () => {
-    const expected = [...scraped.types].map(([name, type]) => {
-      const labels = scraped.labels.get(type === 'histogram' ? `${name}_count` : name) ?? new Set();
+  it.each([
+    ['Metrics', () => scraped],
+    ['Metrics of the control plane', () => control],
+  ])('has every metric with its type and labels, and none that is not: %s', (heading, of) => {
+    const { types, labels: known } = of();
+    const expected = [...types].map(([name, type]) => {
+      const labels = known.get(type === 'histogram' ? `${name}_count` : name) ?? new Set();
       return [name, type, [...labels].join(', ')];
     });
-    const described = rowsOf('Metrics').map((cells) => cells.slice(0, 3));
+    const described = rowsOf(heading).map((cells) => cells.slice(0, 3));
     expect(described.toSorted()).toEqual(expected.toSorted());
   });
 

@@ -12,7 +12,7 @@ import type { Store, StoreClock, StoreEvent } from '../../src/control/store/stor
 import { limits } from '../../src/model/limits.ts';
 import { systemClock } from '../../src/sidecar/clock.ts';
 import { EtcdCluster, whyNoEtcd } from '../fixtures/etcd-cluster.ts';
-import { cuttable, hangingReads, losing, mortal } from '../fixtures/etcd-wrappers.ts';
+import { cuttable, deafened, losing, mortal } from '../fixtures/etcd-wrappers.ts';
 import { ManualClock } from '../unit/store/manual-clock.ts';
 import { commitOf, storeContract } from '../unit/store/store-contract.ts';
 
@@ -115,37 +115,6 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       expect(first!.map(({ revision }) => revision)).toEqual(Array.from({ length: 60 }, (_, index) => index + 1));
       for (const other of others) expect(other).toEqual(first);
       for (const store of stores) expect([...store.list()]).toEqual([...stores[0]!.list()]);
-    });
-
-    it('see it also while etcd answers no read, as after an election: they ask as for a write, which changes nothing', async () => {
-      let isHanging = false;
-      let counts = { hung: 0, throughLog: 0 };
-      const wrap = (calls: EtcdCalls) => {
-        const hanging = hangingReads(calls, () => isHanging);
-        counts = hanging.counts;
-        return hanging.calls;
-      };
-      const [one, hung] = [await openOne(), await openOne(undefined, wrap)];
-      isHanging = true;
-      for (let round = 1; round <= 20; round++) {
-        await one.store.commit(commitOf({ a: `${round}` }));
-        await hung.store.sync();
-        expect(hung.store.get('a')?.value).toBe(`${round}`);
-      }
-      // Who has had no answer does not try in vain each time.
-      expect(counts).toEqual({ hung: 1, throughLog: 20 });
-      expect(await hung.store.commit(commitOf({ b: '1' }))).toMatchObject({ revision: 21 });
-
-      const { head } = new EtcdKeys(prefix);
-      const range = { from: head, to: `${head}\u0000`, limit: 1 };
-      const plain = await one.calls.read(range);
-      for (let round = 0; round < 5; round++) {
-        const { entries, hasMore } = await one.calls.read({ ...range, throughLog: true });
-        expect([entries, hasMore]).toEqual([plain.entries, false]);
-      }
-      expect((await one.calls.read(range)).entries).toEqual(plain.entries);
-      const nowhere = { from: `${prefix}/nowhere`, to: `${prefix}/nowherf`, limit: 1 };
-      expect((await one.calls.read({ ...nowhere, throughLog: true })).entries).toEqual([]);
     });
 
     it('let exactly one of them win where all expect the same', async () => {
@@ -279,6 +248,33 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       const leads = (store: Store, seenBy: Store) =>
         [...seenBy.replicas()].some(({ id, isLeader }) => isLeader && id === store.replicaId);
       await until(() => leads(other, third) || leads(third, other));
+    });
+
+    it('write as the leader only while they lead, whatever they believe', async () => {
+      const deaf: ReturnType<typeof deafened>[] = [];
+      const { store: one } = await openOne(new ManualClock(), (calls) => {
+        deaf.push(deafened(calls));
+        return deaf[0]!.calls;
+      });
+      const { store: other, calls } = await openOne();
+      const leads = (store: Store, seenBy: Store) =>
+        [...seenBy.replicas()].some(({ id, isLeader }) => isLeader && id === store.replicaId);
+      await until(() => leads(one, other));
+      const asLeader = (value: string) => commitOf({ a: value }, { onlyAsLeader: true, requestId: value });
+      expect(await other.commit(asLeader('not-mine'))).toEqual({ tag: 'not-leading' });
+      expect(await one.commit(asLeader('mine'))).toEqual({ tag: 'committed', revision: 1 });
+
+      // It loses the lead to the other one, and hears of it when etcd has refused it already.
+      deaf[0]!.deafen();
+      await calls.write([], [{ tag: 'delete', key: new EtcdKeys(prefix).leader }]);
+      await until(() => ![...other.replicas()].some(({ isLeader }) => isLeader));
+      const refusedBefore = deaf[0]!.refused();
+      const late = one.commit(asLeader('too-late'));
+      await until(() => deaf[0]!.refused() > refusedBefore);
+      deaf[0]!.hear();
+      expect(await late).toEqual({ tag: 'not-leading' });
+      await other.sync();
+      expect(other.get('a')?.value).toBe('mine');
     });
 
     it('begin anew from what is there when etcd has compacted what they missed', async () => {
@@ -421,6 +417,9 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       const { store } = await openOne();
       await store.commit(commitOf({ a: '1' }));
       await store.putLease('l', '1', 15_000);
+      await store.sync();
+      const knownAtMs = store.knownAtMs;
+      expect(Math.abs(Date.now() - knownAtMs)).toBeLessThan(2_000);
       cluster.freeze();
       try {
         const beganMs = performance.now();
@@ -436,6 +435,7 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
             reason: { code: 'store-unavailable', message: expect.stringMatching(/ is not available: .*try again/i) },
           });
         expect(store.get('a')?.value).toBe('1');
+        expect(store.knownAtMs).toBe(knownAtMs);
         // A renewal asks nothing of etcd.
         await store.putLease('l', '1', 15_000);
       } finally {
@@ -444,6 +444,8 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       // Whether the one of before was done is found out by its request id.
       const again = await store.commit(commitOf({ a: '2' }, { requestId: 'while-away' }));
       expect(again).toEqual({ tag: 'committed', revision: 2 });
+      await store.sync();
+      expect(store.knownAtMs).toBeGreaterThan(knownAtMs);
       expect(store.get('a')?.value).toBe('2');
     });
   });

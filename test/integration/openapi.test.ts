@@ -93,6 +93,7 @@ describe('the document', () => {
   it('names every address that the API has', () => {
     expect(Object.keys(document.paths).sort()).toEqual([
       '/healthz',
+      '/metrics',
       '/v1/bootstrap',
       '/v1/ca',
       '/v1/ca/rotate',
@@ -199,6 +200,7 @@ describe('the answers', () => {
   it('say what a client needs to know', async () => {
     expect((await api.get('/healthz')).body).toEqual({ ok: true });
     expectPromised('GET', '/healthz', await api.get('/healthz'));
+    expectPromised('GET', '/metrics', await api.get('/metrics'));
     expectPromised('GET', '/v1/revisions', await api.get('/v1/revisions?limit=0'));
     const { revision } = (await api.get('/v1/status')).body;
     expect((await api.get('/v1/status')).body).toMatchObject({ sidecars: 1, store: `embedded:${api.directory}` });

@@ -12,8 +12,8 @@ export interface Scraped {
   readonly labels: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
-/** Of the caller's and the callee's sidecar together. */
-export async function scrapeMesh(bench: Bench): Promise<Scraped> {
+/** Of the caller's and the callee's sidecar together, and of their control plane. */
+export async function scrapeMesh(bench: Bench): Promise<{ readonly sidecars: Scraped; readonly control: Scraped }> {
   const app = await bench.app((request, response) => {
     request.resume();
     response.end('cart');
@@ -38,7 +38,8 @@ export async function scrapeMesh(bench: Bench): Promise<Scraped> {
     text = await scrape();
     return text.includes('weft_retries_total{');
   });
-  return readText(text);
+  const { body: controlText } = await call(mesh.control.ready.api, '127.0.0.1', '/metrics');
+  return { sidecars: readText(text), control: readText(controlText) };
 }
 
 /** An address that refuses connections. */

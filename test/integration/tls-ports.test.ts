@@ -1,8 +1,9 @@
 /** TLS on the ports of a control plane that other machines reach: what they show, what they refuse, and that nothing goes in plain. */
 import { once } from 'node:events';
-import { rename, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls, createSecureContext, type TLSSocket } from 'node:tls';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -13,10 +14,17 @@ import { startPush } from '../../src/control/push.ts';
 import { makeCertificateRequest } from '../../src/identity/certificate-request.ts';
 import type { SigningRoot } from '../../src/identity/root.ts';
 import { issueServerCertificate } from '../../src/identity/server-certificate.ts';
+import { issueSvid } from '../../src/identity/svid.ts';
 import { controlPlaneServerName } from '../../src/model/identity.ts';
 import { limits } from '../../src/model/limits.ts';
 import { systemClock } from '../../src/sidecar/clock.ts';
+import { askForBootstrap } from '../../src/sidecar/identity/bootstrap-client.ts';
+import { askForCertificate } from '../../src/sidecar/identity/certificate-client.ts';
 import type { ControlPlaneTrust } from '../../src/sidecar/identity/control-plane-contact.ts';
+import { DirectoryIdentity } from '../../src/sidecar/identity/directory-identity.ts';
+import { DirectoryWithToken } from '../../src/sidecar/identity/directory-with-token.ts';
+import { IssuedIdentity } from '../../src/sidecar/identity/issued-identity.ts';
+import { decodeJoinToken, fixedJoinToken } from '../../src/sidecar/identity/join-token.ts';
 import { openPushLink } from '../../src/sidecar/push-link.ts';
 import { decodeControlFrame } from '../../src/wire/control-frame.ts';
 import { encodeSidecarFrame } from '../../src/wire/sidecar-frame.ts';
@@ -194,7 +202,7 @@ describe('push over TLS', () => {
       headers: { authorization: `Bearer ${joined.body.token}` },
     });
     const { root } = JSON.parse(Buffer.from(joined.body.token.split('.')[1], 'base64url').toString());
-    const trust: ControlPlaneTrust = { trustDomain: 'weft.local', rootSha256: root, bundlePem: null };
+    const trust: ControlPlaneTrust = { trustDomain: 'weft.local', rootsSha256: [root], bundlePem: null };
     return { api, token: certified.body.token as string, trust };
   }
   const link = (
@@ -216,7 +224,7 @@ describe('push over TLS', () => {
   it('carries frames both ways for who pins the root or knows it from the bundle', async () => {
     const { api, token, trust } = await secured();
     const { bundle } = (await api.get('/v1/bootstrap')).body;
-    for (const believed of [trust, { ...trust, rootSha256: null, bundlePem: bundle }]) {
+    for (const believed of [trust, { ...trust, rootsSha256: [], bundlePem: bundle }]) {
       let heard: (bytes: Uint8Array) => void = () => {};
       const frame = new Promise<Uint8Array>((resolve) => {
         heard = resolve;
@@ -237,9 +245,44 @@ describe('push over TLS', () => {
     }
   });
 
+  it('takes a sidecar whose links show a certificate of another CA, with a join token beside it', async () => {
+    const { api } = await secured();
+    const joined = await api.call('POST', '/v1/join-tokens', { body: { service: 'app', namespace: 'default' } });
+    const identityDir = await mkdtemp(join(tmpdir(), 'weft-other-ca-'));
+    const { csrPem, keyPem } = await makeCertificateRequest();
+    const identity = { trustDomain: 'weft.local', namespace: 'default', service: 'app' };
+    const svid = await issueSvid(foreign, { csrPem, identity, nowMs: Date.now(), ttlMs: 600_000 });
+    await writeFile(join(identityDir, 'svid.pem'), svid.certificatePem);
+    await writeFile(join(identityDir, 'key.pem'), keyPem);
+    await writeFile(join(identityDir, 'bundle.pem'), foreign.certificatePem);
+    const own = { service: 'app', namespace: 'default', clock: systemClock, logger: silentLogger };
+    const directory = new DirectoryIdentity({ path: identityDir, ...own });
+    await directory.load();
+    const issued = new IssuedIdentity({
+      ...own,
+      ...{ urls: [api.url('')], file: null, random: () => 0.5, ask: askForCertificate, askForBootstrap },
+      joinToken: fixedJoinToken(decodeJoinToken(joined.body.token, 'app', 'default')),
+      makeRequest: makeCertificateRequest,
+    });
+    const agent = new DirectoryWithToken(directory, issued);
+    cleanups.push(
+      () => rm(identityDir, { recursive: true }),
+      () => agent.close(),
+    );
+    // Of the directory at once; what opens the push channel is asked for.
+    expect(agent.current?.bundlePem).toBe(foreign.certificatePem);
+    expect(agent.pushToken).toBeNull();
+    agent.start();
+    await agent.first;
+    const open = await link(api, agent.pushToken, agent.controlPlaneTrust);
+    open.close();
+    expect(agent.current?.certificatePem).toBe(svid.certificatePem);
+    expect(agent.status()).toMatchObject({ source: 'directory', lastError: null });
+  });
+
   it('shows no token to a control plane of another root', async () => {
     const { api, token, trust } = await secured();
-    await expect(link(api, token, { ...trust, rootSha256: foreign.sha256 })).rejects.toThrow(/root/);
+    await expect(link(api, token, { ...trust, rootsSha256: [foreign.sha256] })).rejects.toThrow(/root/);
     await expect(link(api, token, { ...trust, trustDomain: 'other.example' })).rejects.toThrow(
       /not of spiffe:\/\/other/,
     );

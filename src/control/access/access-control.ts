@@ -3,6 +3,7 @@
  * use of a token is kept in memory only, to the minute: nobody wants a write for each read.
  */
 import { type Role, roleText } from '../../model/access.ts';
+import { limits } from '../../model/limits.ts';
 import type { Store, StoreClock } from '../store/store.ts';
 import { AccessError } from './access-error.ts';
 import { StoredTokens } from './stored-tokens.ts';
@@ -46,12 +47,14 @@ export interface AccessOptions {
 const lastUseMs = 60_000;
 
 export class AccessControl {
+  readonly #store: Store;
   readonly #tokens: StoredTokens;
   readonly #clock: StoreClock;
   readonly #randomBytes: (bytes: number) => Buffer;
   readonly #lastUsedMs = new Map<string, number>();
 
   constructor({ store, clock, randomBytes }: AccessOptions) {
+    this.#store = store;
     this.#tokens = new StoredTokens(store, clock);
     this.#clock = clock;
     this.#randomBytes = randomBytes;
@@ -62,14 +65,22 @@ export class AccessControl {
     return this.#tokens.wasBegun;
   }
 
-  /** Who shows this bearer; null: he shows nothing. Throws AccessError `token-required` or `token-invalid`. */
-  identify(bearer: string | null): Requester {
+  /**
+   * Who shows this bearer; null: he shows nothing. Throws AccessError `token-required`, `token-invalid`, or `out-of-touch` where tokens may have been
+   * revoked without its being known here; `evenOutOfTouch` takes what was known last.
+   */
+  identify(bearer: string | null, evenOutOfTouch = false): Requester {
     // Whoever needs no token may do everything.
     if (!this.requiresToken) return { name: null, role: { tag: 'admin' }, isValid: () => !this.requiresToken };
     if (bearer === null)
       throw new AccessError(
         'token-required',
         'This control plane asks for a token: say --token-file FILE or WEFT_TOKEN, or Authorization: Bearer TOKEN. An admin makes one with `weft token create --role ROLE`.',
+      );
+    if (!evenOutOfTouch && this.#isOutOfTouch())
+      throw new AccessError(
+        'out-of-touch',
+        `This control plane has not heard of its store for more than ${limits.accessBlindMs / 1000} s, so it does not know which tokens were revoked, and takes none. Ask another one, or again once it reaches the store.`,
       );
     const id = tokenIdIn(bearer);
     if (id === null)
@@ -90,7 +101,10 @@ export class AccessControl {
         `The token ${token.name} expired at ${token.expiresAt}: an admin makes another with \`weft token create\`.`,
       );
     this.#lastUsedMs.set(id, Math.floor(nowMs / lastUseMs) * lastUseMs);
-    const isValid = () => this.#tokens.find(id)?.sha256 === token.sha256 && !isExpired(token, this.#clock.nowMs());
+    const isValid = () =>
+      this.#tokens.find(id)?.sha256 === token.sha256 &&
+      !isExpired(token, this.#clock.nowMs()) &&
+      (evenOutOfTouch || !this.#isOutOfTouch());
     return { name: token.name, role: token.role, isValid };
   }
 
@@ -126,6 +140,10 @@ export class AccessControl {
     await this.#tokens.change({ edit, who, message: `token ${nameOrId.slice(0, 80)} revoked` });
     const kept = new Set(this.#tokens.all.map(({ id }) => id));
     for (const id of this.#lastUsedMs.keys()) if (!kept.has(id)) this.#lastUsedMs.delete(id);
+  }
+
+  #isOutOfTouch(): boolean {
+    return this.#clock.nowMs() - this.#store.knownAtMs > limits.accessBlindMs;
   }
 }
 

@@ -9,6 +9,8 @@ export type AccessErrorCode =
   | 'too-many-tokens'
   /** Without an admin nobody could make another token. */
   | 'admin-needed'
+  /** The store was not heard for too long: what was revoked or made meanwhile is not known here. */
+  | 'out-of-touch'
   /** Others write all the time. */
   | 'unavailable';
 

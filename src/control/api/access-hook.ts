@@ -19,6 +19,9 @@ export interface AccessRooms {
   readonly isExposed: boolean;
 }
 
+/** What says that the store is out of reach must not be out of reach itself then. */
+const metricsPath = '/metrics';
+
 /** Who sent the requests that passed. */
 const requesters = new WeakMap<FastifyRequest, Requester>();
 
@@ -28,7 +31,7 @@ export function addAccessHook(app: FastifyInstance, { access, log, isExposed }: 
       const need = needOf(method, route.url);
       assert(need !== null, `${method} ${route.url} has no line in permissions.ts, so nobody may ask it`);
       if (need === 'nothing' || route.schema === undefined) continue;
-      const response = { ...(route.schema.response as object | undefined), ...schemas.refused(401, 403) };
+      const response = { ...(route.schema.response as object | undefined), ...schemas.refused(401, 403, 503) };
       route.schema = { ...route.schema, description: `Role: ${need}`, security: [{ token: [] }, {}], response };
     }
   });
@@ -72,7 +75,7 @@ function admit(request: FastifyRequest, access: AccessControl): void {
   const need = url === undefined ? 'reader' : needOf(request.method, url);
   assert(need !== null, 'an address without a line in permissions.ts is not added');
   if (need === 'nothing') return;
-  const requester = identify(request, access, need);
+  const requester = identify(request, access, need, url === metricsPath);
   if (!isAtLeast(requester.role, need)) throw forbidden(requester, need, null);
   const { namespace } = request.params as { readonly namespace?: string };
   if (need === 'editor' && namespace !== undefined && !mayWriteIn(requester.role, namespace))
@@ -80,10 +83,15 @@ function admit(request: FastifyRequest, access: AccessControl): void {
   requesters.set(request, requester);
 }
 
-function identify({ headers }: FastifyRequest, access: AccessControl, need: RoleName): Requester {
+function identify(
+  { headers }: FastifyRequest,
+  access: AccessControl,
+  need: RoleName,
+  evenOutOfTouch: boolean,
+): Requester {
   const bearer = bearerOf(headers.authorization);
   try {
-    return access.identify(bearer);
+    return access.identify(bearer, evenOutOfTouch);
   } catch (error) {
     if (!(error instanceof AccessError)) throw error;
     const isMalformed = bearer === null && headers.authorization !== undefined;

@@ -137,6 +137,7 @@ export const accessCodes: Readonly<Record<AccessErrorCode, ApiErrorCode>> = {
   'no-such-token': 'not-found',
   'too-many-tokens': 'too-many-tokens',
   'admin-needed': 'admin-needed',
+  'out-of-touch': 'unavailable',
   unavailable: 'unavailable',
 };
 

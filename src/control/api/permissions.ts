@@ -27,6 +27,7 @@ const needs: ReadonlyMap<string, Need> = new Map<string, Need>([
   ['GET /v1/sidecars', 'reader'],
   ['GET /v1/stats', 'reader'],
   ['GET /v1/status', 'reader'],
+  ['GET /metrics', 'reader'],
   ['GET /v1/revisions', 'reader'],
   ['GET /v1/revisions/:revision', 'reader'],
   ['GET /v1/diff', 'reader'],

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { limits } from '../../model/limits.ts';
+import { schemas as resourceSchemas } from '../../model/resource-schemas.ts';
 import { type Kind, keyOf, kinds, type ObjectKey, type Resource } from '../../model/resources.ts';
 import { asShown, type ChangeOutcome, type ChangeResult, type Changes, type WantedChange } from '../change.ts';
 import type { AppliedReport, Fleet } from '../fleet.ts';
@@ -25,6 +26,8 @@ export interface ResourceRooms {
 
 export interface WriteQuery extends WaitTimeout {
   readonly wait?: 'applied';
+  /** `1` to `100`. */
+  readonly percent?: string;
   readonly dryRun?: string;
 }
 interface ListQuery extends ReadQuery {
@@ -69,7 +72,8 @@ function addCollection(
   kind: Kind,
   { store, world, changes, fleet, watchers }: ResourceRooms,
 ): void {
-  const { collection, schema } = kinds[kind];
+  const { collection } = kinds[kind];
+  const schema = resourceSchemas[kind];
   const tags = [kind];
   const list = Type.Object({ items: Type.Array(schema), revision: Type.Integer() });
 
@@ -215,6 +219,8 @@ async function make(changes: Changes, request: FastifyRequest, objects: WantedCh
   const query = request.query as WriteQuery;
   // Refused before anything is written.
   timeoutMsOf(query);
+  if (query.percent !== undefined && query.wait === undefined)
+    throw new ApiError('bad-request', 'percent says how many sidecars wait=applied waits for: say that too.');
   const wanted: WantedChange = {
     objects,
     message,
@@ -235,14 +241,16 @@ async function waitIfAsked(
   query: WriteQuery,
   revision: number,
   results: unknown,
-): Promise<{ readonly applied?: AppliedReport }> {
+): Promise<{ readonly applied?: Omit<AppliedReport, 'isEnough'> }> {
   if (query.wait !== 'applied' || isDryRun(query)) return {};
-  const applied = await fleet.waitApplied(revision, timeoutMsOf(query));
+  const percent = Number(query.percent ?? 100);
+  const { isEnough, ...applied } = await fleet.waitApplied(revision, timeoutMsOf(query), percent);
+  if (isEnough) return { applied };
   const behind = applied.missing.length + applied.refused.length;
-  if (behind === 0) return { applied };
+  const wanted = percent === 100 ? '' : `, so that it is not in force on the ${percent}% that were asked for`;
   throw new ApiError(
     'not-applied',
-    `Revision ${revision} is committed, but ${behind === 1 ? 'one sidecar does' : `${behind} sidecars do`} not have it in force.`,
+    `Revision ${revision} is committed, but ${behind === 1 ? 'one sidecar does' : `${behind} sidecars do`} not have it in force${wanted}.`,
     {
       revision,
       results,

@@ -2,7 +2,8 @@
 import Type from 'typebox';
 import { roleNames, tokenNameExpected } from '../../model/access.ts';
 import { limits } from '../../model/limits.ts';
-import { HTTPRoute, kinds, Service, TrafficPolicy } from '../../model/resources.ts';
+import { HTTPRoute, Service, TrafficPolicy } from '../../model/resource-schemas.ts';
+import { kinds } from '../../model/resources.ts';
 import { TimeoutMs } from './wait-timeout.ts';
 
 const loose = { additionalProperties: true } as const;
@@ -67,6 +68,7 @@ export const Sidecar = Type.Object({
   ...name,
   connected: Type.Boolean(),
   state: Type.Unsafe<string>({ type: 'string', enum: ['synced', 'pending', 'refused', 'lost'] }),
+  stateAgeMs: Type.Number({ description: 'how long it has been in this state, as this control plane has seen' }),
   revision: Type.Integer(),
   reason: Type.Union([Type.String(), Type.Null()]),
   subscriptions: Type.Array(Type.String()),
@@ -243,6 +245,12 @@ export const WriteQuery = Type.Object(
         type: 'string',
         enum: ['applied'],
         description: 'answer when every sidecar concerned has the change in force',
+      }),
+    ),
+    percent: Type.Optional(
+      Type.String({
+        pattern: '^([1-9][0-9]?|100)$',
+        description: 'with wait: of the sidecars concerned, so many percent are enough, 1 to 100; 100 by itself',
       }),
     ),
     timeoutMs: Type.Optional(TimeoutMs),

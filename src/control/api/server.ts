@@ -18,6 +18,7 @@ import { version } from '../../model/version.ts';
 import { formatAddress, listenErrorFrom } from '../../proxy/listener/listen-error.ts';
 import { LimitedLog } from '../../telemetry/limited-log.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { ControlCounts } from '../control-counts.ts';
 import type { StoreClock } from '../store/store.ts';
 import { StoreError } from '../store/store-error.ts';
 import { type AccessRooms, addAccessHook } from './access-hook.ts';
@@ -25,6 +26,7 @@ import { ApiError } from './api-error.ts';
 import { addCertificateRoutes, type CertificateRooms } from './certificate-routes.ts';
 import { HeldBytes, type HeldBytesOptions } from './held-bytes.ts';
 import { parseJsonBody } from './json-body.ts';
+import { addMetricsRoute, type MetricsRooms } from './metrics-route.ts';
 import { addResourceRoutes, type ResourceRooms } from './resource-routes.ts';
 import { addRevisionRoutes } from './revision-routes.ts';
 import { addStatusRoutes, type StatusRooms } from './status-routes.ts';
@@ -33,9 +35,10 @@ import { addTokenRoutes } from './token-routes.ts';
 
 interface OwnRooms {
   readonly logger: Logger;
+  readonly counts: ControlCounts;
   readonly heldBytes?: HeldBytesOptions;
 }
-type ServerRooms = ResourceRooms & StatusRooms & CertificateRooms & AccessRooms & OwnRooms;
+type ServerRooms = ResourceRooms & StatusRooms & CertificateRooms & AccessRooms & MetricsRooms & OwnRooms;
 
 export type ApiRooms = Omit<ServerRooms, 'log'>;
 
@@ -99,6 +102,11 @@ async function closeWithin(deadlineMs: number, app: FastifyInstance, clock: Stor
 }
 
 async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
+  const { counts } = rooms;
+  const refuse = (reply: FastifyReply, problem: ApiError): void => {
+    counts.refused('api', problem.code);
+    sendProblem(reply, problem);
+  };
   // A write that waits for sidecars may take minutes to answer; what is bounded is how long a request may take to arrive.
   const app = fastify({
     logger: false,
@@ -108,13 +116,20 @@ async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
     requestTimeout: requestTimeoutMs,
     routerOptions: { maxParamLength: 300 },
     http: { headersTimeout: headersTimeoutMs },
-    frameworkErrors: (error, _request, reply) => sendProblem(reply, toApiError(error)),
-    clientErrorHandler: refuseMalformed,
+    frameworkErrors: (error, _request, reply) => refuse(reply, toApiError(error)),
+    clientErrorHandler: (error, socket) => {
+      counts.refused('api', 'malformed');
+      refuseMalformed(error, socket);
+    },
   });
   app.server.maxConnections = connectionsMax;
   addAccessHook(app, rooms);
   const heldBytes = new HeldBytes(rooms.heldBytes);
   heldBytes.watch(app);
+  app.addHook('onResponse', (request, reply, done) => {
+    counts.request(request.method, request.routeOptions.url, reply.statusCode);
+    done();
+  });
   let isClosing = false;
   app.addHook('preClose', (done) => {
     isClosing = true;
@@ -141,7 +156,7 @@ async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
     const problem = toApiError(error);
     if (problem.status >= 500 && problem.code === 'internal-error')
       rooms.logger.error({ error: String(error.stack ?? error) }, 'a request to the API failed');
-    sendProblem(reply, problem);
+    refuse(reply, problem);
   });
   app.setNotFoundHandler((request, reply) => {
     const allowed = methodsOf(request.url);
@@ -177,6 +192,7 @@ async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
   addResourceRoutes(app, rooms);
   addRevisionRoutes(app, rooms);
   addStatusRoutes(app, rooms);
+  addMetricsRoute(app, rooms);
   addCertificateRoutes(app, rooms);
   addTokenRoutes(app, rooms);
   await app.ready();
@@ -251,7 +267,7 @@ const known: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^\/v1\/tokens$/, ['GET', 'HEAD', 'POST']],
   [/^\/v1\/tokens\/[^/]+$/, ['DELETE']],
   [/^\/v1\/(transactions|rollback|certificates|join-tokens|ca\/rotate)$/, ['POST']],
-  [/^\/(healthz|openapi\.json)$/, ['GET', 'HEAD']],
+  [/^\/(healthz|metrics|openapi\.json)$/, ['GET', 'HEAD']],
 ];
 
 function methodsOf(url: string): readonly string[] | null {

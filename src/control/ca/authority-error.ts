@@ -10,6 +10,8 @@ export type AuthorityErrorCode =
   | 'too-many-roots'
   /** Somebody else writes all the time, or the control plane ends. */
   | 'unavailable'
+  /** What only the leader may do was tried by one that leads no more: nothing was changed. */
+  | 'not-leading'
   /** The mesh in the store has another trust domain. */
   | 'other-trust-domain';
 

@@ -156,7 +156,9 @@ export class CertificateAuthority {
     await this.#options.bundle.change(requiringJoinToken, 'a first join token was made');
     const { signToken } = await import('../../identity/token.ts');
     const expiresAtMs = Math.floor((nowMs + ttlMs) / 1000) * 1000;
-    const token = await signToken(this.#root, { use: 'join', identity, nowMs, expiresAtMs });
+    // Whichever control plane its bearer meets first: what they show is of one of these. A root that leaves soon is shown to nobody.
+    const otherRoots = this.bundle.roots.filter(({ retiresAt }) => retiresAt === null).map(({ sha256 }) => sha256);
+    const token = await signToken(this.#root, { use: 'join', otherRoots, identity, nowMs, expiresAtMs });
     return { token, expiresAtMs };
   }
 

@@ -43,9 +43,10 @@ export class StoredBundle {
 
   /**
    * Changes it and answers the revision that has the outcome, also when there was nothing to change.
-   * Rejects with AuthorityError `too-many-roots` or `unavailable`, and with what the store rejects with.
+   * With `leader` nothing is written unless this control plane leads at that moment. Rejects with AuthorityError `too-many-roots`,
+   * `not-leading` or `unavailable`, and with what the store rejects with.
    */
-  async change(edit: BundleEdit, message: string): Promise<number> {
+  async change(edit: BundleEdit, message: string, by: 'anybody' | 'leader' = 'anybody'): Promise<number> {
     for (let tries = 1; tries <= triesMax; tries++) {
       const before = this.current;
       const expected = this.#store.get(trustBundleKey)?.revision ?? 0;
@@ -59,8 +60,10 @@ export class StoredBundle {
         message,
         requestId: randomUUID(),
         atMs: this.#clock.nowMs(),
+        ...(by === 'leader' ? { onlyAsLeader: true } : {}),
       });
       if (result.tag === 'committed') return result.revision;
+      if (result.tag === 'not-leading') throw new AuthorityError('not-leading', 'Another control plane leads by now.');
     }
     throw new AuthorityError('unavailable', 'The trust bundle was changed by others all the time: say it again.');
   }

@@ -8,6 +8,7 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type { ReplicaStatus } from '../fleet.ts';
 import type { StoreClock } from '../store/store.ts';
 import { reasonOf } from '../store/store-error.ts';
+import { AuthorityError } from './authority-error.ts';
 import { retiringRoots } from './bundle-edits.ts';
 import type { StoredBundle } from './stored-bundle.ts';
 
@@ -66,10 +67,14 @@ export class UnclaimedRoots {
       await bundle.change(
         retiringRoots(({ sha256 }) => due.includes(sha256), nowMs + lifeMs),
         'roots leave that no control plane has had for a day',
+        // One that stood still for long believes in a leadership, and in an absence, that may be over.
+        'leader',
       );
       logger.info({ roots: due }, 'roots leave that no control plane has had for a day');
     } catch (error) {
-      if (!this.#isClosed) logger.error({ error: reasonOf(error) }, 'a root could not leave the trust bundle');
+      const isDeposed = error instanceof AuthorityError && error.code === 'not-leading';
+      if (isDeposed) this.#sinceMs.clear();
+      else if (!this.#isClosed) logger.error({ error: reasonOf(error) }, 'a root could not leave the trust bundle');
     }
   }
 }

@@ -93,6 +93,11 @@ class EmbeddedStore implements Store {
     return this.head;
   }
 
+  /** Nobody else writes. */
+  get knownAtMs(): number {
+    return this.clock.nowMs();
+  }
+
   get(key: string): StoredObject | null {
     return this.objects.get(key) ?? null;
   }

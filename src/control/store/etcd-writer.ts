@@ -3,10 +3,11 @@ import { randomUUID } from 'node:crypto';
 import { limits } from '../../model/limits.ts';
 import { type EtcdCalls, EtcdFailure, type EtcdOperation, type EtcdOutcome } from './etcd-calls.ts';
 import { chunksOf } from './etcd-chunks.ts';
+import { EtcdHead } from './etcd-head.ts';
 import type { EtcdKeys } from './etcd-keys.ts';
-import type { EtcdLease } from './etcd-state.ts';
+import { type EtcdLeader, type EtcdLease, formatVersion } from './etcd-state.ts';
 import type { LoggedRevision } from './revision-log.ts';
-import type { StoreClock } from './store.ts';
+import type { Commit, StoreClock } from './store.ts';
 import { StoreError } from './store-error.ts';
 
 export interface EtcdWriterOptions {
@@ -22,12 +23,32 @@ export class EtcdWriter {
   readonly #keys: EtcdKeys;
   readonly #clock: StoreClock;
   readonly #name: string;
+  readonly #head: EtcdHead;
 
   constructor({ calls, keys, clock, name }: EtcdWriterOptions) {
     this.#calls = calls;
     this.#keys = keys;
     this.#clock = clock;
     this.#name = name;
+    this.#head = new EtcdHead(calls, keys.head, clock);
+  }
+
+  /** For the first one on an empty etcd. */
+  async begin(untilMs: number): Promise<void> {
+    const { format } = this.#keys;
+    const isAbsent = { key: format, at: 'modRevision', is: 0 } as const;
+    const put = { tag: 'put', key: format, value: String(formatVersion) } as const;
+    await this.persist(() => this.#calls.write([isAbsent], [put]), untilMs);
+  }
+
+  /** The number of the newest revision, 0 before the first; and when that was asked for which etcd has answered with. */
+  async readHead(untilMs: number): Promise<{ readonly revision: number; readonly askedAtMs: number }> {
+    let askedAtMs = 0;
+    const revision = await this.persist(() => {
+      askedAtMs = this.#clock.nowMs();
+      return this.#head.read();
+    }, untilMs);
+    return { revision, askedAtMs };
   }
 
   /** Does what may be done twice: tried with one member after the other until it is done. Rejects with StoreError at `untilMs`, or at once when trying again is useless. */
@@ -42,10 +63,14 @@ export class EtcdWriter {
   }
 
   /**
-   * Tries to make `entry` the next revision, once: it holds when the head is still at `headModRevision`. `unclear`: somebody was faster, or
-   * etcd did not say; whether it is there is seen by its request id.
+   * Tries to make `entry` the next revision, once: it holds while the fence stands. `unclear`: somebody was faster, or etcd did not say;
+   * whether it is there is seen by its request id.
    */
-  async tryRevision(entry: LoggedRevision, headModRevision: number, untilMs: number): Promise<'done' | 'unclear'> {
+  async tryRevision(
+    entry: LoggedRevision,
+    { headModRevision, leader }: RevisionFence,
+    untilMs: number,
+  ): Promise<'done' | 'unclear'> {
     const { revision } = entry.revision;
     const text = JSON.stringify(entry);
     const id = randomUUID();
@@ -54,7 +79,12 @@ export class EtcdWriter {
     const value = isLarge ? JSON.stringify({ id, chunks }) : text;
     try {
       const outcome = await this.#calls.write(
-        [{ key: this.#keys.head, at: 'modRevision', is: headModRevision }],
+        [
+          { key: this.#keys.head, at: 'modRevision', is: headModRevision },
+          ...(leader === null
+            ? []
+            : [{ key: this.#keys.leader, at: 'createRevision', is: leader.createRevision } as const]),
+        ],
         [
           { tag: 'put', key: this.#keys.revision(revision), value },
           { tag: 'put', key: this.#keys.head, value: String(revision) },
@@ -187,6 +217,21 @@ export class EtcdWriter {
     if (this.#clock.nowMs() + limits.etcdRetryMs >= untilMs) throw this.unavailable(message, error);
     await new Promise<void>((resolve) => this.#clock.after(limits.etcdRetryMs, resolve));
   }
+}
+
+/** What must still be so on etcd for a revision to be written. */
+export interface RevisionFence {
+  /** etcd's revision of the last change of the head. */
+  readonly headModRevision: number;
+  /** Whoever writes as the leader must still have this leadership; null: anybody may write. */
+  readonly leader: EtcdLeader | null;
+}
+
+/** What a large change may take beyond a usual one, ms. */
+export function chunkTimeMs({ changes }: Commit): number {
+  let chars = 0;
+  for (const value of changes.values()) chars += value?.length ?? 0;
+  return Math.floor(chars / limits.etcdChunkBytesMax) * limits.etcdChunkWriteMs;
 }
 
 /** What a write of leases must know of those there are. */

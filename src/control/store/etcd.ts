@@ -8,7 +8,6 @@ import { limits } from '../../model/limits.ts';
 import type { EtcdCalls, EtcdEvent } from './etcd-calls.ts';
 import { compact } from './etcd-compaction.ts';
 import { EtcdFeed } from './etcd-feed.ts';
-import { EtcdHead } from './etcd-head.ts';
 import { EtcdKeys } from './etcd-keys.ts';
 import { EtcdLeaseWrites } from './etcd-lease-writes.ts';
 import { EtcdLeases } from './etcd-leases.ts';
@@ -16,16 +15,16 @@ import { EtcdProgress } from './etcd-progress.ts';
 import { EtcdReplicas } from './etcd-replicas.ts';
 import { EtcdSession } from './etcd-session.ts';
 import {
+  type EtcdLeader,
   type EtcdLease,
   type EtcdState,
-  formatVersion,
   parseLease,
   readRevision,
   readState,
   textOf,
 } from './etcd-state.ts';
 import { EtcdTelling } from './etcd-telling.ts';
-import { EtcdWriter } from './etcd-writer.ts';
+import { chunkTimeMs, EtcdWriter } from './etcd-writer.ts';
 import { ReplayedLog } from './replayed-log.ts';
 import type { Retention } from './revision-log.ts';
 import type {
@@ -76,13 +75,6 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
   }
 }
 
-/** What a large change may take beyond a usual one. */
-function chunkTimeMs({ changes }: Commit): number {
-  let chars = 0;
-  for (const value of changes.values()) chars += value?.length ?? 0;
-  return Math.floor(chars / limits.etcdChunkBytesMax) * limits.etcdChunkWriteMs;
-}
-
 class EtcdStore implements Store {
   readonly replicaId = randomUUID();
   readonly #calls: EtcdCalls;
@@ -92,7 +84,6 @@ class EtcdStore implements Store {
   readonly #replayed: ReplayedLog;
   readonly #leases: EtcdLeases;
   readonly #replicas: EtcdReplicas;
-  readonly #head: EtcdHead;
   readonly #feed: EtcdFeed;
   readonly #session: EtcdSession;
   readonly #queue: WriteQueue;
@@ -103,6 +94,7 @@ class EtcdStore implements Store {
   readonly #events: StoreEvents;
   #headModRevision = 0;
   #baseModRevision = 0;
+  #knownAtMs = 0;
   /** One look at the head for all who ask while another is under way. */
   #looking: Promise<void> | null = null;
   #nextLook: Promise<void> | null = null;
@@ -115,7 +107,6 @@ class EtcdStore implements Store {
     this.#replayed = new ReplayedLog(retention);
     this.#calls = calls;
     this.#keys = new EtcdKeys(prefix);
-    this.#head = new EtcdHead(calls, this.#keys.head, networkClock);
     this.#networkClock = networkClock;
     this.#onBackgroundError = onBackgroundError ?? ((error) => process.emitWarning(error));
     this.#events = new StoreEvents((thrown) =>
@@ -171,16 +162,22 @@ class EtcdStore implements Store {
   }
 
   async open(): Promise<void> {
-    const untilMs = this.#networkClock.nowMs() + limits.etcdOpenMs;
+    const startMs = this.#networkClock.nowMs();
+    const untilMs = startMs + limits.etcdOpenMs;
     const state = await this.#writer.persist(() => readState(this.#calls, this.#keys), untilMs);
-    if (state.isEmpty) await this.#writer.persist(() => this.#begin(), untilMs);
+    if (state.isEmpty) await this.#writer.begin(untilMs);
     this.#feed.start(this.#takeState(state));
+    this.#knownAtMs = startMs;
     await this.#writer.persist(() => this.#session.open(), untilMs);
     this.#isOpen = true;
   }
 
   get revision(): number {
     return this.#replayed.head;
+  }
+
+  get knownAtMs(): number {
+    return this.#knownAtMs;
   }
 
   get(key: string): StoredObject | null {
@@ -291,15 +288,6 @@ class EtcdStore implements Store {
       throw new StoreError('store-closed', 'The store was closed: nothing more can be written.');
   }
 
-  /** The first one on an empty etcd. */
-  async #begin(): Promise<void> {
-    const { format } = this.#keys;
-    await this.#calls.write(
-      [{ key: format, at: 'modRevision', is: 0 }],
-      [{ tag: 'put', key: format, value: String(formatVersion) }],
-    );
-  }
-
   // Commits
 
   async #commit(commit: Commit, untilMs: number): Promise<CommitResult> {
@@ -311,9 +299,12 @@ class EtcdStore implements Store {
       if (made !== null) return { tag: 'committed', revision: made };
       const obstacle = this.#replayed.obstacleTo(commit);
       if (obstacle !== null && isFresh) return obstacle;
+      const leader = commit.onlyAsLeader === true ? this.#replicas.leader : null;
+      if (commit.onlyAsLeader === true && leader?.id !== this.replicaId) return { tag: 'not-leading' };
+      const fence = { headModRevision: this.#headModRevision, leader };
       if (obstacle === null) {
         const entry = this.#replayed.drawUp(commit);
-        const outcome = await this.#writer.tryRevision(entry, this.#headModRevision, untilMs);
+        const outcome = await this.#writer.tryRevision(entry, fence, untilMs);
         if (outcome === 'done') {
           const { revision } = entry.revision;
           // Durable, whatever becomes of the feed: at worst this control plane learns of it late.
@@ -324,7 +315,16 @@ class EtcdStore implements Store {
       // Lost the race, or does not know: what is there now decides, and the request id tells whether it was this one after all.
       await this.#catchUp(untilMs);
       isFresh = true;
+      if (leader !== null && this.#headModRevision === fence.headModRevision) await this.#whenLed(leader, untilMs);
     }
+  }
+
+  /** The fence held nobody else up, so that leadership is over; or etcd did not say. Rejects when that stays so until `untilMs`. */
+  async #whenLed(leader: EtcdLeader, untilMs: number): Promise<void> {
+    const nowMs = this.#networkClock.nowMs();
+    if (nowMs >= untilMs) throw this.#writer.unavailable('it does not tell who leads');
+    const isOver = () => this.#replicas.leader?.createRevision !== leader.createRevision;
+    await this.#progress.until(isOver, Math.min(untilMs, nowMs + limits.etcdTryMs));
   }
 
   /** Resolves when this memory has what etcd had when it was asked. */
@@ -332,14 +332,16 @@ class EtcdStore implements Store {
     if (this.#broken !== null) throw this.#broken;
     // While etcd answers, the feed may bring what is newer than the answer.
     const before = this.#replayed.head;
-    const revision = await this.#writer.persist(() => this.#head.read(), untilMs);
+    const { revision, askedAtMs } = await this.#writer.readHead(untilMs);
     this.#requireNotOlder(revision, before);
     const isThere = () => this.#replayed.head >= revision;
-    if (await this.#progress.until(isThere, Math.min(untilMs, this.#networkClock.nowMs() + limits.etcdTryMs))) return;
-    // The member that is watched has lost the others, or the connection is dead and does not know it.
-    this.#feed.restart();
-    if (!(await this.#progress.until(isThere, untilMs)))
-      throw this.#writer.unavailable('it does not tell what has changed');
+    if (!(await this.#progress.until(isThere, Math.min(untilMs, this.#networkClock.nowMs() + limits.etcdTryMs)))) {
+      // The member that is watched has lost the others, or the connection is dead and does not know it.
+      this.#feed.restart();
+      if (!(await this.#progress.until(isThere, untilMs)))
+        throw this.#writer.unavailable('it does not tell what has changed');
+    }
+    this.#knownAtMs = Math.max(this.#knownAtMs, askedAtMs);
   }
 
   /** Who went on from an older state would take back what sidecars have in force, under revision numbers that are taken. */

@@ -6,10 +6,10 @@ import { EtcdClient } from './etcd-client.ts';
 import { EtcdKeys } from './etcd-keys.ts';
 import { type EtcdAccess, isEtcdUrl, parseEtcdUrl, shownEtcdUrl } from './etcd-location.ts';
 import { EtcdWriter } from './etcd-writer.ts';
-import { embeddedDirectory, unknownStore } from './open-store.ts';
 import type { StoreClock } from './store.ts';
 import { StoreError } from './store-error.ts';
 import { type ImageStore, openEmbeddedImage, openEtcdImage } from './store-image.ts';
+import { embeddedDirectory, unknownStore } from './store-location.ts';
 
 export interface MigrateOptions {
   readonly fromUrl: string;

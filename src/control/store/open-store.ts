@@ -1,9 +1,8 @@
 /** From the address of a store to the store: which driver it is. */
-import { openEmbeddedStore } from './embedded.ts';
 import { type EtcdAccess, isEtcdUrl, parseEtcdUrl, shownEtcdUrl } from './etcd-location.ts';
 import { defaultRetention, type Retention } from './revision-log.ts';
 import type { Store, StoreClock } from './store.ts';
-import { StoreError } from './store-error.ts';
+import { embeddedDirectory, unknownStore } from './store-location.ts';
 
 export interface OpenStoreOptions {
   readonly etcdAccess: EtcdAccess;
@@ -19,10 +18,13 @@ export async function openStore(
   { etcdAccess, retention = defaultRetention, clock, onBackgroundError }: OpenStoreOptions,
 ): Promise<Store> {
   const directory = embeddedDirectory(url);
-  if (directory !== null) return openEmbeddedStore({ directory, retention, clock, onBackgroundError });
+  // Each driver is loaded by who uses it: who asks for `--help` loads neither LMDB nor gRPC.
+  if (directory !== null) {
+    const { openEmbeddedStore } = await import('./embedded.ts');
+    return openEmbeddedStore({ directory, retention, clock, onBackgroundError });
+  }
   if (!isEtcdUrl(url)) throw unknownStore();
   const location = parseEtcdUrl(url);
-  // Who keeps the state in a directory does not pay for loading gRPC.
   const [{ EtcdClient }, { openEtcdStore }] = await Promise.all([import('./etcd-client.ts'), import('./etcd.ts')]);
   return openEtcdStore({
     calls: new EtcdClient(location, etcdAccess),
@@ -34,17 +36,3 @@ export async function openStore(
     onBackgroundError,
   });
 }
-
-/** Null: it is no address of an embedded store. */
-export const embeddedDirectory = (url: string): string | null => /^embedded:(.+)$/.exec(url)?.[1] ?? null;
-
-/** For logs and answers: without a password. @throws StoreError as `openStore` rejects. */
-export function shownStoreUrl(url: string): string {
-  return isEtcdUrl(url) ? shownEtcdUrl(parseEtcdUrl(url)) : url;
-}
-
-export const unknownStore = (): StoreError =>
-  new StoreError(
-    'bad-store',
-    'The address of the store is not understood: use embedded:DIR, or etcd://HOST:PORT,HOST:PORT,HOST:PORT.',
-  );

@@ -14,6 +14,8 @@ export interface Commit {
   readonly expect: ReadonlyMap<string, number>;
   /** The newest revision when the change was judged: over a later one nothing is written. Left out: any will do. */
   readonly basis?: number;
+  /** Nothing is written unless this control plane does what only one of them may do, at the moment of the write. Left out: any may write. */
+  readonly onlyAsLeader?: true;
   /** New value, or null to delete. */
   readonly changes: ReadonlyMap<string, string | null>;
   readonly who: string;
@@ -37,7 +39,9 @@ export type CommitResult =
   /** Nothing was written. */
   | { readonly tag: 'conflict'; readonly key: string; readonly expected: number; readonly actual: number }
   /** Nothing was written: others have, since `basis`. `revision` is the newest. */
-  | { readonly tag: 'outdated'; readonly revision: number };
+  | { readonly tag: 'outdated'; readonly revision: number }
+  /** Nothing was written: see `onlyAsLeader`. */
+  | { readonly tag: 'not-leading' };
 
 export interface StoredLease {
   readonly id: string;
@@ -65,6 +69,11 @@ export type StoreEvent =
 export interface Store {
   /** Newest committed revision; 0 when empty. */
   readonly revision: number;
+  /**
+   * Wall clock: all that was committed by then, by whichever control plane, is in memory here. A store of one process has it at any time; one that
+   * is shared looks every few seconds, and falls behind while the store does not answer.
+   */
+  readonly knownAtMs: number;
   get(key: string): StoredObject | null;
   list(): Iterable<StoredObject>;
   commit(commit: Commit): Promise<CommitResult>;

@@ -13,8 +13,8 @@ import { certificatesIn, isIssuedBy, spiffeIdIn, timeFault } from './credentials
 export interface ControlPlaneTrust {
   /** Null: any, where a root says who is meant. */
   readonly trustDomain: string | null;
-  /** Lower-case hex SHA-256 of a root that is believed when the control plane shows it; null: none. */
-  readonly rootSha256: string | null;
+  /** Lower-case hex SHA-256 of roots that are believed when the control plane shows one of them. */
+  readonly rootsSha256: readonly string[];
   /** Roots that are believed, PEM; null: none. */
   readonly bundlePem: string | null;
 }
@@ -75,12 +75,13 @@ export function controlPlaneFault(
   if (certificate === null) return new Error('it shows no certificate');
   const known =
     trust.bundlePem === null ? [] : certificatesIn(trust.bundlePem, 'the trust bundle', limits.trustRootsMax);
-  const pinned = chainOf(certificate).filter((shown) => fingerprintOf(shown) === trust.rootSha256);
+  const isNamed = (sha256: string) => trust.rootsSha256.includes(sha256);
+  const pinned = chainOf(certificate).filter((shown) => isNamed(fingerprintOf(shown)));
   const root = [...known, ...pinned].find((candidate) => isIssuedBy(certificate, candidate));
   if (root === undefined)
-    return trust.rootSha256 === null
+    return trust.rootsSha256.length === 0
       ? new Error('its certificate was not issued by a root of the trust bundle')
-      : new OtherRootError('its certificate was not issued by the root that the join token names');
+      : new OtherRootError('its certificate was not issued by a root that the join token names');
   const fault = timeFault(certificate, nowMs) ?? timeFault(root, nowMs);
   if (fault !== null) return new Error(`its certificate ${fault}`);
   const expected = `spiffe://${trust.trustDomain ?? '*'}/control-plane`;

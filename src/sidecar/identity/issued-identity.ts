@@ -114,7 +114,7 @@ export class IssuedIdentity implements IdentityAgent {
     if (joinToken === null && this.#saved?.isOverTls !== true && this.#expired === null) return null;
     return {
       trustDomain: joinToken?.identity.trustDomain ?? known!.trustDomain,
-      rootSha256: joinToken?.rootSha256 ?? null,
+      rootsSha256: joinToken?.rootsSha256 ?? [],
       bundlePem: known?.bundlePem ?? null,
     };
   }

@@ -9,8 +9,8 @@ export interface JoinToken {
   /** The token itself. A secret. */
   readonly text: string;
   readonly identity: ServiceIdentity;
-  /** Lower-case hex SHA-256 of the root that the control plane's certificate must be issued by. */
-  readonly rootSha256: string;
+  /** Lower-case hex SHA-256 of the roots, one of which must have issued the control plane's certificate. At least one. */
+  readonly rootsSha256: readonly string[];
   /** Ms since the epoch. */
   readonly expiresAtMs: number;
 }
@@ -47,16 +47,26 @@ export const fixedJoinToken = (current: JoinToken): JoinTokenSource => ({
 export function decodeJoinToken(text: string, service: string, namespace: string): JoinToken {
   const claims = isTokenText(text) ? claimsOf(text) : null;
   const identity = typeof claims?.sub === 'string' ? parseSpiffeId(claims.sub) : null;
-  const { aud, root, exp } = claims ?? {};
-  const isWhole = typeof root === 'string' && /^[0-9a-f]{64}$/.test(root) && typeof exp === 'number';
-  if (aud !== 'weft-join' || identity === null || !isWhole)
+  const { aud, exp } = claims ?? {};
+  const rootsSha256 = rootsIn(claims);
+  if (aud !== 'weft-join' || identity === null || rootsSha256 === null || typeof exp !== 'number')
     throw new JoinTokenError('the join token is none: make one with weft token create --join --service NAME');
   if (identity.service !== service || identity.namespace !== namespace)
     throw new JoinTokenError(
       `the join token is for ${identity.service}.${identity.namespace}, not for ${service}.${namespace}: make one with weft token create --join --service ${service}.${namespace}`,
     );
-  return { text, identity, rootSha256: root, expiresAtMs: exp * 1_000 };
+  return { text, identity, rootsSha256, expiresAtMs: exp * 1_000 };
 }
+
+/** The root that has signed it, and the others that the mesh believed then: those of other control planes. Null: it does not say. */
+function rootsIn(claims: Record<string, unknown> | null): readonly string[] | null {
+  const { root, roots = [] } = claims ?? {};
+  if (!isSha256(root) || !Array.isArray(roots) || roots.length > limits.trustRootsMax || !roots.every(isSha256))
+    return null;
+  return [...new Set([root, ...roots])];
+}
+
+const isSha256 = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
 
 function claimsOf(text: string): Record<string, unknown> | null {
   try {

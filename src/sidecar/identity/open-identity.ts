@@ -6,6 +6,7 @@ import { askForBootstrap } from './bootstrap-client.ts';
 import { askForCertificate } from './certificate-client.ts';
 import { makeRequestInThread } from './certificate-request-thread.ts';
 import { DirectoryIdentity } from './directory-identity.ts';
+import { DirectoryWithToken } from './directory-with-token.ts';
 import type { IdentityAgent } from './identity-agent.ts';
 import { IdentityFile } from './identity-file.ts';
 import { IssuedIdentity } from './issued-identity.ts';
@@ -14,7 +15,7 @@ import { JoinTokenFile } from './join-token-file.ts';
 
 /** Rejects with JoinTokenError and OtherServiceError. What the state directory or the identity directory holds is in force when it resolves. */
 export async function openIdentityAgent(options: SidecarOptions, logger: Logger): Promise<IdentityAgent> {
-  const { identityDir, isLinkInsecure, joinToken, namespace, service, source, stateDir } = options;
+  const { identityDir, isLinkInsecure, joinToken, namespace, service, source } = options;
   if (isLinkInsecure)
     logger.warn(
       { service, namespace },
@@ -23,12 +24,19 @@ export async function openIdentityAgent(options: SidecarOptions, logger: Logger)
   if (identityDir !== null) {
     const identity = new DirectoryIdentity({ path: identityDir, service, namespace, clock: systemClock, logger });
     await identity.load();
-    return identity;
+    if (joinToken === null || source.tag === 'file') return identity;
+    return new DirectoryWithToken(identity, await openIssued(options, source.urls, logger));
   }
   // Where a mesh asks for tokens, the push channel needs the one that comes with a certificate, which no insecure link shows.
   if (source.tag === 'file' || (isLinkInsecure && joinToken === null)) return noIdentity();
+  return openIssued(options, source.urls, logger);
+}
+
+/** Rejects with JoinTokenError. */
+async function openIssued(options: SidecarOptions, urls: readonly string[], logger: Logger): Promise<IdentityAgent> {
+  const { namespace, service, stateDir } = options;
   const identity = new IssuedIdentity({
-    urls: source.urls,
+    urls,
     service,
     namespace,
     joinToken: joinTokenOf(options),

@@ -35,6 +35,17 @@ describe('scenarios', () => {
 });
 
 describe('options', () => {
+  it('choose what the rows of targets need, with everybody and with starts', () => {
+    const { chosen } = readOptions(['--targets'])!;
+    expect(chosen).toMatchObject({ form: 'targets', rounds: 5, vitalStarts: 10 });
+    expect(chosen.scenarios).toEqual(
+      expect.arrayContaining(['two-hops-tls/busy-8/get-100', 'one-hop-pipelining/busy-64/get-100']),
+    );
+    expect(chosen.scenarios.length).toBeLessThan(20);
+    expect(chosen.names).toEqual(readOptions([])!.chosen.names);
+    expect(() => readOptions(['--targets', '--short'])).toThrow('--targets says which scenarios');
+  });
+
   it('are refused with the reason', () => {
     const cases = [
       [['--rounds', '0'], '--rounds wants whole numbers from 1 to 1000, not 0.'],

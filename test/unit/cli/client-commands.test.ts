@@ -29,6 +29,7 @@ const webSidecar = {
   isLinkInsecure: false,
   softwareVersion: '0.1.0',
   leaseEndsInMs: 12_000,
+  stateAgeMs: 65_000,
 };
 
 async function closedPort(): Promise<number> {
@@ -120,6 +121,35 @@ describe('client commands, when things go wrong', () => {
         '  pay.shop (pay-1) refused it: no memory\n  web.default (web-1) has not answered',
     );
     expect(asked[0]?.url).toBe('/v1/transactions?wait=applied&timeoutMs=2000');
+  });
+
+  it('is content with fewer sidecars than all, and names the others', async () => {
+    const name = { sidecar: 'web-1', service: 'web', namespace: 'default' };
+    const report = { revision: 9, applied: [name, name], missing: [name], refused: [{ ...name, reason: 'no memory' }] };
+    const results = [{ kind: 'Service', namespace: 'default', name: 'cart', action: 'created', revision: 9 }];
+    const { url, asked } = await fakeControlPlane(() => ({
+      status: 200,
+      body: { revision: 9, results, applied: report },
+    }));
+    const { code, out, err } = await weft(
+      ['apply', '-f', '-', '--wait', 'applied', '--percent', '50', '--server', url],
+      cartYaml,
+    );
+    expect({ code, out }).toEqual({
+      code: 0,
+      out: 'Service/default/cart created\nrevision 9, in force on 2 sidecars',
+    });
+    expect(err).toBe(
+      'not yet on 2 sidecars:\n  web.default (web-1) refused it: no memory\n  web.default (web-1) has not answered',
+    );
+    expect(asked[0]?.url).toBe('/v1/transactions?wait=applied&timeoutMs=30000&percent=50');
+    // Of what nobody waits for no share can be asked.
+    const alone = await weft(['apply', '-f', '-', '--percent', '50', '--server', url], cartYaml);
+    expect({ code: alone.code, err: alone.err }).toEqual({
+      code: 1,
+      err: '--percent says how many sidecars --wait applied waits for: say that too.',
+    });
+    expect(asked).toHaveLength(1);
   });
 
   it('says that an object does not exist', async () => {
@@ -245,7 +275,7 @@ describe('client commands', () => {
           }
         : { status: 200, body: { items: [webSidecar] } },
     );
-    const row = /web\.default +web-1 +synced +7 +12s +127\.0\.0\.1:4000 +127\.0\.0\.1:15008 +cart/;
+    const row = /web\.default +web-1 +synced +65s +7 +12s +127\.0\.0\.1:4000 +127\.0\.0\.1:15008 +cart/;
     expect((await weft(['get', 'sidecars', '--server', url])).out).toMatch(row);
     expect(JSON.parse((await weft(['get', 'sidecars', '-o', 'json', '--server', url])).out)).toEqual([webSidecar]);
     const status = await weft(['status', '--server', url]);

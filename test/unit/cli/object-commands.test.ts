@@ -34,7 +34,14 @@ const policy = {
 };
 const sidecar = (id: string, service: string, subscriptions: string[], more: object = {}) => ({
   ...{ sidecar: id, service, namespace: 'default', connected: true, state: 'synced', revision: 7, reason: null },
-  ...{ subscriptions, registration: null, isLinkInsecure: false, softwareVersion: '0.1.0', leaseEndsInMs: 9_000 },
+  ...{
+    subscriptions,
+    registration: null,
+    isLinkInsecure: false,
+    softwareVersion: '0.1.0',
+    leaseEndsInMs: 9_000,
+    stateAgeMs: 0,
+  },
   ...more,
 });
 const sidecars = [

@@ -37,6 +37,8 @@ describe('the command line', () => {
     [['delete'], /KIND NAME, or -f FILE/],
     [['delete', 'service', 'cart', '-f', 'x'], /leave KIND, NAME/],
     [['apply', '-f', 'x', '--wait', 'forever'], /applied/],
+    [['apply', '-f', 'x', '--wait', 'applied', '--percent', '0'], /1 to 100/],
+    [['apply', '-f', 'x', '--wait', 'applied', '--percent', '9.5'], /1 to 100/],
     [['status', '--server', 'nowhere/at/all'], /http:\/\/HOST:PORT/],
     [['control-plane', '--history-count', '0'], /1 to 100000/],
     [['control-plane', '--history-age', '10s'], /1m to 87600h/],

@@ -120,7 +120,6 @@ describe('flags of identity and link that contradict each other', () => {
   it.each<[string | null, string[], RegExp]>([
     [null, ['--link', '127.0.0.1:0'], /--link delivers to an app/],
     [null, ['--insecure-link', '--identity-dir', 'x'], /--insecure-link and --identity-dir exclude each other/],
-    ['a.b.c', ['--identity-dir', 'x'], /--identity-dir and WEFT_JOIN_TOKEN exclude each other/],
     ['a.b.c', ['--config', 'x'], /WEFT_JOIN_TOKEN is for a control plane/],
     [null, [...app, '--config', 'x', '--link', '127.0.0.1:0'], /--identity-dir DIR, or .* --insecure-link/],
     [null, [...app, '--inbound', '127.0.0.1:1', '--link', '127.0.0.1:1'], /--inbound and --link cannot both listen/],

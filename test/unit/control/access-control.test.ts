@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { AccessControl, type TokenWish } from '../../../src/control/access/access-control.ts';
 import { tokenListKey } from '../../../src/control/access/token-list.ts';
+import { ControlCounts } from '../../../src/control/control-counts.ts';
 import { Publisher } from '../../../src/control/publisher.ts';
 import { isTokenName, mayWriteIn } from '../../../src/model/access.ts';
 import { limits } from '../../../src/model/limits.ts';
@@ -23,6 +24,13 @@ describe('a control plane without tokens', () => {
     for (const bearer of [null, 'nonsense'])
       expect(access.identify(bearer)).toMatchObject({ name: null, role: { tag: 'admin' } });
     expect(access.requiresToken).toBe(false);
+  });
+
+  it('needs no store to do so: nothing can have been revoked', () => {
+    const { access, clock, store } = room();
+    store.cutOffAtMs = clock.nowMs();
+    clock.advance(2 * limits.accessBlindMs);
+    expect(access.identify(null)).toMatchObject({ name: null, role: { tag: 'admin' } });
   });
 
   it('makes an admin first: others could make no further ones', async () => {
@@ -97,6 +105,7 @@ describe('a token', () => {
       store,
       clock,
       log: new LimitedLog(clock, silentLogger),
+      counts: new ControlCounts(),
       onProgress: () => undefined,
     });
     store.subscribe((event) => event.tag === 'revision' && publisher.takeRevision(event.revision));
@@ -109,6 +118,29 @@ describe('a token', () => {
     expect(store.commits[0]).toMatchObject({ who: 'test', message: 'token alice (admin) made' });
     expect(store.commits[0]!.changes.map(({ key }) => key)).toEqual([tokenListKey]);
     publisher.close();
+  });
+
+  it('is not taken while the store is out of touch, for it may have been revoked there', async () => {
+    const { access, clock, store, make } = room();
+    const { text } = await make('alice');
+    const requester = access.identify(text);
+    store.cutOffAtMs = clock.nowMs();
+    clock.advance(limits.accessBlindMs);
+    expect(access.identify(text).name).toBe('alice');
+    clock.advance(1);
+    for (const bearer of [text, `${text.slice(0, -2)}AA`, 'nonsense'])
+      expect(() => access.identify(bearer)).toThrow(
+        expect.objectContaining({ code: 'out-of-touch', message: expect.stringContaining('more than 15 s') }),
+      );
+    expect(() => access.identify(null)).toThrow(expect.objectContaining({ code: 'token-required' }));
+    // What goes on for long ends too.
+    expect(requester.isValid()).toBe(false);
+    // Where what was known last must do, it does, and nothing else.
+    expect(access.identify(text, true)).toMatchObject({ name: 'alice' });
+    expect(() => access.identify('nonsense', true)).toThrow(expect.objectContaining({ code: 'token-invalid' }));
+    store.cutOffAtMs = null;
+    expect(requester.isValid()).toBe(true);
+    expect(access.identify(text).name).toBe('alice');
   });
 
   it('says to the minute when it was used last, and writes nothing for it', async () => {

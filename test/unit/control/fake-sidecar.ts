@@ -1,4 +1,5 @@
 /** The push half of a control plane without sockets, and sidecars that say exactly what a test wants. */
+import { ControlCounts } from '../../../src/control/control-counts.ts';
 import type { PushConnection } from '../../../src/control/fleet-member.ts';
 import { LeaseWriter } from '../../../src/control/lease-writer.ts';
 import { PushSession } from '../../../src/control/push-session.ts';
@@ -29,6 +30,7 @@ export class Plane {
   readonly clock: ManualClock;
   readonly store: MemoryStore;
   readonly fleet: SidecarFleet;
+  readonly counts = new ControlCounts();
   readonly rooms;
 
   /** A store that is given is one that a control plane before has left. */
@@ -37,7 +39,7 @@ export class Plane {
     this.store = store ?? new MemoryStore(clock);
     const log = new LimitedLog(clock, silentLogger);
     const statWindow = new StatWindow(() => clock.nowMs());
-    this.fleet = new SidecarFleet({ store: this.store, clock, log, statWindow });
+    this.fleet = new SidecarFleet({ store: this.store, clock, log, statWindow, counts: this.counts });
     const founder = new ServiceFounder(this.store, clock);
     const leases = new LeaseWriter(this.store);
     this.rooms = { fleet: this.fleet, leases, founder, statWindow, log };

@@ -47,6 +47,8 @@ export class MemoryStore implements Store {
   leaseWrites = 0;
   /** Set to make the next lease write fail. */
   leaseFault: Error | null = null;
+  /** Whether this one is the leader. */
+  isLeader = true;
   /** Set to make the next commits fail. */
   commitFault: Error | null = null;
   /** Runs once, right before the next commit: somebody else who writes meanwhile. */
@@ -61,6 +63,13 @@ export class MemoryStore implements Store {
     this.#clock = clock;
   }
 
+  /** Set to be cut off from the store since then. */
+  cutOffAtMs: number | null = null;
+
+  get knownAtMs(): number {
+    return this.cutOffAtMs ?? this.#clock.nowMs();
+  }
+
   get(key: string): StoredObject | null {
     return this.#objects.get(key) ?? null;
   }
@@ -69,11 +78,12 @@ export class MemoryStore implements Store {
     return this.#objects.values();
   }
 
-  async commit({ expect, changes, who, message, requestId, atMs }: Commit): Promise<CommitResult> {
+  async commit({ expect, changes, who, message, requestId, atMs, onlyAsLeader }: Commit): Promise<CommitResult> {
     const { beforeCommit } = this;
     this.beforeCommit = null;
     await beforeCommit?.();
     if (this.commitFault !== null) throw this.commitFault;
+    if (onlyAsLeader === true && !this.isLeader) return { tag: 'not-leading' };
     const made = this.madeBy(requestId);
     if (made !== null) return { tag: 'committed', revision: made.revision };
     for (const [key, expected] of expect) {

@@ -11,7 +11,8 @@ const hourMs = 3600_000;
 
 async function meshOf(...roots: string[]) {
   const clock = new ManualClock();
-  const bundle = new StoredBundle(new MemoryStore(clock), clock, 'weft.local');
+  const store = new MemoryStore(clock);
+  const bundle = new StoredBundle(store, clock, 'weft.local');
   for (const sha256 of roots)
     await bundle.change(addingRoot({ sha256, certificatePem: `pem of ${sha256}` }, clock.nowMs()), '');
   const replica = (isSelf: boolean, isLeader: boolean, ...own: string[]): ReplicaStatus => ({
@@ -31,7 +32,7 @@ async function meshOf(...roots: string[]) {
     }
   };
   const leaving = () => bundle.current.roots.filter(({ retiresAt }) => retiresAt !== null).map(({ sha256 }) => sha256);
-  return { mesh, replica, pass, leaving, unclaimed };
+  return { mesh, replica, pass, leaving, unclaimed, store };
 }
 
 describe('a root that no control plane claims', () => {
@@ -61,6 +62,19 @@ describe('a root that no control plane claims', () => {
     else mesh.replicas.push(replica(false, false));
     await pass(2 * limits.rootUnclaimedMs);
     expect(leaving()).toEqual([]);
+  });
+
+  it('stays when the one that would let it go leads no more and does not know it', async () => {
+    const { pass, leaving, store } = await meshOf('mine', 'theirs', 'lost');
+    store.isLeader = false;
+    await pass(limits.rootUnclaimedMs + hourMs);
+    expect(leaving()).toEqual([]);
+    // It begins to count anew, and does it once it leads.
+    store.isLeader = true;
+    await pass(limits.rootUnclaimedMs - hourMs);
+    expect(leaving()).toEqual([]);
+    await pass(2 * hourMs);
+    expect(leaving()).toEqual(['lost']);
   });
 
   it('is looked for no longer after the end', async () => {

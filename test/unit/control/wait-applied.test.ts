@@ -36,7 +36,7 @@ describe('waitApplied', () => {
     await plane.store.put(service('a'));
     const now = waitOn(plane, 1);
     await settle();
-    expect(now.report).toEqual({ revision: 1, applied: [], missing: [], refused: [] });
+    expect(now.report).toEqual({ revision: 1, isEnough: true, applied: [], missing: [], refused: [] });
     const next = waitOn(plane, 2);
     await settle();
     expect(next.report).toBeNull();
@@ -108,6 +108,76 @@ describe('waitApplied', () => {
     a.nack('no');
     await settle();
     expect(wait.report).toMatchObject({ applied: [], missing: [], refused: [{ sidecar: 'a', reason: 'no' }] });
+  });
+
+  it('is done when as many percent have it as were asked for, of those that it concerns', async () => {
+    const plane = new Plane();
+    await plane.store.put(service('a'), service('b'));
+    const sidecars = await Promise.all(['1', '2', '3', '4'].map((id) => synced(plane, id, 'a')));
+    // Others do not count, though they have all that concerns them.
+    for (const id of ['5', '6', '7', '8', '9']) await synced(plane, id, 'b');
+    const revision = await plane.store.put(service('a', '127.0.0.1:1'));
+    const wait = (percent: number) => {
+      const room: { report: AppliedReport | null } = { report: null };
+      void plane.fleet.waitApplied(revision, 10_000, percent).then((report) => {
+        room.report = report;
+      });
+      return room;
+    };
+    const [half, most, all] = [wait(50), wait(51), wait(100)];
+    sidecars[0]!.ack();
+    sidecars[1]!.nack('no');
+    await settle();
+    expect([half.report, most.report, all.report]).toEqual([null, null, null]);
+    sidecars[2]!.ack();
+    await settle();
+    expect(half.report).toMatchObject({
+      isEnough: true,
+      missing: [{ sidecar: '4' }],
+      refused: [{ sidecar: '2', reason: 'no' }],
+    });
+    expect(names(half.report!.applied)).toEqual(['1', '3', '5', '6', '7', '8', '9']);
+    expect([most.report, all.report]).toEqual([null, null]);
+    plane.clock.advance(10_000);
+    await settle();
+    expect([most.report?.isEnough, all.report?.isEnough]).toEqual([false, false]);
+    expect(names(all.report!.missing)).toEqual(['4']);
+  });
+
+  it('counts for a percentage who comes too late no less, and who is gone no more', async () => {
+    const plane = new Plane();
+    await plane.store.put(service('a'));
+    const [a, lost] = [await synced(plane, 'a', 'a'), await synced(plane, 'lost', 'a')];
+    lost.drop();
+    const revision = await plane.store.put(service('a', '127.0.0.1:1'));
+    const room: { report: AppliedReport | null } = { report: null };
+    void plane.fleet.waitApplied(revision, 60_000, 60).then((report) => {
+      room.report = report;
+    });
+    a.ack();
+    await settle();
+    expect(room.report).toBeNull();
+    await keepAlive(plane, a, limits.leaseMs);
+    await settle();
+    expect(room.report).toMatchObject({ isEnough: true, applied: [{ sidecar: 'a' }], missing: [], refused: [] });
+  });
+
+  it('says how long each has been in its state', async () => {
+    const plane = new Plane();
+    await plane.store.put(service('a'));
+    const a = await synced(plane, 'a', 'a');
+    plane.clock.advance(3_000);
+    expect(plane.fleet.list()).toMatchObject([{ state: 'synced', stateAgeMs: 3_000 }]);
+    await plane.store.put(service('a', '127.0.0.1:1'));
+    plane.clock.advance(2_000);
+    expect(plane.fleet.list()).toMatchObject([{ state: 'pending', stateAgeMs: 2_000 }]);
+    a.nack('no');
+    plane.clock.advance(1_000);
+    expect(plane.fleet.list()).toMatchObject([{ state: 'refused', reason: 'no', stateAgeMs: 1_000 }]);
+    expect(plane.fleet.countHere()).toEqual({ synced: 0, pending: 0, refused: 1, lost: 0 });
+    a.drop();
+    plane.clock.advance(500);
+    expect(plane.fleet.list()).toMatchObject([{ state: 'lost', stateAgeMs: 500 }]);
   });
 
   it('does not take an old refusal for the answer to a newer change', async () => {
@@ -189,7 +259,7 @@ describe('waitApplied', () => {
     const wait = waitOn(plane, await plane.store.put(service('a', '127.0.0.1:1')));
     plane.clock.advance(limits.leaseMs);
     await settle();
-    expect(wait.report).toEqual({ revision: 2, applied: [], missing: [], refused: [] });
+    expect(wait.report).toEqual({ revision: 2, isEnough: true, applied: [], missing: [], refused: [] });
   });
 
   it('waits after a restart for everyone whose lease lives, as it knows of none what it has', async () => {

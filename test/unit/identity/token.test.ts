@@ -2,6 +2,8 @@ import { generateKeyPairSync } from 'node:crypto';
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose';
 import { describe, expect, it } from 'vitest';
 import { signToken, verifyToken } from '../../../src/identity/token.ts';
+import { limits } from '../../../src/model/limits.ts';
+import { decodeJoinToken } from '../../../src/sidecar/identity/join-token.ts';
 import { bundleOf, identityOf, newRoot, nowMs } from './roots.ts';
 
 const cart = identityOf('cart', 'shop');
@@ -88,5 +90,15 @@ describe('signToken', () => {
       exp: nowMs / 1000 + 60,
     });
     expect(token.length).toBeLessThan(1024);
+  });
+
+  it('names the roots of other control planes, its own once, and stays a token with as many as there may be', async () => {
+    const many = Array.from({ length: limits.trustRootsMax }, (_, n) => n.toString(16).padStart(64, 'a'));
+    const token = await signToken(root, { ...wish, otherRoots: [root.sha256, other.sha256, ...many.slice(2)] });
+    expect(decodeJwt(token)).toMatchObject({ root: root.sha256, roots: [other.sha256, ...many.slice(2)] });
+    expect(token.length).toBeLessThan(limits.tokenCharsMax / 2);
+    expect((await verifyToken(token, expected)).identity).toEqual(cart);
+    const { rootsSha256 } = decodeJoinToken(token, 'cart', 'shop');
+    expect(rootsSha256).toEqual([root.sha256, other.sha256, ...many.slice(2)]);
   });
 });

@@ -141,7 +141,7 @@ describe('a trust bundle that is pushed', () => {
   });
 
   it('never comes from a push port that somebody named in plain HTTP, where control planes prove who they are', async () => {
-    const controlPlaneTrust = { trustDomain: 'weft.local', rootSha256: 'a'.repeat(64), bundlePem: null };
+    const controlPlaneTrust = { trustDomain: 'weft.local', rootsSha256: ['a'.repeat(64)], bundlePem: null };
     const { plane, source } = await greeting({ controlPlaneTrust });
     await until(() => source.status().lastError !== null);
     expect(source.status().lastError).toContain('cannot be reached over TLS');

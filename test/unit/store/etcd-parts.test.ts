@@ -4,7 +4,7 @@ import { chunksOf } from '../../../src/control/store/etcd-chunks.ts';
 import { EtcdKeys } from '../../../src/control/store/etcd-keys.ts';
 import { EtcdLeases } from '../../../src/control/store/etcd-leases.ts';
 import { parseEtcdUrl, shownEtcdUrl } from '../../../src/control/store/etcd-location.ts';
-import { shownStoreUrl } from '../../../src/control/store/open-store.ts';
+import { shownStoreUrl } from '../../../src/control/store/store-location.ts';
 import { WriteQueue } from '../../../src/control/store/write-queue.ts';
 import { limits } from '../../../src/model/limits.ts';
 import { ManualClock } from './manual-clock.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { defaultListenerLimits, limitNames } from '../../../src/model/listener-limits.ts';
-import { ServiceLimits } from '../../../src/model/resources.ts';
+import { ServiceLimits } from '../../../src/model/resource-schemas.ts';
 import { failures } from '../../../src/proxy/failure.ts';
 
 const page = readFileSync(new URL('../../../docs/limits.md', import.meta.url), 'utf8');

@@ -50,7 +50,7 @@ async function tlsServer(by: SigningRoot, body = good) {
 }
 
 const { signal } = new AbortController();
-const pinned = () => ({ trustDomain: 'weft.local', rootSha256: root.sha256, bundlePem: null });
+const pinned = () => ({ trustDomain: 'weft.local', rootsSha256: [root.sha256], bundlePem: null });
 
 describe('over TLS', () => {
   it('asks nothing of somebody whose root is another', async () => {

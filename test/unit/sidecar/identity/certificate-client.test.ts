@@ -89,7 +89,7 @@ async function tlsServer({ by = root, trustDomain = 'weft.local', atMs = nowMs, 
 
 const trusting = (trust: Partial<ControlPlaneTrust> = {}): ControlPlaneTrust => ({
   trustDomain: 'weft.local',
-  rootSha256: null,
+  rootsSha256: [],
   bundlePem: null,
   ...trust,
 });
@@ -130,19 +130,19 @@ describe('a control plane that has not proved to be one', () => {
     [
       'has another root than the token names',
       async () => ({ by: other }),
-      () => trusting({ rootSha256: root.sha256 }),
-      /not issued by the root that the join token names/,
+      () => trusting({ rootsSha256: [root.sha256] }),
+      /not issued by a root that the join token names/,
     ],
     [
       'sends the root that the token names, but was not issued by it',
       async () => ({ chain: await impostorChain() }),
-      () => trusting({ rootSha256: root.sha256 }),
-      /not issued by the root that the join token names/,
+      () => trusting({ rootsSha256: [root.sha256] }),
+      /not issued by a root that the join token names/,
     ],
     [
       'does not send its root at the first contact',
       async () => ({ isRootSent: false }),
-      () => trusting({ rootSha256: root.sha256 }),
+      () => trusting({ rootsSha256: [root.sha256] }),
       /not issued by the root/,
     ],
     [
@@ -154,7 +154,7 @@ describe('a control plane that has not proved to be one', () => {
     [
       'is a sidecar with a good certificate',
       async () => ({ chain: await sidecarChain() }),
-      () => trusting({ rootSha256: root.sha256 }),
+      () => trusting({ rootsSha256: [root.sha256] }),
       /is the one of spiffe:\/\/weft.local\/ns\/default\/sa\/cart, not of spiffe:\/\/weft.local\/control-plane/,
     ],
     [
@@ -172,7 +172,7 @@ describe('a control plane that has not proved to be one', () => {
     [
       'has a certificate of the future',
       async () => ({ atMs: nowMs + 10 * limits.certificateBackdateMs }),
-      () => trusting({ rootSha256: root.sha256 }),
+      () => trusting({ rootsSha256: [root.sha256] }),
       /do the clocks agree/,
     ],
   ])('because it %s, sees no token', async (_why, served, trust, message) => {
@@ -184,7 +184,7 @@ describe('a control plane that has not proved to be one', () => {
   it('because it speaks no TLS, sees no token', async () => {
     const { listener, seen } = answering(200, good);
     const port = await listening(createHttpServer(listener));
-    await expect(ask(port, { trust: trusting({ rootSha256: root.sha256 }) })).rejects.toThrow();
+    await expect(ask(port, { trust: trusting({ rootsSha256: [root.sha256] }) })).rejects.toThrow();
     expect(seen).toEqual([]);
   });
 
@@ -265,9 +265,9 @@ describe('a question', () => {
   });
 
   it.each<[string, () => ControlPlaneTrust, boolean]>([
-    ['pinned by the token', () => trusting({ rootSha256: root.sha256 }), true],
+    ['pinned by the token', () => trusting({ rootsSha256: [root.sha256] }), true],
     ['known from the bundle', () => trusting({ bundlePem: `${other.certificatePem}\n${root.certificatePem}` }), false],
-    ['of both', () => trusting({ rootSha256: root.sha256, bundlePem: other.certificatePem }), true],
+    ['of both', () => trusting({ rootsSha256: [root.sha256], bundlePem: other.certificatePem }), true],
   ])('goes over TLS to a control plane with a root %s', async (_what, trust, isRootSent) => {
     const { port, seen } = await tlsServer({ isRootSent });
     await ask(port, { trust: trust() });

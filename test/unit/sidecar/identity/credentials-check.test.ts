@@ -112,7 +112,7 @@ describe('a join token', () => {
     expect(decodeJoinToken(text, 'cart', 'shop')).toEqual({
       text,
       identity: { trustDomain: 'weft.local', namespace: 'shop', service: 'cart' },
-      rootSha256: 'ab'.repeat(32),
+      rootsSha256: ['ab'.repeat(32)],
       expiresAtMs: 1_000_000,
     });
   });

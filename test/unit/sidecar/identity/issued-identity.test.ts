@@ -68,7 +68,7 @@ const joinTokenFor = (clock: RememberingClock) =>
   fixedJoinToken({
     text: 'join',
     identity: identityOf('cart'),
-    rootSha256: root.sha256,
+    rootsSha256: [root.sha256],
     expiresAtMs: clock.nowMs() + 1_000,
   });
 
@@ -463,7 +463,7 @@ describe('with a state directory', () => {
     const { agent } = agentOf(hang, { file: fileIn(path), clock, joinToken: joinTokenFor(clock) });
     await agent.restore();
     expect(agent.current).toBeNull();
-    expect(agent.controlPlaneTrust).toEqual({ trustDomain: 'weft.local', rootSha256: root.sha256, bundlePem: null });
+    expect(agent.controlPlaneTrust).toEqual({ trustDomain: 'weft.local', rootsSha256: [root.sha256], bundlePem: null });
   });
 
   it('does not go back to plain HTTP when what came over TLS has expired', async () => {
@@ -476,7 +476,7 @@ describe('with a state directory', () => {
     await agent.restore();
     expect(agent.current).toBeNull();
     const { bundlePem } = made.agent.current!;
-    expect(agent.controlPlaneTrust).toEqual({ trustDomain: 'weft.local', rootSha256: null, bundlePem });
+    expect(agent.controlPlaneTrust).toEqual({ trustDomain: 'weft.local', rootsSha256: [], bundlePem });
   });
 
   it('never goes back from TLS to plain HTTP', async () => {
@@ -486,7 +486,7 @@ describe('with a state directory', () => {
     const made = await started(signing(), { file: fileIn(path), clock, joinToken });
     expect(made.plane.questions[0]).toMatchObject({
       token: 'join',
-      trust: { trustDomain: 'weft.local', rootSha256: root.sha256, bundlePem: null },
+      trust: { trustDomain: 'weft.local', rootsSha256: [root.sha256], bundlePem: null },
     });
     await made.agent.close();
     const { agent, plane } = agentOf(hang, { file: fileIn(path), clock });
@@ -496,7 +496,7 @@ describe('with a state directory', () => {
     await until(() => plane.questions.length === 1);
     expect(plane.questions[0]).toMatchObject({
       token: 'push-token',
-      trust: { trustDomain: 'weft.local', rootSha256: null, bundlePem: agent.current!.bundlePem },
+      trust: { trustDomain: 'weft.local', rootsSha256: [], bundlePem: agent.current!.bundlePem },
     });
   });
 });
@@ -505,7 +505,7 @@ describe('with a join token', () => {
   it('shows it again when the push token is refused, and says when it has expired', async () => {
     const clock = new RememberingClock();
     const expiresAtMs = clock.nowMs() + 1_000;
-    const first = { text: 'join', identity: identityOf('cart'), rootSha256: root.sha256, expiresAtMs };
+    const first = { text: 'join', identity: identityOf('cart'), rootsSha256: [root.sha256], expiresAtMs };
     const joinToken = fixedJoinToken(first);
     const made = await started(signing(), { clock, joinToken });
     made.plane.answer = refusing(401, 'token-invalid');
@@ -518,7 +518,7 @@ describe('with a join token', () => {
   /** A file whose content is `next`, and which cannot be used while `fault` says why. */
   function replaceable(clock: RememberingClock) {
     const tokenOf = (text: string) => ({
-      ...{ text, identity: identityOf('cart'), rootSha256: root.sha256 },
+      ...{ text, identity: identityOf('cart'), rootsSha256: [root.sha256] },
       expiresAtMs: clock.nowMs() + (text === 'expired' ? -1_000 : 3600_000),
     });
     let current = tokenOf('expired');

@@ -29,6 +29,8 @@ describe('where an identity comes from', () => {
     ['control-plane', { joinToken }],
     ['control-plane', {}],
     ['directory', { identityDir: '/none' }],
+    // For the push channel of a mesh that asks for tokens: what links show is the directory's.
+    ['directory', { identityDir: '/none', joinToken }],
   ])('%s: %j', async (source, changes) => {
     expect(await sourceWith(changes)).toBe(source);
   });

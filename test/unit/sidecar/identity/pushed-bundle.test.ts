@@ -37,7 +37,7 @@ async function sidecar({ hasToken = true, believes = bundleOf(root) } = {}) {
   const plane = { answer: knowing(root), asked: [] as { url: string; trust: ControlPlaneTrust | null }[] };
   const token = {
     ...{ text: 'join', identity: identityOf('cart') },
-    ...{ rootSha256: root.sha256, expiresAtMs: clock.nowMs() + 3600_000 },
+    ...{ rootsSha256: [root.sha256], expiresAtMs: clock.nowMs() + 3600_000 },
   };
   const { agent } = agentWith(({ csrPem }, nowMs) => issue({ root, csrPem, nowMs, bundle: believes }), {
     clock,
@@ -77,7 +77,7 @@ describe('where control planes prove who they are, a pushed bundle', () => {
     expect(clock.nowMs() - startedMs).toBeLessThanOrEqual(proofMs + 100);
     expect(agent.current).toBe(before);
     expect(plane.asked[0]).toEqual({ url: 'http://one', trust: agent.controlPlaneTrust });
-    expect(agent.controlPlaneTrust).toMatchObject({ rootSha256: root.sha256, bundlePem: before!.bundlePem });
+    expect(agent.controlPlaneTrust).toMatchObject({ rootsSha256: [root.sha256], bundlePem: before!.bundlePem });
     expect(new Set(plane.asked.map(({ url }) => url))).toEqual(new Set(['http://one', 'http://two']));
     expect(plane.asked.length).toBeLessThan(30);
   });
