@@ -13,7 +13,7 @@ import type { Store, StoreClock, StoreEvent } from '../../src/control/store/stor
 import { limits } from '../../src/model/limits.ts';
 import { systemClock } from '../../src/sidecar/clock.ts';
 import { EtcdCluster, whyNoEtcd } from '../fixtures/etcd-cluster.ts';
-import { cuttable, deafened, hangingReads, losing, mortal } from '../fixtures/etcd-wrappers.ts';
+import { cuttable, deafened, losing, mortal } from '../fixtures/etcd-wrappers.ts';
 import { ManualClock } from '../unit/store/manual-clock.ts';
 import { commitOf, storeContract } from '../unit/store/store-contract.ts';
 
@@ -116,37 +116,6 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       expect(first!.map(({ revision }) => revision)).toEqual(Array.from({ length: 60 }, (_, index) => index + 1));
       for (const other of others) expect(other).toEqual(first);
       for (const store of stores) expect([...store.list()]).toEqual([...stores[0]!.list()]);
-    });
-
-    it('see it also while etcd answers no read, as after an election: they ask as for a write, which changes nothing', async () => {
-      let isHanging = false;
-      let counts = { hung: 0, throughLog: 0 };
-      const wrap = (calls: EtcdCalls) => {
-        const hanging = hangingReads(calls, () => isHanging);
-        counts = hanging.counts;
-        return hanging.calls;
-      };
-      const [one, hung] = [await openOne(), await openOne(undefined, wrap)];
-      isHanging = true;
-      for (let round = 1; round <= 20; round++) {
-        await one.store.commit(commitOf({ a: `${round}` }));
-        await hung.store.sync();
-        expect(hung.store.get('a')?.value).toBe(`${round}`);
-      }
-      // Who has had no answer does not try in vain each time.
-      expect(counts).toEqual({ hung: 1, throughLog: 20 });
-      expect(await hung.store.commit(commitOf({ b: '1' }))).toMatchObject({ revision: 21 });
-
-      const { head } = new EtcdKeys(prefix);
-      const range = { from: head, to: `${head}\u0000`, limit: 1 };
-      const plain = await one.calls.read(range);
-      for (let round = 0; round < 5; round++) {
-        const { entries, hasMore } = await one.calls.read({ ...range, throughLog: true });
-        expect([entries, hasMore]).toEqual([plain.entries, false]);
-      }
-      expect((await one.calls.read(range)).entries).toEqual(plain.entries);
-      const nowhere = { from: `${prefix}/nowhere`, to: `${prefix}/nowherf`, limit: 1 };
-      expect((await one.calls.read({ ...nowhere, throughLog: true })).entries).toEqual([]);
     });
 
     it('let exactly one of them win where all expect the same', async () => {
