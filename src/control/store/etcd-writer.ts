@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { limits } from '../../model/limits.ts';
 import { type EtcdCalls, EtcdFailure, type EtcdOperation, type EtcdOutcome } from './etcd-calls.ts';
 import { chunksOf } from './etcd-chunks.ts';
+import { EtcdHead } from './etcd-head.ts';
 import type { EtcdKeys } from './etcd-keys.ts';
 import type { EtcdOutage } from './etcd-outage.ts';
 import { type EtcdLeader, type EtcdLease, formatVersion } from './etcd-state.ts';
@@ -26,6 +27,7 @@ export class EtcdWriter {
   readonly #clock: StoreClock;
   readonly #name: string;
   readonly #outage: EtcdOutage;
+  readonly #head: EtcdHead;
 
   constructor({ calls, keys, clock, name, outage }: EtcdWriterOptions) {
     this.#calls = calls;
@@ -33,6 +35,7 @@ export class EtcdWriter {
     this.#clock = clock;
     this.#name = name;
     this.#outage = outage;
+    this.#head = new EtcdHead(calls, keys.head, clock);
   }
 
   /** For the first one on an empty etcd. */
@@ -41,6 +44,16 @@ export class EtcdWriter {
     const isAbsent = { key: format, at: 'modRevision', is: 0 } as const;
     const put = { tag: 'put', key: format, value: String(formatVersion) } as const;
     await this.persist(() => this.#calls.write([isAbsent], [put]), untilMs);
+  }
+
+  /** The number of the newest revision, 0 before the first; and when that was asked for which etcd has answered with. */
+  async readHead(untilMs: number): Promise<{ readonly revision: number; readonly askedAtMs: number }> {
+    let askedAtMs = 0;
+    const revision = await this.persist(() => {
+      askedAtMs = this.#clock.nowMs();
+      return this.#head.read();
+    }, untilMs);
+    return { revision, askedAtMs };
   }
 
   /** Does what may be done twice: tried with one member after the other until it is done. Rejects with StoreError at `untilMs`, or at once when trying again is useless. */

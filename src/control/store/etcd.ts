@@ -8,7 +8,6 @@ import { limits } from '../../model/limits.ts';
 import type { EtcdCalls, EtcdEvent } from './etcd-calls.ts';
 import { compact } from './etcd-compaction.ts';
 import { EtcdFeed } from './etcd-feed.ts';
-import { EtcdHead } from './etcd-head.ts';
 import { EtcdKeys } from './etcd-keys.ts';
 import { EtcdLeaseWrites } from './etcd-lease-writes.ts';
 import { EtcdLeases } from './etcd-leases.ts';
@@ -88,7 +87,6 @@ class EtcdStore implements Store {
   readonly #replayed: ReplayedLog;
   readonly #leases: EtcdLeases;
   readonly #replicas: EtcdReplicas;
-  readonly #head: EtcdHead;
   readonly #feed: EtcdFeed;
   readonly #session: EtcdSession;
   readonly #queue: WriteQueue;
@@ -111,7 +109,6 @@ class EtcdStore implements Store {
     this.#replayed = new ReplayedLog(retention);
     this.#calls = calls;
     this.#keys = new EtcdKeys(prefix);
-    this.#head = new EtcdHead(calls, this.#keys.head, networkClock);
     this.#networkClock = networkClock;
     this.#onBackgroundError = onBackgroundError ?? ((error) => process.emitWarning(error));
     this.#events = new StoreEvents((thrown) =>
@@ -332,7 +329,7 @@ class EtcdStore implements Store {
     if (this.#broken !== null) throw this.#broken;
     // While etcd answers, the feed may bring what is newer than the answer.
     const before = this.#replayed.head;
-    const { revision, askedAtMs } = await this.#writer.persist(() => this.#head.read(), untilMs);
+    const { revision, askedAtMs } = await this.#writer.readHead(untilMs);
     this.#requireNotOlder(revision, before);
     const isThere = () => this.#replayed.head >= revision;
     if (!(await this.#progress.until(isThere, Math.min(untilMs, this.#networkClock.nowMs() + limits.etcdTryMs)))) {
