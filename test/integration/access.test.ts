@@ -94,7 +94,8 @@ describe('an API with tokens', () => {
         body: method === 'GET' ? undefined : {},
         headers: bearer(reader),
       });
-      if (need === 'reader') // 400: the address wants a question.
+      if (need === 'reader')
+        // 400: the address wants a question.
         expect([200, 400, 404], address).toContain(answer.status);
       else {
         expectProblem(answer, 403, 'forbidden', /The token grafana is a reader; this needs an (editor|admin)/);
