@@ -11,6 +11,7 @@ import { EtcdFeed } from './etcd-feed.ts';
 import { EtcdKeys } from './etcd-keys.ts';
 import { EtcdLeaseWrites } from './etcd-lease-writes.ts';
 import { EtcdLeases } from './etcd-leases.ts';
+import { EtcdOutage } from './etcd-outage.ts';
 import { EtcdProgress } from './etcd-progress.ts';
 import { EtcdReplicas } from './etcd-replicas.ts';
 import { EtcdSession } from './etcd-session.ts';
@@ -24,9 +25,10 @@ import {
   textOf,
 } from './etcd-state.ts';
 import { EtcdTelling } from './etcd-telling.ts';
-import { chunkTimeMs, EtcdWriter } from './etcd-writer.ts';
+import { chunkTimeMs, EtcdWriter, openOutcome } from './etcd-writer.ts';
 import { ReplayedLog } from './replayed-log.ts';
 import type { Retention } from './revision-log.ts';
+import { SharedLook } from './shared-look.ts';
 import type {
   Commit,
   CommitResult,
@@ -36,6 +38,7 @@ import type {
   StoredLease,
   StoredObject,
   StoreEvent,
+  StoreOutage,
   StoreReplica,
 } from './store.ts';
 import { reasonOf, StoreError } from './store-error.ts';
@@ -92,12 +95,11 @@ class EtcdStore implements Store {
   readonly #telling: EtcdTelling;
   readonly #progress: EtcdProgress;
   readonly #events: StoreEvents;
+  readonly #looks: SharedLook;
+  readonly #outage: EtcdOutage;
   #headModRevision = 0;
   #baseModRevision = 0;
   #knownAtMs = 0;
-  /** One look at the head for all who ask while another is under way. */
-  #looking: Promise<void> | null = null;
-  #nextLook: Promise<void> | null = null;
   /** Nothing can be written any more, whatever etcd answers. */
   #broken: StoreError | null = null;
   #isOpen = false;
@@ -116,8 +118,10 @@ class EtcdStore implements Store {
     this.#replicas = new EtcdReplicas(this.replicaId);
     this.#queue = new WriteQueue(networkClock);
     this.#progress = new EtcdProgress(networkClock);
+    this.#looks = new SharedLook(() => this.#catchUp(networkClock.nowMs() + limits.etcdWriteMs));
+    this.#outage = new EtcdOutage(networkClock);
     const onTrouble = (message: string): void => this.#tellTrouble(message);
-    this.#writer = new EtcdWriter({ calls, keys: this.#keys, clock: networkClock, name });
+    this.#writer = new EtcdWriter({ calls, keys: this.#keys, clock: networkClock, name, outage: this.#outage });
     this.#leaseWrites = new EtcdLeaseWrites({
       leases: this.#leases,
       queue: this.#queue,
@@ -154,6 +158,7 @@ class EtcdStore implements Store {
       keys: this.#keys,
       replicaId: this.replicaId,
       clock: networkClock,
+      outage: this.#outage,
       isLeaderless: () => this.#replicas.leader === null,
       onEstablished: () => this.#telling.again(),
       onTick: () => this.#tick(),
@@ -180,6 +185,10 @@ class EtcdStore implements Store {
     return this.#knownAtMs;
   }
 
+  get outage(): StoreOutage | null {
+    return this.#outage.current;
+  }
+
   get(key: string): StoredObject | null {
     return this.#replayed.objects.get(key) ?? null;
   }
@@ -190,7 +199,7 @@ class EtcdStore implements Store {
 
   async commit(commit: Commit): Promise<CommitResult> {
     this.#assertOpen();
-    return this.#enqueue((untilMs) => this.#commit(commit, untilMs + chunkTimeMs(commit)));
+    return this.#enqueue((untilMs) => this.#commit(commit, untilMs + chunkTimeMs(commit)).catch(openOutcome));
   }
 
   revisionsAfter(from: number): readonly Revision[] | null {
@@ -224,19 +233,7 @@ class EtcdStore implements Store {
 
   /** Rejects with StoreError `store-unavailable` when etcd does not answer in time. */
   sync(): Promise<void> {
-    if (this.#looking === null) {
-      this.#looking = this.#catchUp(this.#networkClock.nowMs() + limits.etcdWriteMs).finally(() => {
-        this.#looking = null;
-      });
-      return this.#looking;
-    }
-    // The one under way may have been answered before what is asked for now was committed. One that fails has failed until now.
-    this.#nextLook ??= this.#looking
-      .finally(() => {
-        this.#nextLook = null;
-      })
-      .then(() => this.sync());
-    return this.#nextLook;
+    return this.#looks.take();
   }
 
   replicas(): Iterable<StoreReplica> {
