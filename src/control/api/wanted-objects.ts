@@ -1,4 +1,5 @@
 /** What a request asks to be written: its address, headers and body, judged and in the words of change.ts. */
+import { isUtf8 } from 'node:buffer';
 import type { FastifyRequest } from 'fastify';
 import { limits } from '../../model/limits.ts';
 import type { Problem } from '../../model/problem.ts';
@@ -80,18 +81,32 @@ export function wantedByRollback(body: unknown): { readonly revision: number; re
   return { revision: revision as number, message: message as string };
 }
 
-const messageProblems = (message: unknown): readonly Problem[] =>
-  typeof message === 'string' && message.length <= messageCharsMax
-    ? []
-    : [{ path: 'message', message: `must be a text of at most ${messageCharsMax} characters` }];
+function messageProblems(message: unknown): readonly Problem[] {
+  if (typeof message !== 'string' || message.length > messageCharsMax)
+    return [{ path: 'message', message: `must be a text of at most ${messageCharsMax} characters` }];
+  refuseControls('The message', message);
+  return [];
+}
 
 /** A header that is kept with a revision: null when it is not there. @throws ApiError bad-request. */
 export function keptHeader(request: FastifyRequest, name: string): string | null {
-  const value = header(request, name);
-  if (value === undefined) return null;
+  const sent = header(request, name);
+  if (sent === undefined) return null;
+  // Node takes each byte for a character; whoever sends more than ASCII means UTF-8 nowadays.
+  const bytes = Buffer.from(sent, 'latin1');
+  const value = isUtf8(bytes) ? bytes.toString() : sent;
   if (value === '' || value.length > headerCharsMax)
     throw new ApiError('bad-request', `The header ${name} must have 1 to ${headerCharsMax} characters.`);
+  refuseControls(`The header ${name}`, value);
   return value;
+}
+
+/** What is kept with a revision is shown on terminals, which take control characters (C0, DEL, C1) for commands. */
+function refuseControls(place: string, text: string): void {
+  const [found] = /\p{Cc}/u.exec(text) ?? [];
+  if (found === undefined) return;
+  const code = found.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0');
+  throw new ApiError('bad-request', `${place} must be one line without control characters; it has U+${code}.`);
 }
 
 const invalid = (problems: readonly Problem[]): ApiError =>
