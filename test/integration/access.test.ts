@@ -36,6 +36,7 @@ const pathOf = (url: string): string =>
     .replace('/tokens/:name', '/tokens/nobody')
     .replace('/:revision', '/1')
     .replace(/diff$/, 'diff?from=1')
+    .replace(/latency$/, 'latency?service=cart')
     .replace(':namespace', 'default')
     .replace(':name', 'cart');
 
@@ -245,6 +246,34 @@ describe('an API with tokens', () => {
       api.raw(`GET /v1/status HTTP/1.1\r\nhost: mesh.example\r\n${more}connection: close\r\n\r\n`);
     expect(await ask('')).toMatch(/^HTTP\/1\.1 401 /);
     expect(await ask(`authorization: Bearer ${reader}\r\n`)).toMatch(/^HTTP\/1\.1 200 /);
+  });
+});
+
+describe('a web page of another site', () => {
+  it('writes nothing as long as nobody needs a token', async () => {
+    const api = await start();
+    const own = `http://${api.plane.api}`;
+    for (const origin of ['https://evil.example', 'null', 'http://localhost:1', `${own}.evil.example`]) {
+      const rotated = await api.call('POST', '/v1/ca/rotate', { headers: { origin } });
+      expectProblem(rotated, 403, 'foreign-origin', /web page of another site/);
+      expectProblem(
+        await api.put('/v1/services/default/cart', service('cart'), { origin }),
+        403,
+        'foreign-origin',
+        /./,
+      );
+      expect((await api.get('/v1/services', { origin })).body.items).toEqual([]);
+    }
+    expect((await api.get('/v1/ca')).body.roots).toHaveLength(1);
+    expect((await api.put('/v1/services/default/cart', service('cart'), { origin: own })).status).toBe(201);
+  });
+
+  it('has no token, so that its origin is not looked at afterwards', async () => {
+    const { api, admin } = await guarded();
+    const headers = { ...bearer(admin), origin: 'https://console.example' };
+    expect((await api.put('/v1/services/default/cart', service('cart'), headers)).status).toBe(201);
+    const bare = await api.call('POST', '/v1/ca/rotate', { headers: { origin: 'https://evil.example' } });
+    expectProblem(bare, 401, 'token-required', /./);
   });
 });
 

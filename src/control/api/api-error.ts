@@ -16,6 +16,7 @@ export type ApiErrorCode =
   | 'admin-needed'
   | 'not-signing'
   | 'misdirected'
+  | 'foreign-origin'
   | 'not-found'
   | 'method-not-allowed'
   | 'conflict'
@@ -41,6 +42,7 @@ const titles: Readonly<Record<ApiErrorCode, readonly [status: number, title: str
   'admin-needed': [409, 'An admin is needed'],
   'not-signing': [503, 'No certificates are signed now'],
   misdirected: [421, 'This is not the host that was asked for'],
+  'foreign-origin': [403, 'A page of another site may not ask this'],
   'not-found': [404, 'Not found'],
   'method-not-allowed': [405, 'The method is not allowed here'],
   conflict: [412, 'The object was changed meanwhile'],
