@@ -191,7 +191,7 @@ export class Changes {
    * Services. What a route sends requests to is only called.
    */
   #forbiddenIn(objects: readonly WantedObject[], mayWrite: WantedChange['mayWrite']): readonly ForbiddenObject[] {
-    return objects.flatMap((wanted) => {
+    return objects.flatMap((wanted): readonly ForbiddenObject[] => {
       const object = objectOf(wanted);
       const before = this.#options.world.get(keyOfName(object));
       const after = 'remove' in wanted ? null : 'restore' in wanted ? wanted.restore : wanted.resource;
