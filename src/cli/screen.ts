@@ -1,4 +1,6 @@
 /** The whole of a terminal, for a command that draws on it again and again and is told keys. Sequences are those of ECMA-48 and xterm. */
+import { printable } from './printable.ts';
+
 export interface Screen {
   /** Takes the terminal over: nothing else may be written until it is closed. `onKey` gets each key that was pressed, Ctrl-C too (`\u0003`). */
   open(onKey: (key: string) => void): OpenScreen;
@@ -42,7 +44,7 @@ class ProcessScreen implements OpenScreen {
   }
 
   draw(lines: readonly string[]): void {
-    const shown = lines.slice(0, this.rows).map((line) => line.slice(0, this.columns) + clearLine);
+    const shown = lines.slice(0, this.rows).map((line) => printable(line).slice(0, this.columns) + clearLine);
     process.stdout.write(home + shown.join('\r\n') + clearBelow);
   }
 

@@ -1,5 +1,6 @@
 /** The person's side of a command: where it writes, what it may read, and how it ends. Passed in, so that tests own it. */
 
+import { printable } from './printable.ts';
 import { processScreen, type Screen } from './screen.ts';
 
 /** Documented in `weft --help`; `weft run` answers its app's code instead, and `weft diff` has codes like those of kubectl diff. */
@@ -41,8 +42,8 @@ export function processTerminal(): Terminal {
   // A reader that went away (`weft get services | head -1`) is no failure: there is nobody left to tell.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   return {
-    out: (line) => void process.stdout.write(`${line}\n`),
-    err: (line) => void process.stderr.write(`${line}\n`),
+    out: (line) => void process.stdout.write(`${printable(line)}\n`),
+    err: (line) => void process.stderr.write(`${printable(line)}\n`),
     readStdin: (bytesMax) => readAll(process.stdin, bytesMax),
     nowMs: () => Date.now(),
     hasColours: process.stdout.isTTY === true && (process.env.NO_COLOR ?? '') === '' && process.env.TERM !== 'dumb',

@@ -8,6 +8,7 @@ import { limits } from '../model/limits.ts';
 import { formatProblem, type Problem } from '../model/problem.ts';
 import { referenceSteps } from '../model/references.ts';
 import { type Kind, namespaceOf, type ObjectKey, type Resource } from '../model/resources.ts';
+import { namespaceNamedBy } from '../model/service-names.ts';
 import type { ServiceUnit } from '../model/snapshot.ts';
 import type { Revision, Store, StoreClock } from './store/store.ts';
 import { reasonOf, StoreError, withRemark } from './store/store-error.ts';
@@ -50,8 +51,10 @@ export interface ChangeResult extends ObjectName {
 }
 
 export interface ForbiddenObject extends ObjectName {
-  /** That the author may not write in: the object's own, or that of a Service which a route belongs to. */
+  /** That the author may not write in: the object's own, that of a Service which a route belongs to, or that of a name which it claims. */
   readonly forbidden: string;
+  /** The name that is claimed there; null: it is not for one. */
+  readonly hostname: string | null;
 }
 
 export type ChangeOutcome =
@@ -186,17 +189,28 @@ export class Changes {
     return { tag: 'unavailable', reason: `others have written ${triesMax} times while this change was judged` };
   }
 
-  /** A route changes the Services that it is attached to, or was, wherever they are. What a route sends requests to is only called. */
+  /**
+   * A route changes the Services that it is attached to, or was, wherever they are, and takes names that others could want for their own
+   * Services. What a route sends requests to is only called.
+   */
   #forbiddenIn(objects: readonly WantedObject[], mayWrite: WantedChange['mayWrite']): readonly ForbiddenObject[] {
-    return objects.flatMap((wanted) => {
+    return objects.flatMap((wanted): readonly ForbiddenObject[] => {
       const object = objectOf(wanted);
       const before = this.#options.world.get(keyOfName(object));
       const after = 'remove' in wanted ? null : 'restore' in wanted ? wanted.restore : wanted.resource;
       const touched = new Set([object.namespace, ...parentNamespacesOf(before), ...parentNamespacesOf(after)]);
       const forbidden = [...touched].find((namespace) => !mayWrite(namespace));
-      return forbidden === undefined ? [] : [{ ...object, forbidden }];
+      if (forbidden !== undefined) return [{ ...object, forbidden, hostname: null }];
+      for (const hostname of [...hostnamesOf(before), ...hostnamesOf(after)]) {
+        const namespace = namespaceNamedBy(hostname, this.#isNamespace);
+        if (namespace !== null && !mayWrite(namespace)) return [{ ...object, forbidden: namespace, hostname }];
+      }
+      return [];
     });
   }
+
+  readonly #isNamespace = (name: string): boolean =>
+    Array.from(this.#options.world.all()).some((resource) => namespaceOf(resource) === name);
 
   /**
    * The answer to a change that arrives again: what the first one did, though the objects may have changed since, and though what it
@@ -329,6 +343,9 @@ const parentNamespacesOf = (resource: Resource | null): readonly string[] =>
   resource?.kind === 'HTTPRoute'
     ? resource.spec.parentRefs.map(({ namespace }) => namespace ?? namespaceOf(resource))
     : [];
+
+const hostnamesOf = (resource: Resource | null): readonly string[] =>
+  resource?.kind === 'HTTPRoute' ? (resource.spec.hostnames ?? []) : [];
 
 /** `Service default/cart`. */
 export const describe = ({ kind, namespace, name }: ObjectName): string => `${kind} ${namespace}/${name}`;

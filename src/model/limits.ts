@@ -135,6 +135,17 @@ export const limits = {
   /** Configuration. */
   objectBytesMax: 1024 * 1024,
   transactionObjectsMax: 5_000,
+  /**
+   * Of a body in JSON: how deep it may nest, and how many values (members of objects and lists) it may have, as one object and as a
+   * transaction. No valid one of so many bytes has more; a body of nothing but values costs fifty times its bytes once it is parsed.
+   */
+  jsonLevelsMax: 100,
+  /** Of one object: a table of a million different names takes seconds to fill. */
+  jsonFieldsMax: 10_000,
+  objectValuesMax: 150_000,
+  transactionValuesMax: 1_500_000,
+  /** Of an object with more values than this only the first mistake is told: all of them cost some 20 us for each value. */
+  valuesJudgedInFullMax: 5_000,
   /** Changes that wait for the one before them; each holds its body. */
   changesPendingMax: 1_000,
   manifestBytesMax: 16 * 1024 * 1024,

@@ -1,5 +1,6 @@
 /** The errors of a JSON schema as a person wants to read them: what was found, what was expected, one line for each mistake. */
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import { limits } from './limits.ts';
 import { schemas } from './resource-schemas.ts';
 import type { Kind } from './resources.ts';
 import { nearest } from './similar-names.ts';
@@ -11,18 +12,27 @@ export interface SchemaProblem {
   readonly message: string;
 }
 
-let ajv: Ajv | null = null;
-const compiled = new Map<Kind, ValidateFunction>();
+/** `first` stops at the first mistake: with `all` a list of nonsense has an error, with its data and schema, for each of its members. */
+interface Validators {
+  readonly first: ValidateFunction;
+  readonly all: ValidateFunction;
+}
+const compiled = new Map<Kind, Validators>();
 
+/** Every mistake; of a value with more than `limits.valuesJudgedInFullMax` members the first one only. */
 export function schemaProblems(kind: Kind, value: unknown): SchemaProblem[] {
   // Schemas are compiled when the first object of their kind is read: it takes some 10 ms, which `weft get` need not pay.
-  ajv ??= new Ajv({ allErrors: true, verbose: true, strict: false });
-  let validate = compiled.get(kind);
-  if (validate === undefined) {
-    validate = ajv.compile(schemas[kind]);
-    compiled.set(kind, validate);
+  let validators = compiled.get(kind);
+  if (validators === undefined) {
+    validators = validatorsOf(kind);
+    compiled.set(kind, validators);
   }
+  let validate = validators.first;
   if (validate(value)) return [];
+  if (hasAtMost(limits.valuesJudgedInFullMax, value)) {
+    validate = validators.all;
+    validate(value);
+  }
   const problems: SchemaProblem[] = [];
   const seen = new Set<string>();
   for (const error of validate.errors ?? []) {
@@ -36,9 +46,38 @@ export function schemaProblems(kind: Kind, value: unknown): SchemaProblem[] {
   return problems;
 }
 
-/** `spec.rules[0].matches`. */
+function validatorsOf(kind: Kind): Validators {
+  const compile = (allErrors: boolean) => new Ajv({ allErrors, verbose: true, strict: false }).compile(schemas[kind]);
+  let all: ValidateFunction | null = null;
+  const first = compile(false);
+  return {
+    first,
+    get all() {
+      all ??= compile(true);
+      return all;
+    },
+  };
+}
+
+/** Of the members of all objects and lists in a value together. The value is a tree: it was read from JSON or YAML with bounded depth. */
+function hasAtMost(max: number, value: unknown): boolean {
+  let left = max;
+  const open: unknown[] = [value];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    if (typeof next !== 'object' || next === null) continue;
+    const members = Object.values(next);
+    left -= members.length;
+    if (left < 0) return false;
+    for (const member of members) if (typeof member === 'object' && member !== null) open.push(member);
+  }
+  return true;
+}
+
+/** `spec.rules[0].matches`. Names are whatever somebody wrote, and shortened as values are. */
 export function formatPath(keys: readonly (string | number)[]): string {
-  return keys.map((key, i) => (typeof key === 'number' ? `[${key}]` : i === 0 ? key : `.${key}`)).join('');
+  return keys
+    .map((key, i) => (typeof key === 'number' ? `[${key}]` : i === 0 ? shorten(key) : `.${shorten(key)}`))
+    .join('');
 }
 
 /** What `formatPath` was given, as long as no name in it has a dot or a bracket. */
@@ -143,5 +182,7 @@ export function show(value: unknown): string {
   if (Array.isArray(value)) return 'a list';
   if (value !== null && typeof value === 'object') return 'an object';
   const text = JSON.stringify(value);
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+  return shorten(text);
 }
+
+const shorten = (text: string): string => (text.length > 80 ? `${text.slice(0, 77)}...` : text);

@@ -36,6 +36,7 @@ const pathOf = (url: string): string =>
     .replace('/tokens/:name', '/tokens/nobody')
     .replace('/:revision', '/1')
     .replace(/diff$/, 'diff?from=1')
+    .replace(/latency$/, 'latency?service=cart')
     .replace(':namespace', 'default')
     .replace(':name', 'cart');
 
@@ -94,7 +95,8 @@ describe('an API with tokens', () => {
         body: method === 'GET' ? undefined : {},
         headers: bearer(reader),
       });
-      if (need === 'reader') // 400: the address wants a question.
+      if (need === 'reader')
+        // 400: the address wants a question.
         expect([200, 400, 404], address).toContain(answer.status);
       else {
         expectProblem(answer, 403, 'forbidden', /The token grafana is a reader; this needs an (editor|admin)/);
@@ -187,6 +189,40 @@ describe('an API with tokens', () => {
     expect((await api.put('/v1/httproutes/shop/s', calls, bearer(editor))).status).toBe(201);
   });
 
+  it('lets no editor claim a name of another namespace', async () => {
+    const { api, admin, editor } = await guarded();
+    await api.transact({ apply: [service('t1', {}, { namespace: 'other' }), inShop('mine')] }, '', bearer(admin));
+    const claiming = (hostname: string) => ({
+      ...route('r', 'mine', 'mine', { hostnames: [hostname] }),
+      metadata: { name: 'r', namespace: 'shop' },
+    });
+    const put = (hostname: string, by: string) => api.put('/v1/httproutes/shop/r', claiming(hostname), bearer(by));
+    for (const hostname of ['t2.other', 'other2', '*.other', 't2.other.svc', 't2.new.svc', '*.new.svc.cluster.local']) {
+      const refused = await put(hostname, editor);
+      expectProblem(refused, 403, 'forbidden', /claims .* a name of the mesh in (other|default|new)\)/);
+      expect(refused.body.objects[0]).toContain(`claims ${hostname},`);
+    }
+    for (const hostname of ['*.svc.cluster.local', '*.local'])
+      expectProblem(await put(hostname, editor), 403, 'forbidden', /needs a token of an admin, .*every namespace/);
+    for (const hostname of ['www.example', 'a.t2.other', '*.example.com', 'x.shop', '*.pay', 'y.pay.svc.cluster.local'])
+      expect((await put(hostname, editor)).status, hostname).toBeLessThan(300);
+    // Where an admin has claimed one, no editor changes what it leads to.
+    expect((await put('t2.other', admin)).status).toBe(200);
+    expectProblem(await put('www.example', editor), 403, 'forbidden');
+    expectProblem(await api.delete('/v1/httproutes/shop/r', bearer(editor)), 403, 'forbidden');
+  });
+
+  it('keeps the idempotency keys of tokens apart', async () => {
+    const { api, admin, editor } = await guarded();
+    const key = { 'idempotency-key': 'deploy 1' };
+    expect((await api.put('/v1/services/shop/a', inShop('a'), { ...bearer(admin), ...key })).status).toBe(201);
+    expect((await api.put('/v1/services/shop/b', inShop('b'), { ...bearer(editor), ...key })).status).toBe(201);
+    const again = await api.put('/v1/services/shop/b', inShop('c'), { ...bearer(editor), ...key });
+    expect(again.status).toBe(422);
+    const reused = await api.put('/v1/services/shop/c', inShop('c'), { ...bearer(editor), ...key });
+    expectProblem(reused, 422, 'idempotency-key-reused');
+  });
+
   it('names the token in the history, and beside it what its bearer says', async () => {
     const { api, admin, editor } = await guarded();
     await api.put('/v1/services/shop/a', inShop('a'), bearer(editor));
@@ -246,6 +282,34 @@ describe('an API with tokens', () => {
       api.raw(`GET /v1/status HTTP/1.1\r\nhost: mesh.example\r\n${more}connection: close\r\n\r\n`);
     expect(await ask('')).toMatch(/^HTTP\/1\.1 401 /);
     expect(await ask(`authorization: Bearer ${reader}\r\n`)).toMatch(/^HTTP\/1\.1 200 /);
+  });
+});
+
+describe('a web page of another site', () => {
+  it('writes nothing as long as nobody needs a token', async () => {
+    const api = await start();
+    const own = `http://${api.plane.api}`;
+    for (const origin of ['https://evil.example', 'null', 'http://localhost:1', `${own}.evil.example`]) {
+      const rotated = await api.call('POST', '/v1/ca/rotate', { headers: { origin } });
+      expectProblem(rotated, 403, 'foreign-origin', /web page of another site/);
+      expectProblem(
+        await api.put('/v1/services/default/cart', service('cart'), { origin }),
+        403,
+        'foreign-origin',
+        /./,
+      );
+      expect((await api.get('/v1/services', { origin })).body.items).toEqual([]);
+    }
+    expect((await api.get('/v1/ca')).body.roots).toHaveLength(1);
+    expect((await api.put('/v1/services/default/cart', service('cart'), { origin: own })).status).toBe(201);
+  });
+
+  it('has no token, so that its origin is not looked at afterwards', async () => {
+    const { api, admin } = await guarded();
+    const headers = { ...bearer(admin), origin: 'https://console.example' };
+    expect((await api.put('/v1/services/default/cart', service('cart'), headers)).status).toBe(201);
+    const bare = await api.call('POST', '/v1/ca/rotate', { headers: { origin: 'https://evil.example' } });
+    expectProblem(bare, 401, 'token-required', /./);
   });
 });
 

@@ -118,6 +118,29 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       for (const store of stores) expect([...store.list()]).toEqual([...stores[0]!.list()]);
     });
 
+    it('pass over keys that somebody else has spoilt, and say which', async () => {
+      const { store, calls, troubles } = await openOne();
+      await store.commit(commitOf({ a: '1' }));
+      const keys = new EtcdKeys(prefix);
+      const spoil = (key: string, value: string) => calls.write([], [{ tag: 'put', key, value }]);
+      for (const value of ['not json', '{}', 'null', '7']) await spoil(keys.lease('zzz'), value);
+      await spoil(`${keys.live.from}revision/zzz`, '{"revision":{}}');
+      await store.putLease('good', 'x', 60_000);
+      expect(await store.commit(commitOf({ b: '2' }))).toEqual({ tag: 'committed', revision: 2 });
+      expect(troubles).toEqual([expect.stringContaining(`The key ${prefix}/live/lease/zzz on etcd has a value`)]);
+      const fresh = await openOne();
+      expect([fresh.store.revision, [...fresh.store.leases()].map(({ id }) => id)]).toEqual([2, ['good']]);
+      expect(fresh.troubles).toHaveLength(1);
+
+      await spoil(keys.head, 'garbage');
+      const damaged = new RegExp(`its key ${prefix}/live/head has the value "garbage".*number of the newest revision`);
+      await expect(openOne()).rejects.toThrow(damaged);
+      await expect(store.sync()).rejects.toThrow(damaged);
+      await expect(store.commit(commitOf({ c: '3' }))).rejects.toThrow(damaged);
+      await spoil(keys.head, '2');
+      expect(await store.commit(commitOf({ c: '3' }))).toEqual({ tag: 'committed', revision: 3 });
+    });
+
     it('let exactly one of them win where all expect the same', async () => {
       const stores = [await openOne(), await openOne(), await openOne()].map(({ store }) => store);
       await stores[0]!.commit(commitOf({ a: '0' }));

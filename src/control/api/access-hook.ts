@@ -37,7 +37,10 @@ export function addAccessHook(app: FastifyInstance, { access, log, isExposed }: 
   });
   app.addHook('onRequest', (request, reply, next) => {
     try {
-      if (!access.requiresToken && !isExposed) requireLoopbackName(request.hostname);
+      if (!access.requiresToken) {
+        if (!isExposed) requireLoopbackName(request.hostname);
+        refuseForeignPage(request);
+      }
       admit(request, access);
       next();
     } catch (error) {
@@ -132,6 +135,20 @@ function requireLoopbackName(host: string): void {
   throw new ApiError(
     'misdirected',
     'As long as no API token was made the API answers to loopback names only: use 127.0.0.1, or make a token with `weft token create --role admin`.',
+  );
+}
+
+/**
+ * A web page may send a simple POST anywhere without asking first (Fetch, section 3.2.2), and the name it uses then is ours. What a page sends that is
+ * no GET or HEAD has the page's Origin, `null` included; programs send none. Where tokens are asked for, a page has none to send.
+ */
+function refuseForeignPage({ method, headers }: FastifyRequest): void {
+  const { origin, host = '' } = headers;
+  if (origin === undefined || method === 'GET' || method === 'HEAD') return;
+  if (origin.replace(/^https?:\/\//, '').toLowerCase() === host.toLowerCase()) return;
+  throw new ApiError(
+    'foreign-origin',
+    'A web page of another site has sent this (Origin), and as long as no API token was made it would be taken for you: nothing was changed. Programs send no Origin.',
   );
 }
 

@@ -1,5 +1,6 @@
 /** What the API says when it says no: an RFC 9457 problem, with Weft's own members `code`, `problems`, and what belongs to the code. */
 import type { Problem } from '../../model/problem.ts';
+import { everyNamespace } from '../../model/service-names.ts';
 import type { AccessErrorCode } from '../access/access-error.ts';
 import { type ChangeOutcome, describe, type ForbiddenObject } from '../change.ts';
 
@@ -16,6 +17,7 @@ export type ApiErrorCode =
   | 'admin-needed'
   | 'not-signing'
   | 'misdirected'
+  | 'foreign-origin'
   | 'not-found'
   | 'method-not-allowed'
   | 'conflict'
@@ -41,6 +43,7 @@ const titles: Readonly<Record<ApiErrorCode, readonly [status: number, title: str
   'admin-needed': [409, 'An admin is needed'],
   'not-signing': [503, 'No certificates are signed now'],
   misdirected: [421, 'This is not the host that was asked for'],
+  'foreign-origin': [403, 'A page of another site may not ask this'],
   'not-found': [404, 'Not found'],
   'method-not-allowed': [405, 'The method is not allowed here'],
   conflict: [412, 'The object was changed meanwhile'],
@@ -143,18 +146,25 @@ export const accessCodes: Readonly<Record<AccessErrorCode, ApiErrorCode>> = {
 
 const forbiddenShownMax = 20;
 
+const nameIn = (namespace: string): string =>
+  namespace === everyNamespace ? 'names of every namespace' : `a name of the mesh in ${namespace}`;
+
 function forbiddenError(objects: readonly ForbiddenObject[]): ApiError {
   const names = objects.map((object) =>
-    object.forbidden === object.namespace
-      ? describe(object)
-      : `${describe(object)} (attached to a Service in ${object.forbidden})`,
+    object.hostname !== null
+      ? `${describe(object)} (claims ${object.hostname}, ${nameIn(object.forbidden)})`
+      : object.forbidden === object.namespace
+        ? describe(object)
+        : `${describe(object)} (attached to a Service in ${object.forbidden})`,
   );
   const more = names.length - forbiddenShownMax;
   const shown = `${names.slice(0, forbiddenShownMax).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
   const namespaces = [...new Set(objects.map(({ forbidden }) => forbidden))];
   return new ApiError(
     'forbidden',
-    `Nothing was changed: this needs a token of an editor of ${namespaces.slice(0, forbiddenShownMax).join(', ')}, or of an admin, for ${shown}.`,
+    namespaces.includes(everyNamespace)
+      ? `Nothing was changed: this needs a token of an admin, for ${shown}.`
+      : `Nothing was changed: this needs a token of an editor of ${namespaces.slice(0, forbiddenShownMax).join(', ')}, or of an admin, for ${shown}.`,
     { needs: 'editor', namespaces: namespaces.slice(0, forbiddenShownMax), objects: names.slice(0, forbiddenShownMax) },
   );
 }

@@ -63,8 +63,8 @@ export class HeldBytes {
     });
   }
 
-  /** Resolves with the text. Rejects with ApiError too-large (of this address), unavailable (of all), bad-request (it broke off). */
-  readBody(request: FastifyRequest, payload: IncomingMessage): Promise<string> {
+  /** Resolves with the bytes. Rejects with ApiError too-large (of this address), unavailable (of all), bad-request (it broke off). */
+  readBody(request: FastifyRequest, payload: IncomingMessage): Promise<Buffer> {
     const bytesMax = request.routeOptions.bodyLimit;
     return new Promise((resolve, reject) => {
       if (Number(request.headers['content-length']) > bytesMax) {
@@ -86,7 +86,7 @@ export class HeldBytes {
         else chunks.push(chunk);
       };
       payload.on('data', take);
-      payload.once('end', () => resolve(Buffer.concat(chunks).toString()));
+      payload.once('end', () => resolve(Buffer.concat(chunks)));
       // Without an end the request broke off; after one this says nothing.
       payload.once('error', () => fail(brokenOff()));
       payload.once('close', () => fail(brokenOff()));

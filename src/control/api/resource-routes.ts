@@ -225,12 +225,19 @@ async function make(changes: Changes, request: FastifyRequest, objects: WantedCh
     objects,
     message,
     ...authorOf(request),
-    requestId: keptHeader(request, 'idempotency-key') ?? randomUUID(),
+    requestId: requestIdOf(request),
     isDryRun: isDryRun(query),
   };
   const outcome = await changes.make(wanted);
   if (outcome.tag !== 'done') throw changeError(outcome);
   return outcome;
+}
+
+/** Keys are each token's own, by its name: it stays when the token is replaced. No name and no key has a line feed. */
+function requestIdOf(request: FastifyRequest): string {
+  const key = keptHeader(request, 'idempotency-key');
+  const { name } = requesterOf(request);
+  return key === null ? randomUUID() : name === null ? key : `${name}\n${key}`;
 }
 
 const isDryRun = ({ dryRun }: WriteQuery): boolean => dryRun !== undefined;

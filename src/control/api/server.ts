@@ -13,6 +13,7 @@ import {
   type FastifySchemaValidationError,
   fastify,
 } from 'fastify';
+import { limits } from '../../model/limits.ts';
 import { kinds } from '../../model/resources.ts';
 import { version } from '../../model/version.ts';
 import { formatAddress, listenErrorFrom } from '../../proxy/listener/listen-error.ts';
@@ -145,7 +146,9 @@ async function buildApi(rooms: ServerRooms): Promise<FastifyInstance> {
   app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
     const body = await heldBytes.readBody(request, payload);
     // Clients that name a content type with every request have nothing to say with this one.
-    return body === '' && request.method === 'DELETE' ? undefined : parseJsonBody(body);
+    if (body.byteLength === 0 && request.method === 'DELETE') return undefined;
+    const isOfMany = request.routeOptions.bodyLimit > limits.objectBytesMax;
+    return parseJsonBody(body, isOfMany ? limits.transactionValuesMax : limits.objectValuesMax);
   });
   const ajv = new Ajv({ allErrors: true, strict: false });
   // Bodies are judged by model/validate.ts, which the command line uses too; schemas of bodies and answers are documentation.

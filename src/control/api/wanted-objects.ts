@@ -1,8 +1,10 @@
 /** What a request asks to be written: its address, headers and body, judged and in the words of change.ts. */
+import { isUtf8 } from 'node:buffer';
 import type { FastifyRequest } from 'fastify';
 import { limits } from '../../model/limits.ts';
 import type { Problem } from '../../model/problem.ts';
 import { defaultNamespace, type Kind, kinds, type Resource } from '../../model/resources.ts';
+import { formatPath } from '../../model/schema-problems.ts';
 import { validateResource } from '../../model/validate.ts';
 import type { ObjectName, WantedObject } from '../change.ts';
 import { ApiError } from './api-error.ts';
@@ -37,20 +39,22 @@ export function wantedByTransaction(body: unknown): {
 } {
   if (!isObject(body)) throw new ApiError('bad-request', 'The body must be an object with apply, delete, or both.');
   const { apply = [], delete: remove = [], message = '', ...unknown } = body;
-  const problems: Problem[] = Object.keys(unknown).map((field) => unknownField(field, 'apply, delete, message'));
-  if (!Array.isArray(apply)) problems.push({ path: 'apply', message: 'must be a list of resources' });
-  if (!Array.isArray(remove)) problems.push({ path: 'delete', message: 'must be a list of { kind, namespace, name }' });
-  problems.push(...messageProblems(message));
-  const applied: unknown[] = Array.isArray(apply) ? apply : [];
-  const removed: unknown[] = Array.isArray(remove) ? remove : [];
+  const applied: readonly unknown[] = Array.isArray(apply) ? apply : [];
+  const removed: readonly unknown[] = Array.isArray(remove) ? remove : [];
   const count = applied.length + removed.length;
   if (count > limits.transactionObjectsMax)
     throw new ApiError(
       'too-large',
       `A transaction may have ${limits.transactionObjectsMax} objects, this one has ${count}.`,
     );
+  const problems = unknownFields(unknown, 'apply, delete, message');
+  if (!Array.isArray(apply)) problems.push({ path: 'apply', message: 'must be a list of resources' });
+  if (!Array.isArray(remove)) problems.push({ path: 'delete', message: 'must be a list of { kind, namespace, name }' });
+  problems.push(...messageProblems(message));
   const objects: WantedObject[] = [];
   for (const [i, value] of applied.entries()) {
+    // Nobody is shown more, and finding them costs more than anything else here.
+    if (problems.length >= problemsShownMax) break;
     const judged = validateResource(value);
     if ('resource' in judged) objects.push({ resource: judged.resource, expected: expectedByBody(judged.resource) });
     else problems.push(...judged.problems.map((problem) => below(`apply[${i}]`, problem)));
@@ -69,7 +73,7 @@ export function wantedByTransaction(body: unknown): {
 export function wantedByRollback(body: unknown): { readonly revision: number; readonly message: string } {
   if (!isObject(body)) throw new ApiError('bad-request', 'The body must be { "revision": NUMBER }.');
   const { revision, message = '', ...unknown } = body;
-  const problems: Problem[] = Object.keys(unknown).map((field) => unknownField(field, 'revision, message'));
+  const problems = unknownFields(unknown, 'revision, message');
   if (!Number.isSafeInteger(revision) || (revision as number) < 1)
     problems.push({ path: 'revision', message: 'must be the number of a revision, 1 or more' });
   problems.push(...messageProblems(message));
@@ -77,24 +81,46 @@ export function wantedByRollback(body: unknown): { readonly revision: number; re
   return { revision: revision as number, message: message as string };
 }
 
-const messageProblems = (message: unknown): readonly Problem[] =>
-  typeof message === 'string' && message.length <= messageCharsMax
-    ? []
-    : [{ path: 'message', message: `must be a text of at most ${messageCharsMax} characters` }];
+function messageProblems(message: unknown): readonly Problem[] {
+  if (typeof message !== 'string' || message.length > messageCharsMax)
+    return [{ path: 'message', message: `must be a text of at most ${messageCharsMax} characters` }];
+  refuseControls('The message', message);
+  return [];
+}
 
 /** A header that is kept with a revision: null when it is not there. @throws ApiError bad-request. */
 export function keptHeader(request: FastifyRequest, name: string): string | null {
-  const value = header(request, name);
-  if (value === undefined) return null;
+  const sent = header(request, name);
+  if (sent === undefined) return null;
+  // Node takes each byte for a character; whoever sends more than ASCII means UTF-8 nowadays.
+  const bytes = Buffer.from(sent, 'latin1');
+  const value = isUtf8(bytes) ? bytes.toString() : sent;
   if (value === '' || value.length > headerCharsMax)
     throw new ApiError('bad-request', `The header ${name} must have 1 to ${headerCharsMax} characters.`);
+  refuseControls(`The header ${name}`, value);
   return value;
+}
+
+/** What is kept with a revision is shown on terminals, which take control characters (C0, DEL, C1) for commands. */
+function refuseControls(place: string, text: string): void {
+  const [found] = /\p{Cc}/u.exec(text) ?? [];
+  if (found === undefined) return;
+  const code = found.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0');
+  throw new ApiError('bad-request', `${place} must be one line without control characters; it has U+${code}.`);
 }
 
 const invalid = (problems: readonly Problem[]): ApiError =>
   new ApiError('invalid', 'Nothing was changed.', { problems: problems.slice(0, problemsShownMax) });
 
-const unknownField = (path: string, known: string): Problem => ({ path, message: `unknown field (known: ${known})` });
+const unknownFields = (fields: object, known: string): Problem[] =>
+  Object.keys(fields)
+    .slice(0, problemsShownMax)
+    .map((field) => unknownField(field, known));
+
+const unknownField = (field: string, known: string): Problem => ({
+  path: formatPath([field]),
+  message: `unknown field (known: ${known})`,
+});
 
 const below = (place: string, problem: Problem): Problem => ({
   ...problem,

@@ -6,7 +6,7 @@
  */
 import { limits } from '../../model/limits.ts';
 import { type EtcdCalls, EtcdFailure } from './etcd-calls.ts';
-import { textOf } from './etcd-state.ts';
+import { headOf } from './etcd-state.ts';
 import type { StoreClock } from './store.ts';
 
 export class EtcdHead {
@@ -22,12 +22,12 @@ export class EtcdHead {
     this.#clock = clock;
   }
 
-  /** 0: there is none yet. Rejects with EtcdFailure: the next try may go another way. */
+  /** 0: there is none yet. Rejects with EtcdFailure: the next try may go another way; and with StoreError where it is no number. */
   async read(): Promise<number> {
     const throughLog = this.#clock.nowMs() < this.#throughLogUntilMs;
     try {
       const { entries } = await this.#calls.read({ from: this.#key, to: `${this.#key}\u0000`, limit: 1, throughLog });
-      return entries[0] === undefined ? 0 : Number(textOf(entries[0]));
+      return entries[0] === undefined ? 0 : headOf(entries[0]);
     } catch (error) {
       const isAway = error instanceof EtcdFailure && error.code === 'unavailable';
       if (isAway) this.#throughLogUntilMs = this.#clock.nowMs() + limits.etcdReadsHangMs;

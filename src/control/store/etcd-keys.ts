@@ -12,7 +12,7 @@ export type LiveKey =
   | { readonly tag: 'format' | 'head' | 'base' | 'leader' }
   | { readonly tag: 'revision'; readonly revision: number }
   | { readonly tag: 'lease' | 'replica'; readonly id: string }
-  /** A newer Weft's. */
+  /** A newer Weft's, or somebody else's. */
   | { readonly tag: 'unknown' };
 
 export class EtcdKeys {
@@ -83,7 +83,7 @@ export class EtcdKeys {
       case 'leader':
         return { tag: kind };
       case 'revision':
-        return { tag: 'revision', revision: Number(rest[0]) };
+        return /^\d{16}$/.test(rest[0] ?? '') ? { tag: 'revision', revision: Number(rest[0]) } : { tag: 'unknown' };
       case 'lease':
       case 'replica':
         // Whatever is in it: an id is opaque here.

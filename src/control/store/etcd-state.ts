@@ -57,29 +57,40 @@ export interface EtcdState {
   readonly leader: EtcdLeader | null;
 }
 
+/** Hears the keys of values that are passed over because nobody can read them. */
+export type OnUnreadable = (key: string) => void;
+
 /** Rejects with EtcdFailure, and with StoreError `store-unusable` for what contradicts itself. */
-export async function readState(calls: Pick<EtcdCalls, 'read'>, keys: EtcdKeys): Promise<EtcdState> {
+export async function readState(
+  calls: Pick<EtcdCalls, 'read'>,
+  keys: EtcdKeys,
+  onUnreadable: OnUnreadable = () => undefined,
+): Promise<EtcdState> {
   for (let tries = 1; ; tries++) {
     try {
-      return await readOnce(calls, keys);
+      return await readOnce(calls, keys, onUnreadable);
     } catch (error) {
       if (!(error instanceof EtcdFailure && error.code === 'compacted') || tries === readsMax) throw error;
     }
   }
 }
 
-async function readOnce(calls: Pick<EtcdCalls, 'read'>, keys: EtcdKeys): Promise<EtcdState> {
+async function readOnce(
+  calls: Pick<EtcdCalls, 'read'>,
+  keys: EtcdKeys,
+  onUnreadable: OnUnreadable,
+): Promise<EtcdState> {
   // A member that does not answer is found out by a small question sooner than by a large one.
   await calls.read({ ...keys.live, limit: 1 });
   const { entries, etcdRevision } = await readAll(calls, { ...keys.live, limit: limits.etcdPageKeysMax });
-  const found = sortOut(entries, keys);
-  const head = found.head === null ? 0 : Number(textOf(found.head));
-  const base = found.base === null ? null : (JSON.parse(textOf(found.base)) as EtcdBase);
+  const found = sortOut(entries, keys, onUnreadable);
+  const head = found.head === null ? 0 : headOf(found.head);
+  const base = found.base === null ? null : baseOf(found.base);
   const objects = base === null ? [] : await readSnapshot(calls, keys, base, etcdRevision);
   const revisions: LoggedRevision[] = [];
   for (const { revision, entry } of found.revisions) {
     // Beyond the head there can only be what a migration that broke off has left.
-    if (revision <= head) revisions.push(await readRevision(calls, keys, revision, textOf(entry), etcdRevision));
+    if (revision <= head) revisions.push(await readKeptRevision(calls, keys, { revision, entry, etcdRevision }));
   }
   checkRevisions(revisions, head, base?.revision ?? 0);
   return {
@@ -105,7 +116,7 @@ interface Found {
   readonly notes: EtcdNote[];
 }
 
-function sortOut(entries: readonly EtcdEntry[], keys: EtcdKeys): Found {
+function sortOut(entries: readonly EtcdEntry[], keys: EtcdKeys, onUnreadable: OnUnreadable): Found {
   const found: Found = { head: null, base: null, leader: null, revisions: [], leases: [], notes: [] };
   for (const entry of entries) {
     const key = keys.parse(entry.key);
@@ -125,9 +136,11 @@ function sortOut(entries: readonly EtcdEntry[], keys: EtcdKeys): Found {
       case 'revision':
         found.revisions.push({ revision: key.revision, entry });
         break;
-      case 'lease':
-        found.leases.push(parseLease(key.id, entry));
+      case 'lease': {
+        const lease = parseLease(key.id, entry, onUnreadable);
+        if (lease !== null) found.leases.push(lease);
         break;
+      }
       case 'replica':
         found.notes.push(parseNote(key.id, entry));
         break;
@@ -142,9 +155,57 @@ function sortOut(entries: readonly EtcdEntry[], keys: EtcdKeys): Found {
 
 export const textOf = ({ bytes }: EtcdEntry): string => bytes.toString('utf8');
 
-export function parseLease(id: string, entry: EtcdEntry): EtcdLease {
-  const { value, ttlMs, holder } = JSON.parse(textOf(entry)) as Pick<EtcdLease, 'value' | 'ttlMs' | 'holder'>;
-  return { id, value, ttlMs, holder, modRevision: entry.modRevision };
+/** Null: it is none, and was told. */
+export function parseLease(id: string, entry: EtcdEntry, onUnreadable: OnUnreadable): EtcdLease | null {
+  const { value, ttlMs, holder } = (jsonOf(entry) ?? {}) as Partial<Record<keyof EtcdLease, unknown>>;
+  if (typeof value === 'string' && typeof holder === 'string' && Number.isFinite(ttlMs))
+    return { id, value, ttlMs: ttlMs as number, holder, modRevision: entry.modRevision };
+  onUnreadable(entry.key);
+  return null;
+}
+
+/** The newest revision. @throws StoreError `store-unusable`. */
+export function headOf(entry: EtcdEntry): number {
+  const text = textOf(entry);
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw unreadable(entry, 'the number of the newest revision, as the last key below live/revision/ has it');
+}
+
+function baseOf(entry: EtcdEntry): EtcdBase {
+  const base = jsonOf(entry) as Partial<EtcdBase> | null;
+  if (Number.isSafeInteger(base?.revision) && typeof base?.id === 'string' && Number.isSafeInteger(base.chunks))
+    return base as EtcdBase;
+  throw unreadable(entry, 'where the snapshot begins');
+}
+
+/** Null: it is no JSON, or null. */
+function jsonOf(entry: EtcdEntry): unknown {
+  try {
+    return JSON.parse(textOf(entry));
+  } catch {
+    return null;
+  }
+}
+
+const shownChars = 40;
+
+const unreadable = (entry: EtcdEntry, meant: string): StoreError =>
+  new StoreError(
+    'store-unusable',
+    `The store on etcd is damaged: its key ${entry.key} has the value ${JSON.stringify(textOf(entry).slice(0, shownChars))}, which Weft has not written. It must be ${meant}: put that back (\`etcdctl put\`), or restore etcd from a snapshot (\`etcdctl snapshot restore\`).`,
+  );
+
+async function readKeptRevision(
+  calls: Pick<EtcdCalls, 'read'>,
+  keys: EtcdKeys,
+  {
+    revision,
+    entry,
+    etcdRevision,
+  }: { readonly revision: number; readonly entry: EtcdEntry; readonly etcdRevision: number },
+): Promise<LoggedRevision> {
+  if (jsonOf(entry) === null) throw unreadable(entry, 'a revision');
+  return readRevision(calls, keys, revision, textOf(entry), etcdRevision);
 }
 
 export const parseNote = (id: string, entry: EtcdEntry): EtcdNote => ({

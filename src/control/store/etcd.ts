@@ -19,12 +19,14 @@ import {
   type EtcdLeader,
   type EtcdLease,
   type EtcdState,
+  parseLeader,
   parseLease,
   readRevision,
   readState,
   textOf,
 } from './etcd-state.ts';
 import { EtcdTelling } from './etcd-telling.ts';
+import { UnreadableKeys } from './etcd-unreadable.ts';
 import { chunkTimeMs, EtcdWriter, openOutcome } from './etcd-writer.ts';
 import { ReplayedLog } from './replayed-log.ts';
 import type { Retention } from './revision-log.ts';
@@ -97,6 +99,7 @@ class EtcdStore implements Store {
   readonly #events: StoreEvents;
   readonly #looks: SharedLook;
   readonly #outage: EtcdOutage;
+  readonly #unreadable: UnreadableKeys;
   #headModRevision = 0;
   #baseModRevision = 0;
   #knownAtMs = 0;
@@ -121,6 +124,7 @@ class EtcdStore implements Store {
     this.#looks = new SharedLook(() => this.#catchUp(networkClock.nowMs() + limits.etcdWriteMs));
     this.#outage = new EtcdOutage(networkClock);
     const onTrouble = (message: string): void => this.#tellTrouble(message);
+    this.#unreadable = new UnreadableKeys(networkClock, onTrouble);
     this.#writer = new EtcdWriter({ calls, keys: this.#keys, clock: networkClock, name, outage: this.#outage });
     this.#leaseWrites = new EtcdLeaseWrites({
       leases: this.#leases,
@@ -148,8 +152,10 @@ class EtcdStore implements Store {
       calls,
       range: this.#keys.live,
       clock: networkClock,
-      apply: (events) => this.#apply(events),
-      relist: async () => this.#takeState(await readState(calls, this.#keys)),
+      apply: async (events) => {
+        for (const event of events) await this.#applyOne(event);
+      },
+      relist: async () => this.#takeState(await readState(calls, this.#keys, this.#unreadable.skip)),
       onSeen: () => this.#progress.wake(),
       onTrouble,
     });
@@ -169,7 +175,7 @@ class EtcdStore implements Store {
   async open(): Promise<void> {
     const startMs = this.#networkClock.nowMs();
     const untilMs = startMs + limits.etcdOpenMs;
-    const state = await this.#writer.persist(() => readState(this.#calls, this.#keys), untilMs);
+    const state = await this.#writer.persist(() => readState(this.#calls, this.#keys, this.#unreadable.skip), untilMs);
     if (state.isEmpty) await this.#writer.begin(untilMs);
     this.#feed.start(this.#takeState(state));
     this.#knownAtMs = startMs;
@@ -285,8 +291,6 @@ class EtcdStore implements Store {
       throw new StoreError('store-closed', 'The store was closed: nothing more can be written.');
   }
 
-  // Commits
-
   async #commit(commit: Commit, untilMs: number): Promise<CommitResult> {
     /** Whether all that was committed before the call has been replayed. */
     let isFresh = false;
@@ -379,10 +383,6 @@ class EtcdStore implements Store {
     return state.etcdRevision;
   }
 
-  async #apply(events: readonly EtcdEvent[]): Promise<void> {
-    for (const event of events) await this.#applyOne(event);
-  }
-
   async #applyOne(event: EtcdEvent): Promise<void> {
     const isPut = event.tag === 'put';
     const key = this.#keys.parse(isPut ? event.entry.key : event.key);
@@ -390,6 +390,7 @@ class EtcdStore implements Store {
       case 'head':
         // It comes behind its revision, in the same change of etcd.
         if (!isPut) this.#requireNotOlder(0);
+        else if (textOf(event.entry) === String(this.#replayed.head)) this.#headModRevision = event.entry.modRevision;
         return;
       case 'revision':
         if (isPut) await this.#replay(key.revision, textOf(event.entry), event.entry.modRevision);
@@ -398,7 +399,7 @@ class EtcdStore implements Store {
         if (isPut) this.#baseModRevision = event.entry.modRevision;
         return;
       case 'lease':
-        if (isPut) this.#takeLease(parseLease(key.id, event.entry));
+        if (isPut) this.#takeLease(parseLease(key.id, event.entry, this.#unreadable.skip));
         else this.#dropLease(key.id, event.modRevision);
         return;
       case 'replica':
@@ -406,9 +407,7 @@ class EtcdStore implements Store {
         else this.#dropReplica(key.id);
         return;
       case 'leader':
-        this.#replicas.setLeader(
-          isPut ? { id: textOf(event.entry), createRevision: event.entry.createRevision } : null,
-        );
+        this.#replicas.setLeader(isPut ? parseLeader(event.entry) : null);
         if (!isPut) this.#session.hurry();
         return;
       case 'format':
@@ -430,7 +429,8 @@ class EtcdStore implements Store {
     this.#events.emit({ tag: 'revision', revision: entry.revision });
   }
 
-  #takeLease(lease: EtcdLease): void {
+  #takeLease(lease: EtcdLease | null): void {
+    if (lease === null) return;
     this.#leaseWrites.forget(lease.id);
     this.#events.emit(this.#leases.take(lease));
   }

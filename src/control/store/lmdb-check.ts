@@ -4,6 +4,7 @@
  */
 import { accessSync, closeSync, constants, fstatSync, fsyncSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { hasAllPages } from './lmdb-pages.ts';
 
 /** Room for the first pages and the table of readers of a new environment, with some to spare. */
 const firstBytes = 256 * 1024;
@@ -15,10 +16,10 @@ const versionAt = 28;
 const pageBytesAt = 48;
 /** Roots of the free list and of the main database. */
 const rootsAt = [88, 136];
+const lastPageAt = 144;
 const txnIdAt = 152;
 const magic = 0xbeefc0de;
 const version = 2;
-const noPage = 0xffff_ffff_ffff_ffffn;
 
 /**
  * False: all is well, but there is no file yet.
@@ -82,13 +83,10 @@ function checkMetas(path: string, descriptor: number, fileBytes: number): void {
   if (pageBytes < 512 || pageBytes > 65_536) throw new Error(`${path} is damaged: its pages have ${pageBytes} bytes`);
   const second = readMeta(path, descriptor, pageBytes);
   const newest = second.readBigUInt64LE(txnIdAt) > first.readBigUInt64LE(txnIdAt) ? second : first;
-  for (const rootAt of rootsAt) {
-    // Only pages in use count: the last ones, when free, need not be in the file. lmdb reads through a mapping, where a page
-    // beyond the end of the file ends the process.
-    const root = newest.readBigUInt64LE(rootAt);
-    if (root !== noPage && (root + 1n) * BigInt(pageBytes) > BigInt(fileBytes))
-      throw new Error(`${path} was cut short`);
-  }
+  // Only pages in use count: the last ones, when free, need not be in the file, and then the pages are looked at.
+  if ((newest.readBigUInt64LE(lastPageAt) + 1n) * BigInt(pageBytes) <= BigInt(fileBytes)) return;
+  const roots = rootsAt.map((rootAt) => newest.readBigUInt64LE(rootAt));
+  if (!hasAllPages(roots, { descriptor, pageBytes, fileBytes })) throw new Error(`${path} was cut short`);
 }
 
 function readMeta(path: string, descriptor: number, at: number): Buffer {

@@ -236,7 +236,7 @@ describe('a change', () => {
     const mayWrite = (namespace: string) => namespace === 'shop';
     expect(await mesh.make([put(inShop('a')), put(service('b'))], { mayWrite })).toEqual({
       tag: 'forbidden',
-      objects: [{ kind: 'Service', namespace: 'default', name: 'b', forbidden: 'default' }],
+      objects: [{ kind: 'Service', namespace: 'default', name: 'b', forbidden: 'default', hostname: null }],
     });
     expect(mesh.store.revision).toBe(1);
     expect(await mesh.make([put(inShop('a'))], { mayWrite })).toMatchObject({ tag: 'done', revision: 2 });

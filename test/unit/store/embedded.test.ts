@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { cp, mkdtemp, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { open } from 'lmdb';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openEmbeddedStore } from '../../../src/control/store/embedded.ts';
 import { EmbeddedFile } from '../../../src/control/store/embedded-file.ts';
+import { hasAllPages } from '../../../src/control/store/lmdb-pages.ts';
 import type { Store, StoreEvent } from '../../../src/control/store/store.ts';
 import { StoreError } from '../../../src/control/store/store-error.ts';
 import { thisProcess } from '../../../src/control/store/store-holder.ts';
@@ -16,6 +17,15 @@ import { ManualClock } from './manual-clock.ts';
 import { commitOf, storeContract } from './store-contract.ts';
 
 const ignore = (): void => undefined;
+
+/** Of the newer of the two meta pages: `MDB_meta` begins at byte 24. */
+function metaOf(file: string) {
+  const bytes = readFileSync(file);
+  const pageBytes = bytes.readUInt32LE(48);
+  const [first, second] = [bytes.subarray(0), bytes.subarray(pageBytes)] as const;
+  const newest = second.readBigUInt64LE(152) > first.readBigUInt64LE(152) ? second : first;
+  return { pageBytes, roots: [newest.readBigUInt64LE(88), newest.readBigUInt64LE(136)] };
+}
 
 storeContract('embedded', async (clock) => {
   const parent = await mkdtemp(join(tmpdir(), 'weft-store-'));
@@ -150,6 +160,32 @@ describe('embedded store', () => {
     });
     // A refusal must not hold the directory.
     await expect(openStore()).rejects.toMatchObject({ code: 'store-unusable' });
+  });
+
+  it('refuses a file that was cut anywhere, and takes one whose pages are all there', async () => {
+    const file = join(directory, 'store.mdb');
+    const store = await openStore();
+    const values = Array.from({ length: 300 }, (_, i) => [`key${i}`, `${i}`.repeat(i % 10 === 0 ? 5_000 : 50)]);
+    await store.commit(commitOf(Object.fromEntries(values)));
+    for (let i = 0; i < 20; i++) await store.commit(commitOf({ [`key${i}`]: `again ${i}` }));
+    await store.close();
+    const { size } = await stat(file);
+    for (const part of [0.1, 0.3, 0.5, 0.7, 0.9]) {
+      const cut = join(parent, `cut-${part}`);
+      await cp(directory, cut, { recursive: true });
+      await truncate(join(cut, 'store.mdb'), Math.floor((size * part) / 4096) * 4096);
+      await expect(EmbeddedFile.open(cut)).rejects.toThrow(/store\.mdb was cut short.*backup/);
+    }
+    expect((await openStore()).revision).toBe(21);
+    const { pageBytes, roots } = metaOf(file);
+    const descriptor = openSync(file, 'r');
+    try {
+      expect(hasAllPages(roots, { descriptor, pageBytes, fileBytes: size })).toBe(true);
+      // The walk itself, whole file or not: without the last used page something is missing.
+      expect(hasAllPages(roots, { descriptor, pageBytes, fileBytes: Math.floor(size / 2) })).toBe(false);
+    } finally {
+      closeSync(descriptor);
+    }
   });
 
   it('refuses a path that is a file', async () => {
