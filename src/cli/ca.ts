@@ -24,7 +24,14 @@ export function caCommand(terminal: Terminal): Command {
   return new Command('ca')
     .description('show and rotate the certificate authority')
     .addCommand(statusCommand(terminal))
-    .addCommand(rotateCommand(terminal));
+    .addCommand(rotateCommand(terminal))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  weft ca status
+  weft ca rotate --timeout 5m`,
+    );
 }
 
 function statusCommand(terminal: Terminal): Command {

@@ -66,6 +66,8 @@ export interface ControlPlaneStatus {
   readonly revision: number;
   readonly version: string;
   readonly store: string;
+  /** Writes are refused, `since` RFC 3339; absent: it is an older control plane. */
+  readonly storeOutage?: { readonly since: string; readonly reason: string } | null;
   /** RFC 3339. */
   readonly startedAt: string;
   /** All that serve from its store; absent: it is an older control plane. */
@@ -413,7 +415,7 @@ export class ControlPlaneClient {
   #explained(reason: string): string {
     if (!unbelieved.has(reason) && !/certificate/.test(reason))
       return `No control plane answers at ${this.#server} (${reason}): start one with \`weft control-plane\`, or name another with --server.`;
-    return `Whoever answers at ${this.#server} is not believed (${reason}), and was sent nothing: name the root of the mesh with --ca FILE or --ca sha256:HEX. It is root.crt in the control plane's --ca-dir, and \`weft ca status\` shows it.`;
+    return `Whoever answers at ${this.#server} is not believed (${reason}), and was sent nothing: name the root of the mesh with --ca FILE or --ca sha256:HEX. It is root.crt in the control plane's --ca-dir, and \`weft ca status\` shows it. After a \`weft ca rotate\` it is another one than before.`;
   }
 }
 

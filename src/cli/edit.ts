@@ -56,26 +56,40 @@ async function editUntilTaken(
   const directory = mkdtempSync(join(tmpdir(), 'weft-edit-'));
   const file = join(directory, `${object.metadata.name}.yaml`);
   let isKept = false;
+  /** What the editor was last given. */
+  let shown = '';
+  let isTried = false;
   try {
     let reasons: Reasons = { said: [], problems: [] };
     for (let offered = original; ; ) {
-      const shown = `${commentOf(object, reasons)}${offered}`;
+      shown = `${commentOf(object, reasons)}${offered}`;
       writeFileSync(file, shown, { mode: 0o600 });
       await runEditor(file);
       const text = withoutHead(readFileSync(file, 'utf8'));
       if (text.trim() === '' || text === original) return terminal.out(`${keyOf(object)} unchanged`);
       if (text === offered) throw new CliError(['Nothing was changed:', ...linesOf(reasons, 0)].join('\n'));
+      isTried = true;
       const refused = await tryToWrite(text, object, client, flags, terminal);
       if (refused === null) return;
       reasons = refused;
       offered = text;
     }
   } catch (error) {
-    isKept = true;
-    if (!(error instanceof CliError)) throw error;
+    isKept = isTried || isTyped(file, shown);
+    if (!isKept || !(error instanceof CliError)) throw error;
     throw new CliError(`${error.message}\nWhat you wrote is in ${file}.`, error.exitCode, { cause: error });
   } finally {
     if (!isKept) rmSync(directory, { recursive: true });
+  }
+}
+
+/** Whether the editor has left anything but what it was given: that is all that would be lost. */
+function isTyped(file: string, shown: string): boolean {
+  try {
+    return readFileSync(file, 'utf8') !== shown;
+  } catch {
+    // The editor took it away, or it could not be written: nothing of anybody's is in it.
+    return false;
   }
 }
 
@@ -146,6 +160,9 @@ function withoutHead(text: string): string {
   return end === -1 ? text : text.slice(end + headEnd.length);
 }
 
+/** As a shell ends that does not find what it is to run (POSIX, 2.8.2). */
+const notFound = 127;
+
 /** Through the shell, as git does it: the variable may hold flags. @throws CliError when it does not end well. */
 async function runEditor(file: string): Promise<void> {
   const { VISUAL, EDITOR } = process.env;
@@ -156,9 +173,11 @@ async function runEditor(file: string): Promise<void> {
   const outcome = await new Promise<string | null>((resolve) => {
     const child = spawn('sh', ['-c', `${editor} "$@"`, editor, file], { stdio: 'inherit' });
     child.once('error', (error) => resolve(error.message));
-    child.once('exit', (code, signal) => resolve(code === 0 ? null : `it ended with ${code ?? signal}`));
+    child.once('exit', (code, signal) =>
+      resolve(code === 0 ? null : code === notFound ? 'there is no such program' : `it ended with ${code ?? signal}`),
+    );
   });
   process.off('SIGINT', ignore);
   if (outcome !== null)
-    throw new CliError(`The editor ${editor} failed: ${outcome}. Nothing was changed; EDITOR names another one.`);
+    throw new CliError(`The editor ${editor} failed: ${outcome}. Nothing was changed; set EDITOR to another one.`);
 }

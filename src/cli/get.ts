@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import type { SidecarStatus } from '../control/fleet.ts';
 import { defaultNamespace, type Kind, kinds, type Resource } from '../model/resources.ts';
 import { addClientFlags, type ClientFlags, ControlPlaneClient, RefusedError } from './client.ts';
+import { elsewhere } from './elsewhere.ts';
 import { parseNamespace } from './flag-values.ts';
 import { kindNames, parseKind } from './kind-names.ts';
 import { type Output, tableOption } from './output-flag.ts';
@@ -87,7 +88,7 @@ export async function getOne(
   } catch (error) {
     if (!(error instanceof RefusedError) || error.refusal.status !== 404) throw error;
     throw new CliError(
-      `There is no ${name.kind} "${name.name}" in namespace ${name.namespace}; \`weft get ${kinds[name.kind].collection}\` lists those there are.`,
+      `There is no ${name.kind} "${name.name}" in namespace ${name.namespace}; \`weft get ${kinds[name.kind].collection}\` lists those there are.${await elsewhere(client, name)}`,
       undefined,
       { cause: error },
     );

@@ -39,6 +39,11 @@ which needs glibc 2.38 or newer, has fewer.`,
       terminal.out(
         `control plane ${client.server}, weft ${status.version}, up ${formatAge(upMs)}, store ${status.store}`,
       );
+      const { storeOutage = null } = status;
+      if (storeOutage !== null)
+        terminal.out(
+          `store: not available since ${storeOutage.since} (${formatAge(terminal.nowMs() - Date.parse(storeOutage.since))}), writes are refused: ${storeOutage.reason}`,
+        );
       for (const line of replicaLines(status.controlPlanes ?? [], terminal.nowMs())) terminal.out(line);
       terminal.out(`revision ${status.revision}, ${summaryOf(sidecars, gone)}`);
       if (status.access?.isInsecure === true)

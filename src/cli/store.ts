@@ -16,7 +16,16 @@ interface MigrateFlags extends EtcdFlags {
 const progressRevisions = 1_000;
 
 export function storeCommand(terminal: Terminal): Command {
-  return new Command('store').description('move the state of a mesh').addCommand(migrateCommand(terminal));
+  return new Command('store')
+    .description('move the state of a mesh')
+    .addCommand(migrateCommand(terminal))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  weft store migrate --from embedded:.weft/store --to etcd://10.0.0.1:2379 --dry-run
+  weft store migrate --from embedded:.weft/store --to etcd://10.0.0.1:2379`,
+    );
 }
 
 function migrateCommand(terminal: Terminal): Command {

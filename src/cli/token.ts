@@ -34,7 +34,16 @@ export function tokenCommand(terminal: Terminal): Command {
     .description('make, list and revoke tokens: for the API, and for sidecars to join')
     .addCommand(createCommand(terminal))
     .addCommand(listCommand(terminal))
-    .addCommand(revokeCommand(terminal));
+    .addCommand(revokeCommand(terminal))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  weft token create --role admin --name alice > alice.token
+  weft token create --join --service cart > cart.token
+  weft token list
+  weft token revoke shop-ci`,
+    );
 }
 
 function createCommand(terminal: Terminal): Command {

@@ -26,6 +26,9 @@ export interface WriteFlags extends ClientFlags {
   readonly output: TextOutput;
 }
 
+/** More unchanged objects than these are counted and not listed. */
+const unchangedShownMax = 10;
+
 export type Send = (client: ControlPlaneClient, options: TransactionOptions) => Promise<TransactionResult>;
 
 export function addWriteFlags(command: Command): Command {
@@ -64,10 +67,16 @@ export async function write(
     const result = await send(client, { waitAppliedMs, percent: flags.percent, isDryRun });
     if (flags.output !== 'text') return terminal.out(await formatValue(result, flags.output));
     say(result.results, isDryRun, terminal);
-    if (isDryRun) return await showDiff(result.results, terminal);
+    const total = totalOf(result.results);
+    if (isDryRun) {
+      await showDiff(result.results, terminal);
+      if (total !== null) terminal.out(`${total}; a dry run: nothing was written`);
+      return;
+    }
     const { applied, revision } = result;
     const where = applied === undefined ? '' : `, in force on ${countOf(applied.applied.length, 'sidecar')}`;
     terminal.out(`revision ${revision}${where}${notCounted(applied?.gone)}`);
+    if (total !== null) terminal.out(total);
     // Where fewer than all were enough.
     const behind = applied === undefined ? [] : linesOf(applied);
     if (behind.length > 0) terminal.err(`not yet on ${countOf(behind.length, 'sidecar')}:\n${behind.join('\n')}`);
@@ -79,8 +88,23 @@ export async function write(
 }
 
 function say(results: TransactionResult['results'], isDryRun: boolean, terminal: Terminal): void {
+  const unchanged = results.filter(({ action }) => action === 'unchanged').length;
+  const areLeftOut = unchanged > unchangedShownMax;
   for (const { kind, namespace, name, action } of results)
-    terminal.out(`${kind}/${namespace}/${name} ${action}${isDryRun ? ' (dry run)' : ''}`);
+    if (!areLeftOut || action !== 'unchanged')
+      terminal.out(`${kind}/${namespace}/${name} ${action}${isDryRun ? ' (dry run)' : ''}`);
+  if (areLeftOut) terminal.out(`(${unchanged} that are unchanged are not listed)`);
+}
+
+/** `1 replaced, 399 unchanged`; null: they are so few that each was seen. */
+function totalOf(results: TransactionResult['results']): string | null {
+  if (results.length <= unchangedShownMax) return null;
+  const counts = new Map<string, number>();
+  for (const { action } of results) counts.set(action, (counts.get(action) ?? 0) + 1);
+  const last = counts.get('unchanged');
+  counts.delete('unchanged');
+  if (last !== undefined) counts.set('unchanged', last);
+  return [...counts].map(([action, count]) => `${count} ${action}`).join(', ');
 }
 
 async function showDiff(results: TransactionResult['results'], terminal: Terminal): Promise<void> {

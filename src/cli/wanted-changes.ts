@@ -85,12 +85,22 @@ const hasLabels = (labels: Labels | undefined, wanted: Labels): boolean =>
 const keyOfName = ({ kind, namespace, name }: ObjectName): ObjectKey => `${kind}/${namespace}/${name}`;
 
 function collectObject(text: string, earlier: readonly ObjectName[] = []): readonly ObjectName[] {
+  const object = parseObjectName(text);
+  if (object === null)
+    throw new InvalidArgumentError('Expected KIND/NAME or KIND/NAMESPACE/NAME, for instance httproute/cart.');
+  return [...earlier, object];
+}
+
+/**
+ * `KIND/NAME`, which is in `usualNamespace`, or `KIND/NAMESPACE/NAME`. Null: neither of them.
+ * @throws CliError (exit code 2) for a name that is no kind.
+ */
+export function parseObjectName(text: string, usualNamespace: string = defaultNamespace): ObjectName | null {
   const [kind, ...names] = text.split('/');
   const name = names.pop() ?? '';
-  const namespace = names.pop() ?? defaultNamespace;
-  if (kind === undefined || names.length > 0 || name === '' || namespace === '')
-    throw new InvalidArgumentError('Expected KIND/NAME or KIND/NAMESPACE/NAME, for instance httproute/cart.');
-  return [...earlier, { kind: parseKind(kind), namespace, name }];
+  const namespace = names.pop() ?? usualNamespace;
+  if (kind === undefined || names.length > 0 || name === '' || namespace === '') return null;
+  return { kind: parseKind(kind), namespace, name };
 }
 
 function parseSelector(text: string): Labels {

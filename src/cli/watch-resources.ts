@@ -93,7 +93,7 @@ class WatchedView {
     if (this.#isLost) this.#terminal.err(`the control plane at ${this.#options.client.server} answers again`);
     this.#isLost = false;
     if (event === 'put' && object !== undefined) await this.#put(object, 'put');
-    if (event === 'delete') await this.#remove(`${kind}/${namespace}/${name}`);
+    if (event === 'delete') await this.#remove(`${kind}/${namespace}/${name}`, revision);
     if (event === 'revision' && revision !== undefined) this.from = revision;
     if (event === 'relist') this.from = null;
   }
@@ -118,11 +118,17 @@ class WatchedView {
     await this.#show(resource, happening);
   }
 
-  async #remove(key: string): Promise<void> {
+  /** `revision`: the one that deleted it; where that is not known the last one that it had is shown. */
+  async #remove(key: string, revision?: number): Promise<void> {
     const resource = this.#shown.get(key);
     if (resource === undefined) return;
     this.#shown.delete(key);
-    await this.#show(resource, 'deleted');
+    const { metadata } = resource;
+    const last =
+      revision === undefined
+        ? resource
+        : ({ ...resource, metadata: { ...metadata, resourceVersion: String(revision) } } as Resource);
+    await this.#show(last, 'deleted');
   }
 
   async #show(resource: Resource, event: Happening): Promise<void> {

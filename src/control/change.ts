@@ -11,7 +11,7 @@ import { type Kind, namespaceOf, type ObjectKey, type Resource } from '../model/
 import { namespaceNamedBy } from '../model/service-names.ts';
 import type { ServiceUnit } from '../model/snapshot.ts';
 import type { Revision, Store, StoreClock } from './store/store.ts';
-import { reasonOf, StoreError } from './store/store-error.ts';
+import { reasonOf, StoreError, withRemark } from './store/store-error.ts';
 import type { World } from './world.ts';
 
 export interface ObjectName {
@@ -125,6 +125,9 @@ export class Changes {
     // What is expected of objects, and whether the request came before, is judged by what all control planes have written so far.
     return this.#options.store
       .sync()
+      .catch((error: unknown) => {
+        throw withRemark(error, 'Nothing was written.');
+      })
       .then(() => this.#makeInTurn(wanted))
       .finally(() => this.#pending--);
   }

@@ -282,7 +282,7 @@ describe('waiting until a change is in force', () => {
     const put = await api.put(`${cart}?wait=applied`, service('cart'));
     expect([put.status, put.body.metadata.resourceVersion]).toEqual([201, '2']);
     const made = await api.transact({ apply: [service('b')] }, '?wait=applied&timeoutMs=600000');
-    expect(made.body.applied).toEqual({ revision: 3, applied: [], missing: [], refused: [] });
+    expect(made.body.applied).toEqual({ revision: 3, applied: [], missing: [], refused: [], gone: [] });
     expect((await api.delete(`${cart}?wait=applied`)).body.applied).toMatchObject({ revision: 4 });
   });
 

@@ -99,6 +99,7 @@ const asks: Readonly<Record<string, (client: ControlPlaneClient) => Promise<unkn
     await client.latency({ service: 'cart', route: null, isByRoute: false, depth: 16 });
     await client.latency({ service: 'cart', route: 'default/cart/0', isByRoute: true, depth: 0 });
   },
+  fleet: async (client) => expect((await client.fleet()).gone).toEqual([]),
   status: (client) => client.status(),
   createJoinToken: (client) => client.createJoinToken('cart', 'default', 60),
   authority: (client) => client.authority(),

@@ -12,7 +12,7 @@ import { openPushLink } from '../../src/sidecar/push-link.ts';
 import { decodeControlFrame } from '../../src/wire/control-frame.ts';
 import { encodeSidecarFrame } from '../../src/wire/sidecar-frame.ts';
 import { EtcdCluster, whyNoEtcd } from '../fixtures/etcd-cluster.ts';
-import { type ApiUnderTest, expectProblem } from './api-harness.ts';
+import { type ApiUnderTest, expectProblem, service } from './api-harness.ts';
 import { apiRoom } from './api-room.ts';
 
 const reason = whyNoEtcd();
@@ -207,6 +207,30 @@ describe.skipIf(reason !== null)('two control planes on etcd', () => {
     const his = { authorization: `Bearer ${second.body.token}` };
     expect((await one.delete('/v1/tokens/alice', his)).status).toBe(200);
     await until(async () => (await other.get('/v1/status', mine)).status === 401);
+  });
+
+  it('say since when the store takes no writes, refuse those in words, and are alive all the same', async () => {
+    expect((await one.get('/v1/status')).body.storeOutage).toBeNull();
+    const frozenAtMs = Date.now();
+    cluster.freeze();
+    try {
+      await until(async () => (await one.get('/v1/status')).body.storeOutage !== null);
+      const { since, reason: why } = (await one.get('/v1/status')).body.storeOutage;
+      expect(Date.parse(since)).toBeGreaterThanOrEqual(frozenAtMs);
+      expect(why).toBe(`${cluster.addresses} did not answer in time`);
+      const refused = await one.transact({ apply: [service('lost')] });
+      expectProblem(
+        refused,
+        503,
+        'unavailable',
+        /is not available: \S+ did not answer in time\. Check .* try again\. Nothing was written\.$/,
+      );
+      expect((await one.get('/healthz')).status).toBe(200);
+    } finally {
+      await cluster.thaw();
+    }
+    await until(async () => (await one.get('/v1/status')).body.storeOutage === null);
+    expect((await one.transact({ apply: [service('found')] })).status).toBe(200);
   });
 });
 

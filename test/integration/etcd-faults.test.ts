@@ -4,11 +4,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openEtcdStore } from '../../src/control/store/etcd.ts';
 import { type EtcdCalls, EtcdFailure, type EtcdOutcome } from '../../src/control/store/etcd-calls.ts';
 import { EtcdClient } from '../../src/control/store/etcd-client.ts';
+import { EtcdKeys } from '../../src/control/store/etcd-keys.ts';
 import { noAccess, parseEtcdUrl } from '../../src/control/store/etcd-location.ts';
 import type { CommitResult, Revision, Store } from '../../src/control/store/store.ts';
 import { StoreError } from '../../src/control/store/store-error.ts';
 import { systemClock } from '../../src/sidecar/clock.ts';
 import { EtcdCluster, whyNoEtcd } from '../fixtures/etcd-cluster.ts';
+import { hangingReads } from '../fixtures/etcd-wrappers.ts';
 import { seededRandom } from '../fixtures/service-unit.ts';
 import { commitOf } from '../unit/store/store-contract.ts';
 
@@ -159,6 +161,43 @@ describe.skipIf(reason !== null)('on a bad network', () => {
       }
     },
   );
+
+  it('is seen what others have written also while etcd answers no read, as after an election: it is asked for as a write is, which changes nothing', async () => {
+    const prefix = `hung-${randomUUID()}`;
+    const client = () => new EtcdClient(parseEtcdUrl(`etcd://${cluster.addresses}/${prefix}`), noAccess);
+    const open = (calls: EtcdCalls) =>
+      openEtcdStore({
+        ...{ calls, prefix, clock: systemClock, networkClock: systemClock, name: cluster.addresses },
+        onBackgroundError: () => {},
+      });
+    let isHanging = false;
+    const { calls, counts } = hangingReads(client(), () => isHanging);
+    const plain = client();
+    const [one, hung] = [await open(plain), await open(calls)];
+    try {
+      isHanging = true;
+      for (let round = 1; round <= 20; round++) {
+        await one.commit(commitOf({ a: `${round}` }));
+        await hung.sync();
+        expect(hung.get('a')?.value).toBe(`${round}`);
+      }
+      // Who has had no answer does not try in vain each time. (What is looked after regularly asks too.)
+      expect(counts.hung).toBe(1);
+      expect(counts.throughLog).toBeGreaterThanOrEqual(20);
+      expect(await hung.commit(commitOf({ b: '1' }))).toMatchObject({ revision: 21 });
+
+      const { head } = new EtcdKeys(prefix);
+      const range = { from: head, to: `${head}\u0000`, limit: 1 };
+      const { entries } = await plain.read(range);
+      for (let round = 0; round < 5; round++)
+        expect((await plain.read({ ...range, throughLog: true })).entries).toEqual(entries);
+      expect((await plain.read(range)).entries).toEqual(entries);
+      const nowhere = { from: `${prefix}/nowhere`, to: `${prefix}/nowherf`, limit: 1, throughLog: true };
+      expect((await plain.read(nowhere)).entries).toEqual([]);
+    } finally {
+      await Promise.all([one.close(), hung.close()]);
+    }
+  });
 });
 
 /** Counts up in the store, and puts a lease now and then. What failed for want of etcd is sent again under the same request id, or given up. */

@@ -86,7 +86,7 @@ describe.each(['loopback', 'tls'] as const)('garbage on the push port (%s)', (ta
       { tag: 'nack', sequence: 1, reason: 'no' },
       { tag: 'register', registration: { address: '127.0.0.1:1', zone: '', labels: { a: 'b' }, weight: 1, link: [] } },
       { tag: 'renew', trouble: 'x' },
-      { tag: 'report', series: [] },
+      { tag: 'report', parts: [], series: [] },
     ].map((frame) => Buffer.from(encodeSidecarFrame(frame as SidecarFrame)));
     const mutated = () => {
       const bytes = Buffer.from(samples[below(samples.length)]!);

@@ -108,6 +108,13 @@ export const Status = Type.Object({
   revision: Type.Integer(),
   version: Type.String(),
   store: Type.String(),
+  storeOutage: Type.Union(
+    [Type.Null(), Type.Object({ since: Type.String({ description: 'RFC 3339' }), reason: Type.String() })],
+    {
+      description:
+        'null: the store takes writes, as far as is known; else writes are refused, and reads are of `since`',
+    },
+  ),
   startedAt: Type.String(),
   sidecars: Type.Integer(),
   access: Type.Object({

@@ -55,6 +55,10 @@ function sidecarFacts({ store, fleet, startedAtMs }: Pick<StatusRooms, 'store' |
   return { sidecars: sidecars.length, foundedServices: founded };
 }
 
+function outageOf({ outage }: Pick<Store, 'outage'>): { since: string; reason: string } | null {
+  return outage === null ? null : { since: new Date(outage.sinceMs).toISOString(), reason: outage.reason };
+}
+
 /**
  * Whoever listens everywhere has no one address to tell: the sidecar has reached this machine under some name, and finds the push port there
  * too. Who came over TLS goes on over TLS where he can.
@@ -104,6 +108,7 @@ export function addStatusRoutes(
       revision: store.revision,
       version,
       store: storeName,
+      storeOutage: outageOf(store),
       startedAt: new Date(startedAtMs).toISOString(),
       access: { requiresToken: access.requiresToken, isInsecure },
       controlPlanes: fleet.replicas(),
@@ -114,7 +119,7 @@ export function addStatusRoutes(
     '/healthz',
     {
       schema: {
-        summary: 'Answers when the control plane serves',
+        summary: 'Answers when the control plane serves, whether its store takes writes or not',
         response: { 200: Type.Object({ ok: Type.Boolean() }) },
         tags,
       },

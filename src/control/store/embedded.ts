@@ -98,6 +98,9 @@ class EmbeddedStore implements Store {
     return this.clock.nowMs();
   }
 
+  /** What this disk does not take is said by the write, which is tried anew each time. */
+  readonly outage = null;
+
   get(key: string): StoredObject | null {
     return this.objects.get(key) ?? null;
   }

@@ -14,9 +14,18 @@ import {
   type EtcdPage,
   type EtcdWatchListener,
 } from './etcd-calls.ts';
-import { asWrite, compareOf, entryOf, eventOf, failureCodeOf, operationOf, rangeOf, wasChanged } from './etcd-codec.ts';
+import {
+  asWrite,
+  compareOf,
+  entryOf,
+  eventOf,
+  failureCodeOf,
+  operationOf,
+  rangeOf,
+  sayingOf,
+  wasChanged,
+} from './etcd-codec.ts';
 import type { EtcdAccess, EtcdLocation } from './etcd-location.ts';
-import { reasonOf } from './store-error.ts';
 
 /** Asks a silent connection for life, so that a watch on a dead one ends; etcd takes more than one in 5 s for an attack. */
 const aliveAskMs = 10_000;
@@ -194,9 +203,8 @@ export class EtcdClient implements EtcdCalls {
 
   /** What went wrong, and with whom. The next call goes to another one where that may help; several calls that fail together leave one member. */
   #failed(member: Member, error: unknown): EtcdFailure {
-    const message = reasonOf(error);
     const code = failureCodeOf(error);
-    const failure = new EtcdFailure(code, `${member.address}: ${message}`, { cause: error });
+    const failure = new EtcdFailure(code, sayingOf(member.address, error), { cause: error });
     if (code === 'unavailable' && member === this.#current()) {
       this.leaveMember();
       // Who does not answer tells nothing either, and may keep its connections open for long.

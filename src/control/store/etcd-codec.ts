@@ -11,7 +11,14 @@ import type {
   ITxnRequest,
   ITxnResponse,
 } from 'etcd3';
-import type { EtcdCondition, EtcdEntry, EtcdEvent, EtcdFailureCode, EtcdOperation } from './etcd-calls.ts';
+import {
+  type EtcdCondition,
+  type EtcdEntry,
+  type EtcdEvent,
+  EtcdFailure,
+  type EtcdFailureCode,
+  type EtcdOperation,
+} from './etcd-calls.ts';
 
 export const entryOf = ({ key, value, mod_revision, create_revision }: IKeyValue): EtcdEntry => ({
   key: key.toString('utf8'),
@@ -107,4 +114,27 @@ export function failureCodeOf(error: unknown): EtcdFailureCode {
   const status = (error as { readonly code?: unknown }).code;
   const isPassing = passingNames.has(error.constructor.name) || (typeof status === 'number' && passing.has(status));
   return isPassing ? 'unavailable' : 'other';
+}
+
+/** How a connection was not made, as the system names it. */
+const connectionCode = /\b(ECONN\w+|EHOST\w+|ENET\w+|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE)\b/;
+const deadlineStatus = 4;
+
+/** What went wrong with a member, for people: gRPC tells of its own innards. */
+export function sayingOf(address: string, error: unknown): string {
+  if (error instanceof EtcdFailure) return error.message;
+  if (!(error instanceof Error)) return `${address}: ${String(error)}`;
+  const { message, code } = error as Error & { readonly code?: unknown };
+  const isLate = code === deadlineStatus || error.constructor.name === 'GRPCDeadlineExceededError';
+  if (isLate) return `${address} did not answer in time`;
+  const connection = connectionCode.exec(message)?.[1];
+  if (connection !== undefined) return `${address} cannot be connected to (${connection})`;
+  if (/no leader|leader changed/.test(message)) return `${address} has no leader`;
+  if (/request timed out/.test(message)) return `${address} had no answer from most of the members in time`;
+  const plain = message
+    .replace(/^\d+ [A-Z_]+: /, '')
+    .replace(/^No connection established\. Last error: /, 'no connection: ')
+    .replace(/\s*Resolution note:.*$/s, '')
+    .replace(/[\s.]+$/, '');
+  return `${address}: ${plain === '' ? 'it failed and does not say why' : plain}`;
 }

@@ -22,13 +22,12 @@ export class EtcdHead {
     this.#clock = clock;
   }
 
-  /** 0: there is none yet; and when that was asked for. Rejects with EtcdFailure: the next try may go another way; and with StoreError where it is no number. */
-  async read(): Promise<{ readonly revision: number; readonly askedAtMs: number }> {
-    const askedAtMs = this.#clock.nowMs();
-    const throughLog = askedAtMs < this.#throughLogUntilMs;
+  /** 0: there is none yet. Rejects with EtcdFailure: the next try may go another way; and with StoreError where it is no number. */
+  async read(): Promise<number> {
+    const throughLog = this.#clock.nowMs() < this.#throughLogUntilMs;
     try {
       const { entries } = await this.#calls.read({ from: this.#key, to: `${this.#key}\u0000`, limit: 1, throughLog });
-      return { revision: entries[0] === undefined ? 0 : headOf(entries[0]), askedAtMs };
+      return entries[0] === undefined ? 0 : headOf(entries[0]);
     } catch (error) {
       const isAway = error instanceof EtcdFailure && error.code === 'unavailable';
       if (isAway) this.#throughLogUntilMs = this.#clock.nowMs() + limits.etcdReadsHangMs;

@@ -5,6 +5,7 @@
 import { limits } from '../../model/limits.ts';
 import type { EtcdCalls } from './etcd-calls.ts';
 import type { EtcdKeys } from './etcd-keys.ts';
+import type { EtcdOutage } from './etcd-outage.ts';
 import type { StoreClock } from './store.ts';
 import { reasonOf } from './store-error.ts';
 
@@ -16,6 +17,8 @@ export interface EtcdSessionOptions {
   readonly keys: EtcdKeys;
   readonly replicaId: string;
   readonly clock: StoreClock;
+  /** Told how each tick went. */
+  readonly outage: EtcdOutage;
   /** Nobody leads, as far as is known here. */
   readonly isLeaderless: () => boolean;
   /** The others know of this control plane, and nothing else yet: what it had told them it must tell again. */
@@ -84,16 +87,19 @@ export class EtcdSession {
   }
 
   async #tick(): Promise<void> {
-    const { calls, isLeaderless, onTick, onTrouble } = this.#options;
+    const { calls, outage, isLeaderless, onTick, onTrouble } = this.#options;
     try {
       if (this.#lease !== null && !(await calls.keepLease(this.#lease))) this.#lease = null;
       if (this.#isClosed) return;
       if (this.#lease === null) await this.#establish();
       else if (isLeaderless()) await this.#elect(this.#lease);
       await onTick();
+      outage.ended();
       this.#isTroubled = false;
     } catch (error) {
-      if (!this.#isTroubled) onTrouble(`etcd does not answer as it should: ${reasonOf(error)} It is tried again.`);
+      outage.failed(error);
+      const reason = reasonOf(error).replace(/\.$/, '');
+      if (!this.#isTroubled) onTrouble(`etcd does not answer as it should: ${reason}. It is tried again.`);
       this.#isTroubled = true;
     }
   }

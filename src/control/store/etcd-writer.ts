@@ -3,11 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { limits } from '../../model/limits.ts';
 import { type EtcdCalls, EtcdFailure, type EtcdOperation, type EtcdOutcome } from './etcd-calls.ts';
 import { chunksOf } from './etcd-chunks.ts';
+import { EtcdHead } from './etcd-head.ts';
 import type { EtcdKeys } from './etcd-keys.ts';
+import type { EtcdOutage } from './etcd-outage.ts';
 import { type EtcdLeader, type EtcdLease, formatVersion } from './etcd-state.ts';
 import type { LoggedRevision } from './revision-log.ts';
 import type { Commit, StoreClock } from './store.ts';
-import { StoreError } from './store-error.ts';
+import { StoreError, withRemark } from './store-error.ts';
 
 export interface EtcdWriterOptions {
   readonly calls: EtcdCalls;
@@ -15,6 +17,8 @@ export interface EtcdWriterOptions {
   readonly clock: StoreClock;
   /** The members, for messages. */
   readonly name: string;
+  /** Told of every call that is made here. */
+  readonly outage: EtcdOutage;
 }
 
 export class EtcdWriter {
@@ -22,12 +26,16 @@ export class EtcdWriter {
   readonly #keys: EtcdKeys;
   readonly #clock: StoreClock;
   readonly #name: string;
+  readonly #outage: EtcdOutage;
+  readonly #head: EtcdHead;
 
-  constructor({ calls, keys, clock, name }: EtcdWriterOptions) {
+  constructor({ calls, keys, clock, name, outage }: EtcdWriterOptions) {
     this.#calls = calls;
     this.#keys = keys;
     this.#clock = clock;
     this.#name = name;
+    this.#outage = outage;
+    this.#head = new EtcdHead(calls, keys.head, clock);
   }
 
   /** For the first one on an empty etcd. */
@@ -38,11 +46,23 @@ export class EtcdWriter {
     await this.persist(() => this.#calls.write([isAbsent], [put]), untilMs);
   }
 
+  /** The number of the newest revision, 0 before the first; and when that was asked for which etcd has answered with. */
+  async readHead(untilMs: number): Promise<{ readonly revision: number; readonly askedAtMs: number }> {
+    let askedAtMs = 0;
+    const revision = await this.persist(() => {
+      askedAtMs = this.#clock.nowMs();
+      return this.#head.read();
+    }, untilMs);
+    return { revision, askedAtMs };
+  }
+
   /** Does what may be done twice: tried with one member after the other until it is done. Rejects with StoreError at `untilMs`, or at once when trying again is useless. */
   async persist<T>(run: () => Promise<T>, untilMs: number): Promise<T> {
     for (;;) {
       try {
-        return await run();
+        const done = await run();
+        this.#outage.ended();
+        return done;
       } catch (error) {
         await this.#bear(error, untilMs);
       }
@@ -77,6 +97,7 @@ export class EtcdWriter {
           { tag: 'put', key: this.#keys.head, value: String(revision) },
         ],
       );
+      this.#outage.ended();
       if (outcome.tag === 'done') return 'done';
     } catch (error) {
       // What becomes of the chunks is as open as the rest.
@@ -188,6 +209,7 @@ export class EtcdWriter {
   /** Resolves when it is worth another try; else says for people what was thrown. */
   async #bear(error: unknown, untilMs: number): Promise<void> {
     if (!(error instanceof EtcdFailure)) throw error;
+    this.#outage.failed(error);
     const { code, message } = error;
     if (code === 'no-space')
       throw new StoreError(
@@ -204,6 +226,14 @@ export class EtcdWriter {
     if (this.#clock.nowMs() + limits.etcdRetryMs >= untilMs) throw this.unavailable(message, error);
     await new Promise<void>((resolve) => this.#clock.after(limits.etcdRetryMs, resolve));
   }
+}
+
+/** For what a commit throws: etcd may have done what it did not answer. */
+export function openOutcome(error: unknown): never {
+  throw withRemark(
+    error,
+    'The change may have been written or not: sent again with the same Idempotency-Key it is made once.',
+  );
 }
 
 /** What must still be so on etcd for a revision to be written. */

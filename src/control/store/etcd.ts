@@ -8,10 +8,10 @@ import { limits } from '../../model/limits.ts';
 import type { EtcdCalls, EtcdEvent } from './etcd-calls.ts';
 import { compact } from './etcd-compaction.ts';
 import { EtcdFeed } from './etcd-feed.ts';
-import { EtcdHead } from './etcd-head.ts';
 import { EtcdKeys } from './etcd-keys.ts';
 import { EtcdLeaseWrites } from './etcd-lease-writes.ts';
 import { EtcdLeases } from './etcd-leases.ts';
+import { EtcdOutage } from './etcd-outage.ts';
 import { EtcdProgress } from './etcd-progress.ts';
 import { EtcdReplicas } from './etcd-replicas.ts';
 import { EtcdSession } from './etcd-session.ts';
@@ -27,9 +27,10 @@ import {
 } from './etcd-state.ts';
 import { EtcdTelling } from './etcd-telling.ts';
 import { UnreadableKeys } from './etcd-unreadable.ts';
-import { chunkTimeMs, EtcdWriter } from './etcd-writer.ts';
+import { chunkTimeMs, EtcdWriter, openOutcome } from './etcd-writer.ts';
 import { ReplayedLog } from './replayed-log.ts';
 import type { Retention } from './revision-log.ts';
+import { SharedLook } from './shared-look.ts';
 import type {
   Commit,
   CommitResult,
@@ -39,6 +40,7 @@ import type {
   StoredLease,
   StoredObject,
   StoreEvent,
+  StoreOutage,
   StoreReplica,
 } from './store.ts';
 import { reasonOf, StoreError } from './store-error.ts';
@@ -87,7 +89,6 @@ class EtcdStore implements Store {
   readonly #replayed: ReplayedLog;
   readonly #leases: EtcdLeases;
   readonly #replicas: EtcdReplicas;
-  readonly #head: EtcdHead;
   readonly #feed: EtcdFeed;
   readonly #session: EtcdSession;
   readonly #queue: WriteQueue;
@@ -97,12 +98,11 @@ class EtcdStore implements Store {
   readonly #progress: EtcdProgress;
   readonly #events: StoreEvents;
   readonly #unreadable: UnreadableKeys;
+  readonly #looks: SharedLook;
+  readonly #outage: EtcdOutage;
   #headModRevision = 0;
   #baseModRevision = 0;
   #knownAtMs = 0;
-  /** One look at the head for all who ask while another is under way. */
-  #looking: Promise<void> | null = null;
-  #nextLook: Promise<void> | null = null;
   /** Nothing can be written any more, whatever etcd answers. */
   #broken: StoreError | null = null;
   #isOpen = false;
@@ -112,7 +112,6 @@ class EtcdStore implements Store {
     this.#replayed = new ReplayedLog(retention);
     this.#calls = calls;
     this.#keys = new EtcdKeys(prefix);
-    this.#head = new EtcdHead(calls, this.#keys.head, networkClock);
     this.#networkClock = networkClock;
     this.#onBackgroundError = onBackgroundError ?? ((error) => process.emitWarning(error));
     this.#events = new StoreEvents((thrown) =>
@@ -122,9 +121,11 @@ class EtcdStore implements Store {
     this.#replicas = new EtcdReplicas(this.replicaId);
     this.#queue = new WriteQueue(networkClock);
     this.#progress = new EtcdProgress(networkClock);
+    this.#looks = new SharedLook(() => this.#catchUp(networkClock.nowMs() + limits.etcdWriteMs));
+    this.#outage = new EtcdOutage(networkClock);
     const onTrouble = (message: string): void => this.#tellTrouble(message);
     this.#unreadable = new UnreadableKeys(networkClock, onTrouble);
-    this.#writer = new EtcdWriter({ calls, keys: this.#keys, clock: networkClock, name });
+    this.#writer = new EtcdWriter({ calls, keys: this.#keys, clock: networkClock, name, outage: this.#outage });
     this.#leaseWrites = new EtcdLeaseWrites({
       leases: this.#leases,
       queue: this.#queue,
@@ -163,6 +164,7 @@ class EtcdStore implements Store {
       keys: this.#keys,
       replicaId: this.replicaId,
       clock: networkClock,
+      outage: this.#outage,
       isLeaderless: () => this.#replicas.leader === null,
       onEstablished: () => this.#telling.again(),
       onTick: () => this.#tick(),
@@ -189,6 +191,10 @@ class EtcdStore implements Store {
     return this.#knownAtMs;
   }
 
+  get outage(): StoreOutage | null {
+    return this.#outage.current;
+  }
+
   get(key: string): StoredObject | null {
     return this.#replayed.objects.get(key) ?? null;
   }
@@ -199,7 +205,7 @@ class EtcdStore implements Store {
 
   async commit(commit: Commit): Promise<CommitResult> {
     this.#assertOpen();
-    return this.#enqueue((untilMs) => this.#commit(commit, untilMs + chunkTimeMs(commit)));
+    return this.#enqueue((untilMs) => this.#commit(commit, untilMs + chunkTimeMs(commit)).catch(openOutcome));
   }
 
   revisionsAfter(from: number): readonly Revision[] | null {
@@ -233,19 +239,7 @@ class EtcdStore implements Store {
 
   /** Rejects with StoreError `store-unavailable` when etcd does not answer in time. */
   sync(): Promise<void> {
-    if (this.#looking === null) {
-      this.#looking = this.#catchUp(this.#networkClock.nowMs() + limits.etcdWriteMs).finally(() => {
-        this.#looking = null;
-      });
-      return this.#looking;
-    }
-    // The one under way may have been answered before what is asked for now was committed. One that fails has failed until now.
-    this.#nextLook ??= this.#looking
-      .finally(() => {
-        this.#nextLook = null;
-      })
-      .then(() => this.sync());
-    return this.#nextLook;
+    return this.#looks.take();
   }
 
   replicas(): Iterable<StoreReplica> {
@@ -339,7 +333,7 @@ class EtcdStore implements Store {
     if (this.#broken !== null) throw this.#broken;
     // While etcd answers, the feed may bring what is newer than the answer.
     const before = this.#replayed.head;
-    const { revision, askedAtMs } = await this.#writer.persist(() => this.#head.read(), untilMs);
+    const { revision, askedAtMs } = await this.#writer.readHead(untilMs);
     this.#requireNotOlder(revision, before);
     const isThere = () => this.#replayed.head >= revision;
     if (!(await this.#progress.until(isThere, Math.min(untilMs, this.#networkClock.nowMs() + limits.etcdTryMs)))) {

@@ -9,6 +9,7 @@ import type {
   StoredLease,
   StoredObject,
   StoreEvent,
+  StoreOutage,
   StoreReplica,
 } from './store.ts';
 import { StoreError } from './store-error.ts';
@@ -47,6 +48,10 @@ export class MeteredStore implements Store {
 
   get knownAtMs(): number {
     return this.#store.knownAtMs;
+  }
+
+  get outage(): StoreOutage | null {
+    return this.#store.outage;
   }
 
   get replicaId(): string {

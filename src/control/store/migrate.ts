@@ -4,6 +4,7 @@ import type { EtcdCalls } from './etcd-calls.ts';
 import { EtcdClient } from './etcd-client.ts';
 import { EtcdKeys } from './etcd-keys.ts';
 import { type EtcdAccess, isEtcdUrl, parseEtcdUrl, shownEtcdUrl } from './etcd-location.ts';
+import { EtcdOutage } from './etcd-outage.ts';
 import { EtcdWriter } from './etcd-writer.ts';
 import type { StoreClock } from './store.ts';
 import { StoreError } from './store-error.ts';
@@ -91,6 +92,7 @@ async function openImage(url: string, { etcdAccess, clock }: MigrateOptions): Pr
     keys: new EtcdKeys(location.prefix),
     clock,
     name: shownEtcdUrl(location),
+    outage: new EtcdOutage(clock),
   });
   const persist = <T>(run: () => Promise<T>): Promise<T> => writer.persist(run, clock.nowMs() + limits.etcdOpenMs);
   // Of all that a migration does, each call may be done twice.

@@ -24,6 +24,12 @@ export class StoreError extends Error {
   }
 }
 
+/** The same with a remark, if it is that the store is not available: what became of what was asked is known to who has asked. */
+export function withRemark(error: unknown, remark: string): unknown {
+  if (!(error instanceof StoreError) || error.code !== 'store-unavailable') return error;
+  return new StoreError(error.code, `${error.message} ${remark}`, error.cause);
+}
+
 /** The message of anything that was thrown, for use inside another message. */
 export function reasonOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);

@@ -59,6 +59,14 @@ export interface StoreReplica {
   readonly isLeader: boolean;
 }
 
+/** Writes are refused, or would be; what is in memory is served all the same. */
+export interface StoreOutage {
+  /** Wall clock, ms since the epoch. */
+  readonly sinceMs: number;
+  /** For people. */
+  readonly reason: string;
+}
+
 export type StoreEvent =
   | { readonly tag: 'revision'; readonly revision: Revision }
   /** Absent value: withdrawn, or ended. */
@@ -74,6 +82,8 @@ export interface Store {
    * is shared looks every few seconds, and falls behind while the store does not answer.
    */
   readonly knownAtMs: number;
+  /** Null: as far as is known it takes writes. It is noticed within some seconds, also when nobody writes. */
+  readonly outage: StoreOutage | null;
   get(key: string): StoredObject | null;
   list(): Iterable<StoredObject>;
   commit(commit: Commit): Promise<CommitResult>;

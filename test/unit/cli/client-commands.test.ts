@@ -293,6 +293,22 @@ describe('client commands', () => {
     expect(status.out).not.toContain('insecure');
   });
 
+  it('status says since when the store takes no writes, and why', async () => {
+    const storeOutage = { since: '2025-01-01T23:59:30.000Z', reason: 'a:1 did not answer in time' };
+    const status = {
+      ...{ revision: 7, version: '0.1.0', store: 'etcd://a:1', startedAt: '2025-01-01T23:00:00Z' },
+      storeOutage,
+    };
+    const { url } = await fakeControlPlane(({ url }) => ({
+      status: 200,
+      body: url === '/v1/status' ? status : { items: [] },
+    }));
+    expect((await weft(['status', '--server', url])).out).toContain(
+      '\nstore: not available since 2025-01-01T23:59:30.000Z (30s), writes are refused: a:1 did not answer in time\n',
+    );
+    expect(JSON.parse((await weft(['status', '-o', 'json', '--server', url])).out)).toMatchObject({ storeOutage });
+  });
+
   it('status says where each sidecar has its links, and which have no identity', async () => {
     const withLink = (...link: string[]) => ({ ...webSidecar, registration: { ...webSidecar.registration, link } });
     const items = [

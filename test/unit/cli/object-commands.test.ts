@@ -101,7 +101,8 @@ describe('weft describe', () => {
 
 describe('weft explain', () => {
   it.each([
-    [['explain', 'pods'], /no kind "pods"/],
+    [['explain', 'pods'], /no kind "pods"\. Kinds are service \(services, svc\), httproute \(/],
+    [['explain', 'rout.spec'], /no kind "rout"\. Did you mean route\?/],
     [
       ['explain', 'service.spec.prot'],
       /Service\.spec has no field "prot"\. Did you mean port\? Its fields are protocol,/,
@@ -235,6 +236,27 @@ esac`);
     expect(failed.code).toBe(1);
     expect(failed.err).toMatch(/The editor .*editor\.sh failed: it ended with 3\./);
   });
+
+  it.each([
+    ['false', 'it ended with 1'],
+    ['no-such-editor', 'there is no such program'],
+  ])('leaves no file behind when nothing was written in it: EDITOR=%s', async (name, outcome) => {
+    vi.stubEnv('EDITOR', name);
+    const { url } = await fakeControlPlane(mesh);
+    const { code, err } = await weft(['edit', 'svc', 'cart', '--server', url]);
+    expect(code).toBe(1);
+    expect(err.split('\n').at(-1)).toBe(
+      `The editor ${name} failed: ${outcome}. Nothing was changed; set EDITOR to another one.`,
+    );
+    expect(await left()).toEqual([]);
+  });
+
+  it('keeps what was written when the editor fails after that', async () => {
+    await editor(`sed -i 's/9001/9009/' "$1"; exit 3`);
+    const { url } = await fakeControlPlane(mesh);
+    expect((await weft(['edit', 'svc', 'cart', '--server', url])).err).toMatch(/What you wrote is in .*cart\.yaml\.$/);
+    expect(await left()).toHaveLength(1);
+  });
 });
 
 describe('weft get -w', () => {
@@ -245,7 +267,7 @@ describe('weft get -w', () => {
   });
   const put = (version: number, name?: string) => ({ event: 'put', data: { object: at(version, name) } });
   const head = (revision: number) => ({ event: 'revision', data: { revision } });
-  const removed = { event: 'delete', data: { kind: 'Service', namespace: 'default', name: 'cart' } };
+  const removed = { event: 'delete', data: { revision: 9, kind: 'Service', namespace: 'default', name: 'cart' } };
   const refused = (status: number, code: string) => new RefusedError({ status, title: code, code });
 
   /** Plays one list or stream after the other; after the last one it says so with an error that ends the watch. */
@@ -314,7 +336,7 @@ describe('weft get -w', () => {
 
   it('shows what there is, then every change', async () => {
     const { said } = await watched([[7, [at(7)]]], [[head(7), put(8), head(8), removed, head(9), put(10), head(10)]]);
-    expect(said).toEqual(['is cart 7', 'put cart 8', 'deleted cart 8', 'put cart 10']);
+    expect(said).toEqual(['is cart 7', 'put cart 8', 'deleted cart 9', 'put cart 10']);
   });
 
   it('resumes after the last whole revision, and shows nothing twice', async () => {
@@ -355,7 +377,7 @@ describe('weft get -w', () => {
       'EVENT    NAMESPACE  NAME     PORT     ENDPOINTS  BALANCER      REVISION  AGE',
       'is       default    cart     80       0          LeastRequest  7         60s',
       'put      default    cart     80       0          LeastRequest  8         60s',
-      'deleted  default    cart     80       0          LeastRequest  8         60s',
+      'deleted  default    cart     80       0          LeastRequest  9         60s',
     ]);
     const yaml = (await watched([[7, [at(7), at(7, 'other')]]], [], { output: 'yaml', name: 'other' })).said;
     expect(yaml).toEqual([expect.stringMatching(/^event: is\nobject:\n {2}apiVersion: [\s\S]*\n---$/)]);

@@ -34,7 +34,7 @@ describe('the command line', () => {
     [['control-plane', '--listen', '127.0.0.1:7071'], /cannot both be/],
     [['get', 'pods'], /no kind "pods"/],
     [['get', 'services', '-o', 'xml'], /table, yaml, json/],
-    [['delete'], /KIND NAME, or -f FILE/],
+    [['delete'], /KIND NAME, KIND\/NAME, or -f FILE/],
     [['delete', 'service', 'cart', '-f', 'x'], /leave KIND, NAME/],
     [['apply', '-f', 'x', '--wait', 'forever'], /applied/],
     [['apply', '-f', 'x', '--wait', 'applied', '--percent', '0'], /1 to 100/],

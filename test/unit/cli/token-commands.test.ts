@@ -206,6 +206,7 @@ describe('a client over TLS', () => {
       const said = await list(url, ...ca);
       expect([said.code, said.out]).toEqual([1, '']);
       expect(said.err).toMatch(/is not believed \(.+\), and was sent nothing: name the root of the mesh with --ca/);
+      expect(said.err).toMatch(/After a `weft ca rotate` it is another one than before\.$/);
     }
     expect(asked).toEqual([]);
   });

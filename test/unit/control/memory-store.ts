@@ -8,6 +8,7 @@ import type {
   StoredLease,
   StoredObject,
   StoreEvent,
+  StoreOutage,
   StoreReplica,
 } from '../../../src/control/store/store.ts';
 import type { Resource } from '../../../src/model/resources.ts';
@@ -63,6 +64,8 @@ export class MemoryStore implements Store {
     this.#clock = clock;
   }
 
+  /** Set to refuse writes. */
+  outage: StoreOutage | null = null;
   /** Set to be cut off from the store since then. */
   cutOffAtMs: number | null = null;
 

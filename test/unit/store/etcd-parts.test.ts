@@ -1,9 +1,13 @@
 /** What of the store on etcd needs no etcd: addresses, keys, chunks, the queue, who ends which lease. */
 import { describe, expect, it } from 'vitest';
+import { EtcdFailure } from '../../../src/control/store/etcd-calls.ts';
 import { chunksOf } from '../../../src/control/store/etcd-chunks.ts';
+import { sayingOf } from '../../../src/control/store/etcd-codec.ts';
 import { EtcdKeys } from '../../../src/control/store/etcd-keys.ts';
 import { EtcdLeases } from '../../../src/control/store/etcd-leases.ts';
 import { parseEtcdUrl, shownEtcdUrl } from '../../../src/control/store/etcd-location.ts';
+import { EtcdOutage } from '../../../src/control/store/etcd-outage.ts';
+import { StoreError } from '../../../src/control/store/store-error.ts';
 import { shownStoreUrl } from '../../../src/control/store/store-location.ts';
 import { WriteQueue } from '../../../src/control/store/write-queue.ts';
 import { limits } from '../../../src/model/limits.ts';
@@ -187,5 +191,50 @@ describe('leases on etcd', () => {
     expect(leases.isOwn('a')).toBe(false);
     clock.advance(100_000);
     expect(ended).toEqual([]);
+  });
+});
+
+describe('an outage of etcd', () => {
+  it('is told after two failures in a row, since the first of them, and ends with what succeeds', () => {
+    const clock = new ManualClock();
+    const outage = new EtcdOutage(clock);
+    const beganMs = clock.nowMs();
+    const away = new EtcdFailure('unavailable', 'a:1 did not answer in time');
+    outage.failed(away);
+    expect(outage.current).toBeNull();
+    clock.advance(1_000);
+    outage.failed(new StoreError('store-unavailable', 'The store is not available: and so on.', away));
+    expect(outage.current).toEqual({ sinceMs: beganMs, reason: 'a:1 did not answer in time' });
+    outage.ended();
+    expect(outage.current).toBeNull();
+    clock.advance(1_000);
+    outage.failed(away);
+    outage.failed(new Error('a:1 has no leader'));
+    expect(outage.current).toEqual({ sinceMs: beganMs + 2_000, reason: 'a:1 has no leader' });
+  });
+
+  const withCode = (code: number, message: string) => Object.assign(new Error(message), { code });
+  it.each([
+    [withCode(4, '4 DEADLINE_EXCEEDED: Deadline exceeded after 0.7s,LB pick: 0.7s'), 'a:1 did not answer in time'],
+    [
+      withCode(
+        14,
+        '14 UNAVAILABLE: No connection established. Last error: connect ECONNREFUSED 127.0.0.1:1. Resolution note: .',
+      ),
+      'a:1 cannot be connected to (ECONNREFUSED)',
+    ],
+    [
+      withCode(14, '14 UNAVAILABLE: No connection established. Last error: self-signed certificate. Resolution note: '),
+      'a:1: no connection: self-signed certificate',
+    ],
+    [withCode(14, '14 UNAVAILABLE: etcdserver: no leader'), 'a:1 has no leader'],
+    [
+      withCode(14, '14 UNAVAILABLE: etcdserver: request timed out'),
+      'a:1 had no answer from most of the members in time',
+    ],
+    [new EtcdFailure('unavailable', 'b:2 has no leader'), 'b:2 has no leader'],
+    [new Error('14 UNAVAILABLE: '), 'a:1: it failed and does not say why'],
+  ])('is told in words and not in those of gRPC: %s', (error, said) => {
+    expect(sayingOf('a:1', error)).toBe(said);
   });
 });

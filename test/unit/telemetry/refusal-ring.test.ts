@@ -33,7 +33,6 @@ describe('the last refused heads', () => {
         path: '/items',
         status: 431,
         failure: 'headers-too-large',
-        reason: 'The head has too many fields.',
         detail: 'There are more than 50 fields.',
       },
     ]);

@@ -30,6 +30,8 @@ function textOf(recorder: SeriesRecorder, changes: Partial<MetricsInput> = {}): 
     process: { residentBytes: 1, cpuSeconds: 2.5, startTimeSeconds: 3 },
     overflowed: recorder.overflowed,
     accessLogLinesDropped: 0,
+    accessLogLinesLeftOut: 0,
+    spans: null,
     ...changes,
   });
 }

@@ -143,7 +143,7 @@ describe('a control plane that has not proved to be one', () => {
       'does not send its root at the first contact',
       async () => ({ isRootSent: false }),
       () => trusting({ rootsSha256: [root.sha256] }),
-      /not issued by the root/,
+      /not issued by a root that the join token names/,
     ],
     [
       'has a root that is not in the bundle',
