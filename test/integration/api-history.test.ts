@@ -107,6 +107,20 @@ describe('what differs between two revisions', () => {
     expectProblem(await api.get('/v1/diff?from=3&too=4'), 400, 'bad-request', /too is not known/);
   });
 
+  it('is asked for in numbers, which a refusal says in words', async () => {
+    for (const [path, said] of [
+      ['/v1/diff?from=-1', 'The query: from must be a whole number, 0 or more.'],
+      ['/v1/revisions?limit=0', 'The query: limit must be a whole number, 1 to 9999.'],
+      ['/v1/stats?seconds=x', 'The query: seconds must be a whole number, 1 to 99.'],
+      ['/v1/latency?service=a&depth=-1', 'The query: depth must be a whole number, 0 to 99.'],
+      ['/v1/revisions/x', 'The address: revision must be a whole number, 0 or more.'],
+    ] as const) {
+      const refused = await api.get(path);
+      expectProblem(refused, 400, 'bad-request');
+      expect(refused.body.detail).toBe(said);
+    }
+  });
+
   it('is told either way, of what still differs in the end', async () => {
     const from = await write([service('cart'), service('pay')]);
     await write([service('cart', { port: 81 }), service('passing')]);

@@ -1,4 +1,5 @@
 /** A JSON body as it arrives: parsed, or refused with the line and column of what is wrong. */
+import { isUtf8 } from 'node:buffer';
 import { limits } from '../../model/limits.ts';
 import { ApiError } from './api-error.ts';
 
@@ -9,6 +10,9 @@ const locatedCharsMax = 256 * 1024;
 export function parseJsonBody(body: Uint8Array, valuesMax: number): unknown {
   if (body.byteLength === 0)
     throw new ApiError('bad-request', 'The body is empty, but content-type says that it is JSON.');
+  // Decoding would put U+FFFD for each wrong byte, and something else would be kept than what was sent.
+  if (!isUtf8(body))
+    throw new ApiError('bad-request', 'The body is not valid UTF-8, which JSON must be (RFC 8259, section 8.1).');
   boundShape(body, valuesMax);
   const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();
   let value: unknown;

@@ -259,8 +259,19 @@ function explain({ instancePath, keyword, params, message }: FastifySchemaValida
   const field = instancePath.slice(1);
   if (keyword === 'additionalProperties') return `${params.additionalProperty} is not known here`;
   if (keyword === 'enum') return `${field} must be ${[params.allowedValues].flat().join(' or ')}`;
+  if (keyword === 'pattern')
+    return `${field} must be ${numberForms[String(params.pattern)] ?? 'of the form that /openapi.json says'}`;
   return `${field} ${message}`.trim();
 }
+
+/** Numbers in an address are texts of these forms (schemas.ts, traffic-schemas.ts). */
+const numberForms: Readonly<Record<string, string>> = {
+  '^[0-9]{1,15}$': 'a whole number, 0 or more',
+  '^[1-9][0-9]{0,3}$': 'a whole number, 1 to 9999',
+  '^([1-9][0-9]?|100)$': 'a whole number, 1 to 100',
+  '^[1-9][0-9]?$': 'a whole number, 1 to 99',
+  '^[0-9]{1,2}$': 'a whole number, 0 to 99',
+};
 
 const collections = Object.values(kinds)
   .map(({ collection }) => collection)

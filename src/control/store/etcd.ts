@@ -97,6 +97,7 @@ class EtcdStore implements Store {
   readonly #telling: EtcdTelling;
   readonly #progress: EtcdProgress;
   readonly #events: StoreEvents;
+  readonly #unreadable: UnreadableKeys;
   readonly #looks: SharedLook;
   readonly #outage: EtcdOutage;
   readonly #unreadable: UnreadableKeys;

@@ -55,6 +55,18 @@ describe('the shape of a body', () => {
   });
 });
 
+describe('a body that is no UTF-8', () => {
+  it.each([[0xff], [0xc3], [0xc0, 0xaf], [0xed, 0xa0, 0x80]])('is refused (%j)', (...bytes) => {
+    const body = Buffer.concat([Buffer.from('{"a":"'), Buffer.from(bytes), Buffer.from('"}')]);
+    const refused = refusalOf(() => parseJsonBody(body, 10));
+    expect([refused.status, refused.message]).toEqual([400, expect.stringContaining('not valid UTF-8')]);
+  });
+
+  it('is told from one that is', () => {
+    expect(parse('{"a":"größer 中 🙂"}')).toEqual({ a: 'größer 中 🙂' });
+  });
+});
+
 describe('an object of nonsense', () => {
   it('is told all of its mistakes when it is small, and the first of them when it is large', () => {
     expect(schemaProblems('Service', service([1, 2, 3]))).toHaveLength(3);
