@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-/** They plant milliseconds and look for them: each has the machine to itself. */
-const judgedByTheClock = ['test/e2e/ledger*.test.ts'];
+/** They plant milliseconds and look for them, or may take so many seconds: each has the machine to itself. */
+const judgedByTheClock = ['test/e2e/ledger*.test.ts', 'test/e2e/demo.test.ts'];
 
 // Unit tests import sources; the others start the built executable (the npm scripts build first). `npm test` names its projects: faults take
 // minutes, and run by command.

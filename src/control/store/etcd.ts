@@ -100,7 +100,6 @@ class EtcdStore implements Store {
   readonly #unreadable: UnreadableKeys;
   readonly #looks: SharedLook;
   readonly #outage: EtcdOutage;
-  readonly #unreadable: UnreadableKeys;
   #headModRevision = 0;
   #baseModRevision = 0;
   #knownAtMs = 0;
