@@ -231,7 +231,8 @@ describe('embedded store', () => {
     const again = await openStore();
     expect(again.history(100).map((revision) => revision.revision)).toEqual(history);
     expect(again.get('a')?.value).toBe(`11${value}`);
-  });
+    // It writes and reads some 100 MB.
+  }, 60_000);
 
   it('writes renewals together after a while, not each at once', async () => {
     const store = await openStore();
