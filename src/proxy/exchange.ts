@@ -186,7 +186,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
 
   /** The attempt that ended now, before it is forgotten for the next one. */
   noteFailedTry({ code, message }: Failure, detail: string, nowMs: number): void {
-    const endpoint = this.attempt === null ? '' : this.attempt.endpoint.address;
+    const endpoint = this.attempt!.endpoint.address;
     this.failedTries = this.failedTries.concat({ endpoint, failure: code, reason: message, detail, atMs: nowMs });
   }
 

@@ -154,7 +154,7 @@ function fill(exchange: Exchange, sinks: OutcomeSinks): void {
   finished.traceId = trace === null ? '' : trace.traceId;
   finished.spanId = trace === null ? '' : trace.spanId;
   finished.parentId = trace === null ? '' : trace.parentId;
-  finished.traceFlags = trace === null ? 0 : flagsOf(trace.traceparent);
+  finished.traceFlags = trace === null || sinks.spans === null ? 0 : flagsOf(trace.traceparent);
   finished.headers = head.headers;
   finished.failedTries = exchange.failedTries;
   finished.totalMs = exchange.totalMs;

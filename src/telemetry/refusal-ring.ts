@@ -6,6 +6,9 @@ import type { RefusedHeadRecord } from '../model/decision.ts';
 import { limits } from '../model/limits.ts';
 import type { Direction } from './recorder.ts';
 import type { RefusalFacts } from './refusal-log.ts';
+import { ownCopy } from './request-slots.ts';
+
+const charsMax = limits.refusalDetailCharsMax;
 
 export class RefusalRing {
   private readonly kept: RefusedHeadRecord[] = [];
@@ -30,12 +33,12 @@ export class RefusalRing {
       listener,
       source,
       sourceAddress,
-      method: ownCopy(request?.method),
-      host: ownCopy(request?.host),
-      path: ownCopy(request?.path),
+      method: ownCopy(request?.method ?? '', charsMax),
+      host: ownCopy(request?.host ?? '', charsMax),
+      path: ownCopy(request?.path ?? '', charsMax),
       status,
       failure,
-      detail: ownCopy(detail),
+      detail: ownCopy(detail, charsMax),
     };
   }
 
@@ -43,7 +46,3 @@ export class RefusalRing {
     return this.kept.filter((each) => each.requestId === requestId);
   }
 }
-
-/** A piece of a string keeps the whole of it, and a head may be 64 KiB. */
-const ownCopy = (text = ''): string =>
-  text === '' ? '' : Buffer.from(text.slice(0, limits.refusalDetailCharsMax)).toString();

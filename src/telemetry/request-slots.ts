@@ -200,7 +200,7 @@ export function copyText(bytes: Buffer, at: number, text: string, charsMax: numb
   return length;
 }
 
-/** Only failures have such texts. */
+/** A piece of a string keeps the whole of it, and a head may be 64 KiB. Only failures have such texts. */
 export const ownCopy = (text: string, charsMax: number): string =>
   text === '' ? '' : Buffer.from(text.slice(0, charsMax)).toString();
 

@@ -2,44 +2,31 @@ import { describe, expect, it } from 'vitest';
 import { bucketIndex, bucketUpperMs } from '../../../src/telemetry/histogram.ts';
 import { readProcess } from '../../../src/telemetry/process-reading.ts';
 import { partIndex, parts } from '../../../src/telemetry/recorder.ts';
-import { durationBoundsMs, hopBoundsMs, type MetricsInput, renderMetrics } from '../../../src/telemetry/render.ts';
+import { durationBoundsMs, hopBoundsMs, renderMetrics } from '../../../src/telemetry/render.ts';
 import { partBoundsMs, SeriesRecorder } from '../../../src/telemetry/series.ts';
+import { metricsInputOf } from '../../fixtures/metrics-input.ts';
 
 const noParts = new Float64Array(parts.length);
-
-function inputOf(recorders: readonly SeriesRecorder[], changes: Partial<MetricsInput> = {}): MetricsInput {
-  return {
-    tables: recorders.map((recorder) => recorder.table()),
-    failures: recorders.flatMap((recorder) => recorder.failures()),
-    retries: recorders.flatMap((recorder) => recorder.retries()),
-    upstreams: [],
-    listeners: [],
-    loops: [],
-    config: { revision: 0, isConnected: false, nacks: 0 },
-    certificateExpiresAtMs: null,
-    process: { residentBytes: 1, cpuSeconds: 2.5, startTimeSeconds: 3 },
-    overflowed: 0,
-    accessLogLinesDropped: 0,
-    accessLogLinesLeftOut: 0,
-    spans: null,
-    ...changes,
-  };
-}
 
 const linesOf = (text: string, name: string) => text.split('\n').filter((line) => line.startsWith(name));
 
 describe('renderMetrics', () => {
-  it.each([undefined, null, 7, {}, { tables: [] }, { ...inputOf([]), loops: null }, { ...inputOf([]), config: 1 }])(
-    'refuses %j, which is no input of its own',
-    async (input) => {
-      await expect(renderMetrics(input)).rejects.toThrow(/metrics are rendered from/);
-    },
-  );
+  it.each([
+    undefined,
+    null,
+    7,
+    {},
+    { tables: [] },
+    { ...metricsInputOf([]), loops: null },
+    { ...metricsInputOf([]), config: 1 },
+  ])('refuses %j, which is no input of its own', async (input) => {
+    await expect(renderMetrics(input)).rejects.toThrow(/metrics are rendered from/);
+  });
 
   it('keeps odd labels within their quotes', async () => {
     const recorder = new SeriesRecorder();
     recorder.series('outbound', 'a"b', 'c\\d', 'e\nf{le="1"}', 200).record(1, noParts, false);
-    const text = await renderMetrics(inputOf([recorder]));
+    const text = await renderMetrics(metricsInputOf([recorder]));
     expect(linesOf(text, 'weft_requests_total')).toEqual([
       'weft_requests_total{direction="outbound",source="a\\"b",destination="c\\\\d",route="e\\nf{le=\\"1\\"}",status_class="2xx"} 1',
     ]);
@@ -47,7 +34,7 @@ describe('renderMetrics', () => {
 
   it('says what became of spans, where there are any', async () => {
     const dropped = { 'queue-full': 1, 'over-rate': 2, unreachable: 3, refused: 4, ended: 5 };
-    const text = await renderMetrics(inputOf([], { spans: { exported: 9, dropped }, accessLogLinesLeftOut: 6 }));
+    const text = await renderMetrics(metricsInputOf([], { spans: { exported: 9, dropped }, accessLogLinesLeftOut: 6 }));
     expect(linesOf(text, 'weft_spans_')).toEqual([
       'weft_spans_exported_total 9',
       ...Object.entries(dropped).map(([reason, count]) => `weft_spans_dropped_total{reason="${reason}"} ${count}`),
@@ -56,7 +43,7 @@ describe('renderMetrics', () => {
   });
 
   it('renders nothing but names when nothing has happened', async () => {
-    const text = await renderMetrics(inputOf([]));
+    const text = await renderMetrics(metricsInputOf([]));
     expect(text).toContain('# TYPE weft_request_duration_seconds histogram');
     expect(linesOf(text, 'weft_').every((line) => /^weft_\w+ 0$/.test(line))).toBe(true);
   });
@@ -75,7 +62,7 @@ describe('renderMetrics', () => {
       partsMs[partIndex.wait] = ms * (1 + Number.EPSILON);
       series.record(1e9, partsMs, false);
     }
-    const text = await renderMetrics(inputOf([recorder]));
+    const text = await renderMetrics(metricsInputOf([recorder]));
     const counts = (name: string) => linesOf(text, name).map((line) => Number(line.split(' ').at(-1)));
     const expected = (bounds: readonly number[]) => bounds.map((_, index) => 2 * index + 1);
     const all = 2 * (durationBoundsMs.length + hopBoundsMs.length);
@@ -92,7 +79,7 @@ describe('renderMetrics', () => {
       recorder.countFailure('inbound', 'draining');
     }
     const upstream = { destination: 'cart.default', connections: 3, idle: 1, pending: 2 };
-    const text = await renderMetrics(inputOf(recorders, { upstreams: [upstream, upstream] }));
+    const text = await renderMetrics(metricsInputOf(recorders, { upstreams: [upstream, upstream] }));
     expect(linesOf(text, 'weft_requests_total')).toHaveLength(1);
     expect(text).toContain('weft_failures_total{direction="inbound",code="draining"} 2\n');
     expect(text).toMatch(/weft_request_duration_seconds_bucket\{.*le="0.025"\} 2\n/);
@@ -110,7 +97,7 @@ describe('renderMetrics', () => {
     recorder.series('outbound', 'shop.default', 'cart.default', 'default/cart/0', 200).record(3.25, partsMs, false);
     recorder.countRetry('outbound', 'connect-refused');
     const text = await renderMetrics(
-      inputOf([recorder], {
+      metricsInputOf([recorder], {
         listeners: [{ listener: 'outbound', connections: 4, connectionsUsedUp: 3 }],
         loops: [{ longestTurnMs: 1.5, utilization: 0.25, connections: 4, requests: 1 }],
         config: { revision: 7, isConnected: true, nacks: 1 },

@@ -11,30 +11,15 @@ import {
   type SeriesTable,
   statusClasses,
 } from '../../../src/telemetry/series.ts';
+import { metricsInputOf } from '../../fixtures/metrics-input.ts';
 import { FakeClient, FakeEndpoint, fakeHead, fakeMesh } from '../proxy/proxy-fakes.ts';
 
 const partsMs = Float64Array.from(parts, (_, index) => index / 10);
 const linesPerRow = 1 + (durationBoundsMs.length + 3) + parts.length * (hopBoundsMs.length + 3);
 const otherRows = 2 * statusClasses.length;
 
-function textOf(recorder: SeriesRecorder, changes: Partial<MetricsInput> = {}): Promise<string> {
-  return renderMetrics({
-    tables: [recorder.table()],
-    failures: recorder.failures(),
-    retries: recorder.retries(),
-    upstreams: [],
-    listeners: [],
-    loops: [],
-    config: { revision: 0, isConnected: false, nacks: 0 },
-    certificateExpiresAtMs: null,
-    process: { residentBytes: 1, cpuSeconds: 2.5, startTimeSeconds: 3 },
-    overflowed: recorder.overflowed,
-    accessLogLinesDropped: 0,
-    accessLogLinesLeftOut: 0,
-    spans: null,
-    ...changes,
-  });
-}
+const textOf = (recorder: SeriesRecorder, changes: Partial<MetricsInput> = {}): Promise<string> =>
+  renderMetrics(metricsInputOf([recorder], changes));
 const linesOf = (text: string, prefix: string) => text.split('\n').filter((line) => line.startsWith(prefix));
 const traffic = /^weft_(requests_total|request_duration_seconds|hop_seconds)/;
 const trafficLines = (text: string) => text.split('\n').filter((line) => traffic.test(line)).length;
