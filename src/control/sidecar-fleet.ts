@@ -269,6 +269,11 @@ export class SidecarFleet implements Fleet {
     const member = known ?? this.#admit(id, lease);
     member.hasLease = true;
     this.#gone.delete(id);
+    this.#served.see(
+      id,
+      lease.registration === null ? null : `${lease.service}.${lease.namespace}`,
+      this.#clock.nowMs(),
+    );
     this.claims.put({ ...lease, sidecar: id }, stored?.value.length ?? 0);
     // While it is connected here its own words are newer than what comes back from the store.
     if (member.connection === null) this.#publisher.rescope(member, lease);
@@ -309,8 +314,6 @@ export class SidecarFleet implements Fleet {
   /** Its state now, and how long it has been in it: looked at whenever something of it may have changed. */
   #stateAt(member: Member, nowMs: number): Pick<SidecarStatus, 'state' | 'stateAgeMs'> {
     const state = stateOf(member);
-    const { service, namespace, registration } = member.lease;
-    this.#served.see(member.id, registration === null ? null : `${service}.${namespace}`, nowMs);
     if (member.seen?.state !== state) member.seen = { state, sinceMs: nowMs };
     return { state, stateAgeMs: Math.max(0, nowMs - member.seen.sinceMs) };
   }
