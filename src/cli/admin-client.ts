@@ -28,7 +28,8 @@ export function addAdminFlags(command: Command): Command {
 /** For the help of each command that takes `--admin`. */
 export const asksOneSidecar = `
 It asks one sidecar, which knows the calls that it made and took itself: of a call between two sidecars each has its own half, and the
-caller's has what the other said of itself. The last 1,024 of each event loop are kept, failures and the slowest longer (docs/ledger.md).`;
+caller's has what the other said of itself. The last 1,024 of each event loop are kept, failures and the slowest longer; beyond 2,048 a second
+a share of them, but always those with a traceparent that is sampled (docs/ledger.md).`;
 
 /** A trace id, a span id, or a whole `traceparent`, of which the trace id is taken. */
 export function parseRequestId(text: string): string {
@@ -101,6 +102,10 @@ export class AdminClient {
     );
   }
 }
+
+/** Of an answer whose sidecar does not keep all. */
+export const keptShare = ({ keptOneIn }: { readonly keptOneIn: number }): string =>
+  `one request in ${keptOneIn} is kept here, for there are many; failures and the slowest all are`;
 
 /** What a person must know of an answer that is not whole; empty: it is. */
 export const missingLoops = ({ loopsMissing }: { readonly loopsMissing: number }): string =>

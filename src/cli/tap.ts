@@ -2,7 +2,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { limits } from '../model/limits.ts';
 import type { RecentAnswer, RecentRequest } from '../model/recent-request.ts';
-import { AdminClient, type AdminFlags, addAdminFlags, asksOneSidecar } from './admin-client.ts';
+import { AdminClient, type AdminFlags, addAdminFlags, asksOneSidecar, keptShare } from './admin-client.ts';
 import { parseWait } from './flag-values.ts';
 import { formatMs } from './table.ts';
 import type { Terminal } from './terminal.ts';
@@ -50,10 +50,17 @@ ${asksOneSidecar}`,
       const query = queryOf(flags);
       const everyMs = Math.max(flags.every, 20);
       const news = new News(await client.requests(query));
+      /** Said once, and again where even fewer are kept. */
+      let fewestSaid = 1;
       let left = flags.limit ?? Number.POSITIVE_INFINITY;
       while (left > 0) {
         await new Promise((resolve) => setTimeout(resolve, everyMs));
-        const { fresh, isGap } = news.take(await client.requests(query));
+        const answer = await client.requests(query);
+        const { fresh, isGap } = news.take(answer);
+        if (answer.keptOneIn > fewestSaid) {
+          fewestSaid = answer.keptOneIn;
+          terminal.err(`... ${keptShare(answer)}`);
+        }
         const room = Math.min(left, Math.max(1, Math.floor((flags.rate * everyMs) / 1000)));
         for (const request of fresh.slice(0, room))
           terminal.out(flags.output === 'json' ? JSON.stringify(request) : formatLine(request));

@@ -354,6 +354,8 @@ export const limits = {
   otlpCloseMs: 2_000,
   /** Finished requests that each event loop keeps in full: the last ones, the last failed ones, and the slowest of a route in a window. */
   recentRequestsMax: 1_024,
+  /** The last ones reach back so far at least: of more than fit, only one in 2, 4, 8 ... is kept. */
+  recentSpanMs: 500,
   recentFailuresMax: 256,
   slowRoutesMax: 64,
   slowPerRouteMax: 8,

@@ -66,6 +66,8 @@ export interface RecentQuery {
 export interface RecentAnswer {
   /** Requests that have ended since the sidecar started. */
   readonly recorded: number;
+  /** Of those that end now one in so many is kept among the last ones, by its trace id, for there are too many; 1: all are (docs/ledger.md). */
+  readonly keptOneIn: number;
   /** Newest first. */
   readonly requests: readonly RecentRequest[];
   /** Event loops that did not answer in time: theirs are missing. */

@@ -5,7 +5,7 @@ import type { AccessLog } from '../telemetry/access-log.ts';
 import { type Direction, newPartsMs, partIndex, type Recorder } from '../telemetry/recorder.ts';
 import type { RequestSink, SpanSink } from '../telemetry/request-ring.ts';
 import type { FinishedRequest } from '../telemetry/request-slots.ts';
-import { flagsOf } from '../telemetry/trace-context.ts';
+import { sampledFlag } from '../telemetry/trace-context.ts';
 import { type Exchange, noFailedTries } from './exchange.ts';
 import { explain } from './explanation.ts';
 import { type Failure, type FailureCode, failures } from './failure.ts';
@@ -107,7 +107,11 @@ export function recordOutcome(
       sinks.onDefect({ method: head.method, host: head.host, path: head.path, route });
   }
   const { accessLog, requests, spans } = sinks;
-  if (accessLog === null && requests === null && spans === null) return;
+  const name = route === '' && destination !== null ? destination.name : route;
+  const isOfShare = requests?.isOfShare(exchange.trace!.chance, nowMs) === true;
+  const isKept =
+    isOfShare || (requests !== null && (requests.isSlow(name, totalMs, nowMs) || speaksForItself(exchange, failure)));
+  if (!isKept && accessLog === null && spans === null) return;
   fill(exchange, sinks);
   finished.endedAtMs = nowMs;
   finished.destination = destination === null ? '' : destination.name;
@@ -115,9 +119,21 @@ export function recordOutcome(
   finished.failure = failure === null ? '' : failure.code;
   finished.reason = reasonOf(failure, exchange.farFailure);
   finished.detail = detail;
-  if (requests !== null) keep(exchange, requests, nowMs, failure);
+  if (isKept) keep(exchange, requests!, isOfShare, nowMs, failure);
   spans?.record(finished);
   accessLog?.log(finished);
+}
+
+/** Kept however many there are: what went wrong, and what somebody asked for. */
+function speaksForItself(exchange: Exchange, failure: Failure | null): boolean {
+  return (
+    failure !== null ||
+    exchange.status >= 500 ||
+    exchange.farFailure !== '' ||
+    exchange.failedTries.length > 0 ||
+    exchange.isTimingAsked ||
+    (exchange.trace!.flags & sampledFlag) !== 0
+  );
 }
 
 /** What a far sidecar gave may be of a later version, and then is known by its code only. */
@@ -131,10 +147,16 @@ function reasonOf(failure: Failure | null, farFailure: string): string {
 }
 
 /** What it was decided by is written down where something went wrong, so that the good case pays nothing for it. */
-function keep(exchange: Exchange, requests: RequestSink, nowMs: number, failure: Failure | null): void {
+function keep(
+  exchange: Exchange,
+  requests: RequestSink,
+  isOfShare: boolean,
+  nowMs: number,
+  failure: Failure | null,
+): void {
   const isOfInterest = failure !== null || exchange.failedTries.length > 0 || exchange.farFailure !== '';
-  const isKept = isOfInterest && requests.mayExplain(nowMs);
-  requests.record(finished, isKept ? explain(exchange, finished.revision) : null);
+  const isExplained = isOfInterest && requests.mayExplain(nowMs);
+  requests.record(finished, isOfShare, isExplained ? explain(exchange, finished.revision) : null);
 }
 
 function fill(exchange: Exchange, sinks: OutcomeSinks): void {
@@ -154,7 +176,7 @@ function fill(exchange: Exchange, sinks: OutcomeSinks): void {
   finished.traceId = trace === null ? '' : trace.traceId;
   finished.spanId = trace === null ? '' : trace.spanId;
   finished.parentId = trace === null ? '' : trace.parentId;
-  finished.traceFlags = trace === null || sinks.spans === null ? 0 : flagsOf(trace.traceparent);
+  finished.traceFlags = trace === null ? 0 : trace.flags;
   finished.headers = head.headers;
   finished.failedTries = exchange.failedTries;
   finished.totalMs = exchange.totalMs;

@@ -140,9 +140,8 @@ function addRequests(add: AddEndpoint, options: AdminOptions): void {
       return;
     }
     const found = await options.requests({ ...everyRequest, id });
-    const gone = `No request ${id} is kept here: it was another sidecar's, has not ended, or ended too long ago.`;
-    if (found.requests.length === 0 && (found.refusals ?? []).length === 0) sendError(response, 404, 'not-found', gone);
-    else sendCompactJson(response, found);
+    if (found.requests.length > 0 || (found.refusals ?? []).length > 0) sendCompactJson(response, found);
+    else sendError(response, 404, 'not-found', noSuchRequest(id, found.keptOneIn));
   });
   const described = 'what would become of a request that is not sent: host=&method=&path=&header=NAME:VALUE';
   add('/decision', 'GET', described, async (request, response) => {
@@ -159,6 +158,12 @@ function addRequests(add: AddEndpoint, options: AdminOptions): void {
     },
   );
 }
+
+const noSuchRequest = (id: string, keptOneIn: number): string =>
+  `No request ${id} is kept here: it was another sidecar's, has not ended, or ended too long ago.` +
+  (keptOneIn === 1
+    ? ''
+    : ` Or it was one of very many: one in ${keptOneIn} is kept, beside failures, the slowest, and those with a traceparent that is sampled.`);
 
 /** In the list of endpoints, and for whatever stands below /requests/. */
 const oneRequest = '/requests/ID';

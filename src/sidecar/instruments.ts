@@ -3,6 +3,7 @@ import type { RefusedHeadRecord } from '../model/decision.ts';
 import { limits } from '../model/limits.ts';
 import { AccessLog, type AccessLogWriter } from '../telemetry/access-log.ts';
 import { type LoopDelay, watchLoop } from '../telemetry/loop-delay.ts';
+import { atTurnEnd } from '../telemetry/loop-turn.ts';
 import { pathRedaction } from '../telemetry/path-redaction.ts';
 import type { Direction } from '../telemetry/recorder.ts';
 import { RefusalLog } from '../telemetry/refusal-log.ts';
@@ -56,7 +57,7 @@ export class Instruments {
     this.accessLog =
       writeAccessLog === null || policy === null
         ? null
-        : new AccessLog({ write: writeAccessLog, atEndOfTurn: (flush) => setImmediate(flush), policy, redactPath });
+        : new AccessLog({ write: writeAccessLog, atEndOfTurn: atTurnEnd, policy, redactPath });
     this.traceThreshold = tracing === null ? 0 : thresholdOf(tracing.sampleRatio);
     this.spans = tracing === null ? null : new SpanQueue({ slowMs: tracing.slowMs, redactPath });
     this.batches =

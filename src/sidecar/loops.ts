@@ -129,7 +129,8 @@ export class Loops {
       .slice(0, query.limit);
     const recorded = given.reduce((sum, answer) => sum + answer.recorded, 0);
     const refusals = given.flatMap((answer) => answer.refusals ?? []);
-    const answer = { recorded, requests, loopsMissing: answers.length - given.length };
+    const keptOneIn = Math.max(1, ...given.map((answer) => answer.keptOneIn));
+    const answer = { recorded, keptOneIn, requests, loopsMissing: answers.length - given.length };
     return query.id === '' ? answer : { ...answer, refusals };
   }
 

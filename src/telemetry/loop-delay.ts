@@ -10,11 +10,11 @@
  *   - without a sleep, the request became readable at some time after the poll before: at most all of the time since then.
  * The last two are bounds and no measurements, so they are only used where they are worth saying, from more than 1 ms on, and marked an estimate.
  *
- * The turn's end is seen by a `setImmediate` that is not referenced: it runs in every check phase, and unlike a referenced one it does
- * not keep the loop from sleeping. An idle process makes no turns and pays nothing (`monitorEventLoopDelay` with its timer
- * costs 1.6 ms of CPU a second when idle, measured); a turn costs two clock readings, 70 ns, and the immediate.
+ * An idle process makes no turns and pays nothing (`monitorEventLoopDelay` with its timer costs 1.6 ms of CPU a second when idle, measured); a turn costs two clock
+ * readings, 70 ns, and the immediate that mostly is there anyway (loop-turn.ts).
  */
 import { performance } from 'node:perf_hooks';
+import { watchTurnEnds } from './loop-turn.ts';
 
 /** A turn that took no longer than this is not held against the requests that came after it, ms. */
 export const longTurnMs = 1;
@@ -119,10 +119,5 @@ export class LoopDelay {
 export function watchLoop(): { readonly loop: LoopDelay; stop(): void } {
   const { nodeTiming } = performance;
   const loop = new LoopDelay({ nowMs: () => performance.now(), idleMs: () => nodeTiming.idleTime });
-  const endTurn = () => {
-    loop.turnEnded();
-    immediate = setImmediate(endTurn).unref();
-  };
-  let immediate = setImmediate(endTurn).unref();
-  return { loop, stop: () => clearImmediate(immediate) };
+  return { loop, stop: watchTurnEnds(() => loop.turnEnded()) };
 }

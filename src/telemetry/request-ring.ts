@@ -5,8 +5,9 @@
  */
 import type { Decision } from '../model/decision.ts';
 import { limits } from '../model/limits.ts';
-import { isServiceNamed, type RecentQuery, type RecentRequest } from '../model/recent-request.ts';
+import { isServiceNamed, type RecentAnswer, type RecentQuery, type RecentRequest } from '../model/recent-request.ts';
 import type { HopRows } from './breakdown.ts';
+import { KeptShare } from './kept-share.ts';
 import type { Direction } from './recorder.ts';
 import { cell, type FinishedRequest, RequestSlots } from './request-slots.ts';
 
@@ -23,8 +24,12 @@ export interface SpanSink {
 }
 
 export interface RequestSink {
+  /** Asked once for each request, as it ends: whether it is of the share that is kept of all (`KeptShare`). `chance`: of its trace. */
+  isOfShare(chance: number, nowMs: number): boolean;
+  /** Whether it is among the slowest of its route; `name`: of that, or of its destination where there is none. */
+  isSlow(name: string, totalMs: number, nowMs: number): boolean;
   /** Keeps no reference to the request itself, which may be used again. */
-  record(request: FinishedRequest, decision: Decision | null): void;
+  record(request: FinishedRequest, isOfShare: boolean, decision: Decision | null): void;
   /** Whether a decision may be written down now: so many a second and no more, for it costs more than all else that is kept. */
   mayExplain(nowMs: number): boolean;
 }
@@ -33,15 +38,31 @@ const explainWindowMs = 1_000;
 
 export class RequestRing implements RequestSink {
   /** So many have ended. */
-  recorded = 0;
+  private ended = 0;
+  private recorded = 0;
+  /** Of those so many were written among the last ones. */
+  private last = 0;
+  private readonly share = new KeptShare();
   private failed = 0;
   private readonly slots = new RequestSlots(slotsMax);
   private readonly slowest = new Map<string, SlowRoute>();
+  /** The one that was asked for last: mostly it is the next one too. */
+  private lastName: string | null = null;
+  private lastSlow: SlowRoute | null = null;
   /** A ring of the last decisions, and whose they are. */
   private readonly decisions: { readonly sequence: number; readonly decision: Decision }[] = [];
   private explained = 0;
   private explainWindow = -1;
   private explainedInWindow = 0;
+
+  isOfShare(chance: number, nowMs: number): boolean {
+    this.ended++;
+    return this.share.keeps(chance, nowMs);
+  }
+
+  isSlow(name: string, totalMs: number, nowMs: number): boolean {
+    return this.slowRoute(name)?.isAmong(totalMs, nowMs) === true;
+  }
 
   mayExplain(nowMs: number): boolean {
     const window = Math.floor(nowMs / explainWindowMs);
@@ -52,22 +73,29 @@ export class RequestRing implements RequestSink {
     return this.explainedInWindow++ < limits.decisionsPerSecondMax;
   }
 
-  record(request: FinishedRequest, decision: Decision | null = null): void {
+  record(request: FinishedRequest, isOfShare: boolean, decision: Decision | null): void {
     const sequence = ++this.recorded;
     if (decision !== null) this.decisions[this.explained++ % limits.recentDecisionsMax] = { sequence, decision };
     const { slots } = this;
-    const slot = (sequence - 1) % recentRequestsMax;
-    slots.write(slot, sequence, request);
-    if (slots.isFailed(slot)) slots.write(failuresAt + (this.failed++ % recentFailuresMax), sequence, request);
+    const isFailed = request.failure !== '' || request.farFailure !== '' || request.status >= 500;
+    if (isFailed) slots.write(failuresAt + (this.failed++ % recentFailuresMax), sequence, request, isOfShare);
     const slow = this.slowRoute(request.route === '' ? request.destination : request.route);
-    const slowSlot = slow === null ? -1 : slow.slotFor(request.totalMs, request.atMs);
-    if (slowSlot !== -1) slots.write(slowSlot, sequence, request);
+    const slowSlot = slow === null ? -1 : slow.slotFor(request.totalMs, request.endedAtMs);
+    if (slowSlot !== -1) slots.write(slowSlot, sequence, request, isOfShare);
+    // Those that have a place of their own take none of the others', unless they are of the share as well.
+    if (isOfShare || (!isFailed && slowSlot === -1))
+      slots.write(this.last++ % recentRequestsMax, sequence, request, isOfShare);
   }
 
   /** Null: there are too many routes, and it is not one of the first. */
   private slowRoute(name: string): SlowRoute | null {
+    if (name === this.lastName) return this.lastSlow;
     const found = this.slowest.get(name);
-    if (found !== undefined) return found;
+    if (found !== undefined) {
+      this.lastName = name;
+      this.lastSlow = found;
+      return found;
+    }
     const { size } = this.slowest;
     if (size >= slowRoutesMax) return null;
     const made = new SlowRoute(slowAt + size * slowPerRouteMax * 2);
@@ -76,7 +104,7 @@ export class RequestRing implements RequestSink {
   }
 
   /** Newest first, each once. */
-  find(query: RecentQuery): { readonly recorded: number; readonly requests: readonly RecentRequest[] } {
+  find(query: RecentQuery): Omit<RecentAnswer, 'loopsMissing' | 'refusals'> {
     const { slots } = this;
     const bySequence = new Map<number, number>();
     for (let slot = 0; slot < slotsMax; slot++) {
@@ -85,7 +113,7 @@ export class RequestRing implements RequestSink {
     }
     const newest = [...bySequence].sort(([a], [b]) => b - a).slice(0, Math.min(query.limit, limits.recentAnswerMax));
     const requests = newest.map(([sequence, slot]) => this.read(slot, query.id === '' ? 0 : sequence));
-    return { recorded: this.recorded, requests };
+    return { recorded: this.ended, keptOneIn: this.share.oneIn, requests };
   }
 
   /** With its decision, unless `sequence` is 0: who looks through many has no use for them. */
@@ -109,11 +137,12 @@ export class RequestRing implements RequestSink {
     return isServiceNamed(this.slots.source[slot]!, service) || isServiceNamed(this.slots.destination[slot]!, service);
   }
 
-  /** Of the last requests, whatever became of them: neither failed nor slow ones count twice. `service` empty: all. */
+  /** Of the share of the last requests, whatever became of them: neither failed nor slow ones count for more than they are. `service` empty: all. */
   hops(service: string): readonly HopRows[] {
     const { slots } = this;
     const byHop = new Map<string, { readonly labels: Omit<HopRows, 'rows'>; readonly rows: Float64Array[] }>();
-    for (let slot = 0; slot < Math.min(this.recorded, recentRequestsMax); slot++) {
+    for (let slot = 0; slot < Math.min(this.last, recentRequestsMax); slot++) {
+      if (slots.at(slot, cell.isOfShare) === 0) continue;
       if (service !== '' && !this.concerns(slot, service)) continue;
       const direction: Direction = slots.at(slot, cell.isInbound) === 1 ? 'inbound' : 'outbound';
       const [source, destination] = [slots.source[slot]!, slots.destination[slot]!];
@@ -132,28 +161,31 @@ class SlowRoute {
   /** Which half of its slots fills: 0 or 1. */
   private half = 1;
   private count = 0;
+  /** The least of `totalsMs` once there are as many as may be; else -1. */
+  private leastMs = -1;
   private readonly totalsMs = new Float64Array(slowPerRouteMax);
 
   constructor(private readonly firstSlot: number) {}
 
+  /** Whether `slotFor` has one for it. */
+  isAmong(totalMs: number, nowMs: number): boolean {
+    return totalMs > this.leastMs || Math.floor(nowMs / slowWindowMs) !== this.window;
+  }
+
   /** Where to write a request that is among the slowest, or -1. */
-  slotFor(totalMs: number, atMs: number): number {
-    const window = Math.floor(atMs / slowWindowMs);
+  slotFor(totalMs: number, nowMs: number): number {
+    if (!this.isAmong(totalMs, nowMs)) return -1;
+    const window = Math.floor(nowMs / slowWindowMs);
     if (window !== this.window) {
       this.window = window;
       this.half = 1 - this.half;
       this.count = 0;
+      this.leastMs = -1;
     }
-    const { totalsMs, count } = this;
-    let at = count;
-    if (count < slowPerRouteMax) {
-      this.count++;
-    } else {
-      at = 0;
-      for (let i = 1; i < slowPerRouteMax; i++) if (totalsMs[i]! < totalsMs[at]!) at = i;
-      if (!(totalMs > totalsMs[at]!)) return -1;
-    }
+    const { totalsMs } = this;
+    const at = this.count === slowPerRouteMax ? totalsMs.indexOf(this.leastMs) : this.count++;
     totalsMs[at] = totalMs;
+    if (this.count === slowPerRouteMax) this.leastMs = Math.min(...totalsMs);
     return this.firstSlot + this.half * slowPerRouteMax + at;
   }
 }

@@ -2,6 +2,7 @@
  * W3C Trace Context, level 1 (https://www.w3.org/TR/trace-context-1/), with the flag `random` of level 2: a request's `traceparent` read,
  * continued or begun. Runs once per request, so it builds no regular expression, and an array and a buffer only once in a while.
  */
+import { chanceOf } from './kept-share.ts';
 import { isSampled } from './sampling.ts';
 
 export interface Trace {
@@ -15,6 +16,10 @@ export interface Trace {
   readonly parentId: string;
   /** False when a new trace was begun: `tracestate` belongs to the old one and must then be dropped (section 3.3). */
   readonly isContinued: boolean;
+  /** A sum of `sampledFlag` and `randomFlag`. */
+  readonly flags: number;
+  /** By which it is kept or not (`KeptShare`). */
+  readonly chance: number;
 }
 
 const dash = 45;
@@ -70,18 +75,22 @@ const flagTexts = ['00', '01', '02', '03'] as const;
 export function continueTrace(value: string | undefined, ids: RandomIds, isTrusted = false, threshold = 0): Trace {
   const spanId = ids.next();
   if (value === undefined || !((isTrusted && value.length === headChars) || isValid(value))) {
-    const traceId = ids.next() + ids.next();
-    const flags = isSampled(traceId, threshold) ? '01' : '00';
-    return { traceparent: `00-${traceId}-${spanId}-${flags}`, traceId, spanId, parentId: '', isContinued: false };
+    const last = ids.next();
+    const traceId = ids.next() + last;
+    const flags = isSampled(traceId, threshold) ? sampledFlag : 0;
+    const traceparent = `00-${traceId}-${spanId}-${flagTexts[flags]!}`;
+    const chance = chanceOf(last, idDigits);
+    return { traceparent, traceId, spanId, parentId: '', isContinued: false, flags, chance };
   }
   const traceId = value.slice(traceIdAt, traceIdAt + 32);
   const parentId = value.slice(parentIdAt, parentIdAt + 16);
-  const flags = flagTexts[flagsOf(value)]!;
-  return { traceparent: `00-${traceId}-${spanId}-${flags}`, traceId, spanId, parentId, isContinued: true };
+  const flags = flagsOf(value);
+  const traceparent = `00-${traceId}-${spanId}-${flagTexts[flags]!}`;
+  return { traceparent, traceId, spanId, parentId, isContinued: true, flags, chance: chanceOf(value, parentIdAt - 1) };
 }
 
-/** Of a valid `traceparent`: a sum of `sampledFlag` and `randomFlag`. */
-export function flagsOf(traceparent: string): number {
+/** Of a valid `traceparent`. */
+function flagsOf(traceparent: string): number {
   const isVersion0 = traceparent.charCodeAt(0) === 48 && traceparent.charCodeAt(1) === 48;
   const digit = traceparent.charCodeAt(flagsAt + 1);
   // 0 to 9 have the codes 48 to 57, a to f 97 to 102.

@@ -6,7 +6,7 @@ import { bundle } from '../../deploy/bundle.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Whole files, and those of `without-ledger/` in their place: no histograms, no ring of the last requests, no sum; nobody watches the loop. */
+/** Whole files, and those of `without-ledger/` in their place: no sum, no ring of the last requests; nobody watches the loop. */
 const standIns = {
   'src/proxy/outcome.ts': 'outcome.ts',
   'src/telemetry/loop-delay.ts': 'loop-delay.ts',
@@ -14,11 +14,8 @@ const standIns = {
 const changes = {
   // One array for all requests, of which nobody reads.
   'src/telemetry/recorder.ts': ['noPartsMs.slice()', 'noPartsMs'],
-  // The clocks that nobody but the ledger wants: balancers and timeouts do with those of an attempt's begin and of its head.
-  'src/proxy/attempt.ts': [
-    'const nowMs = this.now();\n    this.stopClocks(nowMs);\n    steps',
-    'const nowMs = this.headAtMs;\n    steps',
-  ],
+  // What every proxy counts of a request stays: how many there were, and how long they took.
+  'src/telemetry/series.ts': ['const band = ', 'return;\n    const band = '],
   // The far side says nothing of its hop.
   'src/proxy/link/link-answer.ts': ['wantsTiming = true', 'wantsTiming = false'],
 };

@@ -6,10 +6,10 @@
  */
 import { limits } from '../../model/limits.ts';
 import type { HopTiming } from '../../telemetry/ledger.ts';
-import { newPartsMs, parts } from '../../telemetry/recorder.ts';
 import type { HeaderList } from '../headers.ts';
 import { fieldNames, fieldNumber, methodNames, methodNumbers } from './field-table.ts';
 import { headFlags, isHeadFlags, joinedBytesMax } from './frames.ts';
+import { decodeTiming, encodeTiming, timingChars } from './timing-codec.ts';
 
 /** What kind of stream OPEN opens. Others (tunnels, datagrams) come with later versions. */
 const httpKind = 0;
@@ -77,21 +77,6 @@ function fields(headers: readonly string[]): string {
   return block;
 }
 
-function timingText(timing: HopTiming): string {
-  let mask = 0;
-  let values = '';
-  for (let part = 0; part < parts.length; part++) {
-    const micros = microseconds(timing.partsMs[part]!);
-    if (micros === 0) continue;
-    mask |= 1 << part;
-    values += varint(micros);
-  }
-  return varint(mask) + values + varint(microseconds(timing.totalMs));
-}
-
-/** At most 2^49, which is 17 years. */
-const microseconds = (ms: number): number => (ms > 0 ? Math.round(Math.min(ms, 5e11) * 1000) : 0);
-
 /**
  * `bodyBytes` as in UpstreamRequest: 0 is none, -1 unknown. Heads were checked to be latin1; of another character the low byte arrives, which
  * the peer judges like any other.
@@ -126,7 +111,7 @@ export function encodeHead(
     varint(status) +
     (bodyBytes >= 0 ? varint(bodyBytes) : '') +
     text(reason) +
-    (timing === null ? '' : timingText(timing)) +
+    (timing === null ? '' : encodeTiming(timing)) +
     fields(headers)
   );
 }
@@ -136,7 +121,7 @@ export function encodeEnd(trailers: readonly string[], timing: HopTiming | null)
   if (trailers.length === 0 && timing === null) return '';
   return (
     byteChars[timing === null ? 0 : endFlags.hasTiming]! +
-    (timing === null ? '' : timingText(timing)) +
+    (timing === null ? '' : encodeTiming(timing)) +
     fields(trailers)
   );
 }
@@ -217,12 +202,11 @@ function readFields(): HeaderList {
   return headers;
 }
 
-function readTiming(): HopTiming {
-  const mask = readVarint();
-  if (mask >= 1 << parts.length) fail();
-  const partsMs = newPartsMs();
-  for (let part = 0; part < parts.length; part++) if ((mask & (1 << part)) !== 0) partsMs[part] = readVarint() / 1000;
-  return { partsMs, totalMs: readVarint() / 1000 };
+function readTiming(): HopTiming | null {
+  const timing = at < 0 ? null : decodeTiming(source, at);
+  if (timing === null) fail();
+  else at += timingChars;
+  return timing;
 }
 
 /** Null: no OPEN of this version. What the fields say is not judged here. */

@@ -7,6 +7,7 @@
 import assert from 'node:assert';
 import type { Socket } from 'node:net';
 import { limits } from '../../model/limits.ts';
+import { atTurnEnd } from '../../telemetry/loop-turn.ts';
 import type { CoarseTimer, Swept } from '../coarse-timer.ts';
 import { BandwidthProbe } from './bandwidth-probe.ts';
 import { FrameOutput } from './frame-output.ts';
@@ -342,7 +343,7 @@ export class LinkChannel implements FrameReceiver, Swept {
   endTurnSoon(): void {
     if (this.isTurnEndDue) return;
     this.isTurnEndDue = true;
-    setImmediate(this.endTurnBound);
+    atTurnEnd(this.endTurnBound);
   }
 
   private endTurn(): void {

@@ -5,6 +5,7 @@
 
 import { splitAddress } from '../../model/host-port.ts';
 import { limits } from '../../model/limits.ts';
+import { atTurnEnd } from '../../telemetry/loop-turn.ts';
 import type { Swept } from '../coarse-timer.ts';
 import { type Failure, failures } from '../failure.ts';
 import type {
@@ -177,7 +178,7 @@ export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
     this.dueFailures.push({ request, failure, detail });
     if (this.isTurnEndDue) return;
     this.isTurnEndDue = true;
-    setImmediate(this.endTurnBound);
+    atTurnEnd(this.endTurnBound);
   }
 
   private endTurn(): void {

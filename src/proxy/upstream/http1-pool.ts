@@ -5,6 +5,7 @@
  */
 import { isSocketPath, type LocalAddress } from '../../model/host-port.ts';
 import { limits } from '../../model/limits.ts';
+import { atTurnEnd } from '../../telemetry/loop-turn.ts';
 import type { CoarseTimer, Swept } from '../coarse-timer.ts';
 import { type Failure, failures } from '../failure.ts';
 import { type ConnectionOwner, Http1Connection } from './http1-connection.ts';
@@ -139,7 +140,7 @@ export class Http1Pool implements Upstream, ConnectionOwner, StreamOwner, Swept 
   protected endTurnSoon(): void {
     if (this.isTurnEndDue) return;
     this.isTurnEndDue = true;
-    setImmediate(this.endTurnBound);
+    atTurnEnd(this.endTurnBound);
   }
 
   /** Every callback that is not caused by the socket comes from here, so none runs inside a call of the proxy's. */

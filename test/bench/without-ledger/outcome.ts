@@ -1,4 +1,4 @@
-/** Stands in for src/proxy/outcome.ts in a build without the ledger: failures are counted, and nothing is kept of a request. */
+/** Stands in for src/proxy/outcome.ts in a build without the ledger: requests and failures are counted and timed as a whole, and nothing is kept of one. */
 import type { Exchange } from '../../../src/proxy/exchange.ts';
 import type { Failure } from '../../../src/proxy/failure.ts';
 import type { OutcomeSinks } from '../../../src/proxy/outcome.ts';
@@ -6,11 +6,21 @@ import type { OutcomeSinks } from '../../../src/proxy/outcome.ts';
 export const closeParts = (_exchange: Exchange, _nowMs: number): number => 0;
 
 export function recordOutcome(
-  _exchange: Exchange,
+  { head, destination, service, action, status, attempts, partsMs }: Exchange,
   failure: Failure | null,
   _detail: string,
-  _nowMs: number,
-  sinks: OutcomeSinks,
+  nowMs: number,
+  { recorder, direction, source }: OutcomeSinks,
 ): void {
-  if (failure !== null) sinks.recorder.countFailure(sinks.direction, failure.code);
+  const called = destination ?? service;
+  recorder
+    .series(
+      direction,
+      head.source === '' ? source : head.source,
+      called === null ? 'unknown' : called.name,
+      action === null ? '' : action.route,
+      status,
+    )
+    .record(nowMs - head.readAtMs, partsMs, failure !== null, attempts);
+  if (failure !== null) recorder.countFailure(direction, failure.code);
 }

@@ -19,7 +19,7 @@ async function start(changes: Partial<AdminOptions> = {}) {
     renderMetrics: async () => 'weft_config_revision 7\n',
     config: () => ({}),
     stats: () => ({ windowMs: 0, series: [] }),
-    requests: async () => ({ recorded: 0, requests: [], loopsMissing: 0 }),
+    requests: async () => ({ recorded: 0, keptOneIn: 1, requests: [], loopsMissing: 0 }),
     describe: async () => ({ failure: null, detail: '', location: '', decision: null, stale: null }),
     latency: async () => ({ hops: [], loopsMissing: 0 }),
     drain: () => {},
@@ -102,11 +102,11 @@ describe('createAdmin', () => {
     const { ask } = await start({
       requests: async (query) => {
         asked.push(query);
-        return { recorded: 3, requests: [], loopsMissing: 0 };
+        return { recorded: 3, keptOneIn: 4, requests: [], loopsMissing: 0 };
       },
     });
     const answer = await ask('/requests?service=cart&route=default/cart/0&status=5xx&min-ms=2.5&failed=1&limit=7');
-    expect(await answer.json()).toEqual({ recorded: 3, requests: [], loopsMissing: 0 });
+    expect(await answer.json()).toEqual({ recorded: 3, keptOneIn: 4, requests: [], loopsMissing: 0 });
     const id = 'a'.repeat(32);
     const gone = await ask(`/requests/${id}`);
     expect([gone.status, ((await gone.json()) as { message: string }).message]).toEqual([
@@ -174,7 +174,7 @@ describe('createAdmin', () => {
   it('finds a refused head by its id, though there is no request of it', async () => {
     const refusal = { requestId: 'a'.repeat(32), failure: 'headers-too-large' } as RefusedHeadRecord;
     const { ask } = await start({
-      requests: async () => ({ recorded: 0, requests: [], loopsMissing: 0, refusals: [refusal] }),
+      requests: async () => ({ recorded: 0, keptOneIn: 1, requests: [], loopsMissing: 0, refusals: [refusal] }),
     });
     const answer = await ask(`/requests/${refusal.requestId}`);
     expect([answer.status, await answer.json()]).toMatchObject([200, { refusals: [refusal] }]);

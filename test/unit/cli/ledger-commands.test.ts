@@ -39,7 +39,7 @@ function recent(changes: Partial<RecentRequest> = {}): RecentRequest {
 
 const answerWith = (...requests: RecentRequest[]) => ({
   status: 200,
-  body: { recorded: requests.length, requests, loopsMissing: 0 },
+  body: { recorded: requests.length, keptOneIn: 1, requests, loopsMissing: 0 },
 });
 /** Where somebody listened just now. */
 async function closedAddress(): Promise<string> {
@@ -196,5 +196,20 @@ describe('weft tap', () => {
     const { url: busy } = await fakeControlPlane(() => answerWith(...newestFirst([1, 5, 9][Math.min(looks++, 2)]!)));
     const slow = await weft(['tap', '--limit', '2', '--every', '20ms', '--rate', '1', ...adminOf(busy)]);
     expect([slow.out.split('\n').length, slow.err]).toEqual([2, '... 3 more: beyond --rate 1']);
+  });
+
+  it('says once, and again where it becomes worse, that a busy loop keeps a share', async () => {
+    const shares = [1, 2, 1, 2, 4, 1];
+    let asks = 0;
+    const { url } = await fakeControlPlane(() => {
+      const share = shares[Math.min(asks++, shares.length - 1)]!;
+      const requests = asks < shares.length ? [] : [recent({})];
+      return { status: 200, body: { recorded: 9, keptOneIn: share, requests, loopsMissing: 0 } };
+    });
+    const { err } = await weft(['tap', '--limit', '1', '--every', '20ms', ...adminOf(url)]);
+    expect(err.split('\n')).toEqual([
+      expect.stringContaining('one request in 2 is kept'),
+      expect.stringContaining('one request in 4 is kept'),
+    ]);
   });
 });

@@ -12,6 +12,7 @@ import {
   encodeOpen,
   varint,
 } from '../../../src/proxy/link/head-codec.ts';
+import { timingChars } from '../../../src/proxy/link/timing-codec.ts';
 import type { HopTiming } from '../../../src/telemetry/ledger.ts';
 import { newPartsMs, parts } from '../../../src/telemetry/recorder.ts';
 
@@ -32,15 +33,37 @@ const headers = fc
   .map((fields) => fields.flat());
 const method = fc.oneof(fc.constantFrom(...methodNames.slice(1)), latin1(20));
 const length = fc.oneof(fc.integer({ min: -1, max: 300 }), fc.maxSafeNat());
-const milliseconds = fc.oneof(fc.constant(0), fc.nat(5_000_000), fc.nat(10 ** 12)).map((micros) => micros / 1000);
+/** What a hop can have taken: no part is longer than the total. */
 const timing: fc.Arbitrary<HopTiming | null> = fc.option(
-  fc.record({
-    partsMs: fc
-      .array(milliseconds, { minLength: parts.length, maxLength: parts.length })
-      .map((values) => Object.assign(newPartsMs(), values)),
-    totalMs: milliseconds,
-  }),
+  fc
+    .tuple(
+      fc.oneof(fc.nat(100), fc.nat(65_535), fc.nat(5_000_000), fc.nat(10 ** 11)),
+      fc.array(fc.oneof(fc.constant(0), fc.double({ min: 0, max: 1, noNaN: true })), {
+        minLength: parts.length,
+        maxLength: parts.length,
+      }),
+    )
+    .map(([micros, shares]) => ({
+      totalMs: micros / 1000,
+      partsMs: Object.assign(
+        newPartsMs(),
+        shares.map((share) => Math.round(micros * share) / 1000),
+      ),
+    })),
 );
+
+/** Exact up to 65.535 ms; beyond it no time is off by more than this share of the total, which is half a unit. */
+const offMax = 1 / 65_535;
+
+function expectTiming(read: HopTiming | null, hop: HopTiming | null): void {
+  if (hop === null || read === null) {
+    expect(read).toBe(hop);
+    return;
+  }
+  const times = ({ totalMs, partsMs }: HopTiming) => [totalMs, ...Array.from(partsMs)];
+  if (hop.totalMs <= 65.535) expect(times(read)).toEqual(times(hop));
+  else times(read).forEach((ms, i) => void expect(Math.abs(ms - times(hop)[i]!) / hop.totalMs).toBeLessThan(offMax));
+}
 
 describe('what is no payload', () => {
   const all = [
@@ -144,7 +167,7 @@ describe('what goes in comes out', () => {
     );
   });
 
-  it('HEAD, its times to the microsecond', () => {
+  it('HEAD, its times as exactly as docs/link.md says', () => {
     const status = fc.integer({ min: 200, max: 999 });
     fc.assert(
       fc.property(
@@ -155,16 +178,18 @@ describe('what goes in comes out', () => {
         fc.boolean(),
         timing,
         (code, reason, fields, bodyBytes, hasBody, hop) => {
-          expect(decodeHead(encodeHead(code, reason, fields, bodyBytes, hasBody, hop))).toEqual({
+          const { timing: told, ...head } = decodeHead(encodeHead(code, reason, fields, bodyBytes, hasBody, hop))!;
+          const dataAt = -1;
+          expect(head).toEqual({
             status: code,
             reason,
             headers: fields,
             bodyBytes,
-            dataAt: -1,
+            dataAt,
             endsStream: false,
             hasBody,
-            timing: hop,
           });
+          expectTiming(told, hop);
         },
       ),
     );
@@ -174,15 +199,28 @@ describe('what goes in comes out', () => {
     expect(encodeEnd([], null)).toBe('');
     fc.assert(
       fc.property(headers, timing, (trailers, hop) => {
-        expect(decodeEnd(encodeEnd(trailers, hop))).toEqual({ trailers, timing: hop });
+        const end = decodeEnd(encodeEnd(trailers, hop))!;
+        expect(end.trailers).toEqual(trailers);
+        expectTiming(end.timing, hop);
       }),
     );
   });
 
-  it('times that are none are none, and absurd ones are cut to 17 years', () => {
+  it('times that are none are none, and absurd ones are cut to three days', () => {
     const partsMs = Object.assign(newPartsMs(), [-1, Number.NaN, 0.0004, Number.POSITIVE_INFINITY]);
     const read = decodeEnd(encodeEnd([], { partsMs, totalMs: 1e300 }))!.timing!;
-    expect([...Array.from(read.partsMs).slice(0, 4), read.totalMs]).toEqual([0, 0, 0, 5e11, 5e11]);
+    const longest = (65_535 * 2 ** 22) / 1_000;
+    expect([...Array.from(read.partsMs).slice(0, 4), read.totalMs]).toEqual([0, 0, 0, longest, longest]);
+    const none = decodeEnd(encodeEnd([], { partsMs, totalMs: Number.NaN }))!.timing!;
+    expect([...Array.from(none.partsMs).slice(0, 4), none.totalMs]).toEqual([0, 0, 0, 65.535, 0]);
+  });
+
+  it('a timing of an unknown scale is none', () => {
+    const payload = encodeEnd([], { partsMs: newPartsMs(), totalMs: 1 });
+    expect(payload).toHaveLength(1 + timingChars + 1);
+    const withScale = (scale: number) => `${payload[0]!}${String.fromCharCode(scale)}${payload.slice(2)}`;
+    expect(decodeEnd(withScale(22))?.timing?.totalMs).toBe(1 << 22);
+    expect([decodeEnd(withScale(23)), decodeEnd(withScale(255))]).toEqual([null, null]);
   });
 
   it('a payload of the largest head that listeners let in fits into its frame, with what sidecars add', () => {

@@ -114,12 +114,9 @@ describe('a request and its answer', () => {
     call.downstream.end(['X-Sum', 'abc'], { partsMs, totalMs: 3 });
     await asked.ended;
     expect(asked.events).toEqual(['assigned', 'head', 'body', 'end']);
-    expect(asked.head).toEqual({
-      ...unknownLength,
-      status: 201,
-      headers: ['X-Two', '2'],
-      far: { partsMs, totalMs: 2 },
-    });
+    const { far, ...head } = asked.head!;
+    expect(head).toEqual({ ...unknownLength, status: 201, headers: ['X-Two', '2'] });
+    expect([far?.partsMs, far?.totalMs]).toEqual([partsMs, 2]);
     expect([asked.body, asked.trailers, asked.far?.totalMs]).toEqual(['answer', ['X-Sum', 'abc'], 3]);
   });
 

@@ -15,7 +15,7 @@ import { Loops, type OwnLoop } from '../../../src/sidecar/loops.ts';
 import { everyRequest } from '../../../src/sidecar/request-query.ts';
 import { RequestRing } from '../../../src/telemetry/request-ring.ts';
 import { SeriesRecorder } from '../../../src/telemetry/series.ts';
-import { finishedRequest } from '../../fixtures/finished-request.ts';
+import { endRequest } from '../../fixtures/finished-request.ts';
 import { silentLogger } from '../control/memory-store.ts';
 
 const cleanups: (() => void)[] = [];
@@ -149,7 +149,7 @@ describe('the last requests of several loops', () => {
     const { all, loops } = threeLoops();
     all.forEach(({ ring }, loop) => {
       for (const second of [0, 3])
-        ring.record(finishedRequest({ atMs: 1_000 * (loop + second), spanId: String(loop + second).repeat(16) }));
+        endRequest(ring, { atMs: 1_000 * (loop + second), spanId: String(loop + second).repeat(16) });
     });
     const answer = await loops.requests({ ...everyRequest, limit: 4 });
     expect(answer.requests.map(({ spanId }) => spanId[0])).toEqual(['5', '4', '3', '2']);

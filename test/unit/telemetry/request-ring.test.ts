@@ -8,7 +8,7 @@ import type { RecentQuery } from '../../../src/model/recent-request.ts';
 import { latencyOf } from '../../../src/telemetry/breakdown.ts';
 import { parts } from '../../../src/telemetry/recorder.ts';
 import { RequestRing } from '../../../src/telemetry/request-ring.ts';
-import { finishedRequest } from '../../fixtures/finished-request.ts';
+import { endRequest, finishedRequest } from '../../fixtures/finished-request.ts';
 
 const all: RecentQuery = { service: '', route: '', status: '', minMs: 0, isFailed: false, id: '', limit: 256 };
 
@@ -29,11 +29,10 @@ describe('RequestRing', () => {
     const ring = new RequestRing();
     const far = { totalMs: 1.1, partsMs: parts.map((part) => (part === 'wait' ? 1 : part === 'own' ? 0.1 : 0)) };
     const path = `/${'a'.repeat(400)}`;
-    ring.record(
-      finishedRequest({ path, far, isLoopEstimate: true, failure: 'answer-cut', detail: 'cut', status: 502 }),
-    );
+    endRequest(ring, { path, far, isLoopEstimate: true, failure: 'answer-cut', detail: 'cut', status: 502 });
     expect(ring.find(all)).toEqual({
       recorded: 1,
+      keptOneIn: 1,
       requests: [
         {
           traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
@@ -65,10 +64,10 @@ describe('RequestRing', () => {
 
   it('finds by service, route, status, time, failure and id, and nothing else', () => {
     const ring = new RequestRing();
-    ring.record(finishedRequest({ spanId: '1'.repeat(16), status: 200, totalMs: 5 }));
-    ring.record(finishedRequest({ spanId: '2'.repeat(16), status: 503, farFailure: 'no-endpoint' }));
-    ring.record(finishedRequest({ spanId: '3'.repeat(16), status: 404, failure: 'no-route', route: '' }));
-    ring.record(finishedRequest({ spanId: '4'.repeat(16), destination: 'pay.shop', traceId: 'b'.repeat(32) }));
+    endRequest(ring, { spanId: '1'.repeat(16), status: 200, totalMs: 5 });
+    endRequest(ring, { spanId: '2'.repeat(16), status: 503, farFailure: 'no-endpoint' });
+    endRequest(ring, { spanId: '3'.repeat(16), status: 404, failure: 'no-route', route: '' });
+    endRequest(ring, { spanId: '4'.repeat(16), destination: 'pay.shop', traceId: 'b'.repeat(32) });
     const found = (query: Partial<RecentQuery>) =>
       ring.find({ ...all, ...query }).requests.map(({ spanId }) => Number(spanId[0]));
     expect(found({})).toEqual([4, 3, 2, 1]);
@@ -89,9 +88,9 @@ describe('RequestRing', () => {
 
   it('keeps failures and the slowest of a route longer than the rest, each once', () => {
     const ring = new RequestRing();
-    ring.record(finishedRequest({ spanId: 'f'.repeat(16), failure: 'upstream-reset', status: 502 }));
-    ring.record(finishedRequest({ spanId: 'a'.repeat(16), totalMs: 900, route: 'default/slow/0' }));
-    for (let i = 0; i < 3 * limits.recentRequestsMax; i++) ring.record(finishedRequest({ totalMs: 1 + i / 1e6 }));
+    endRequest(ring, { spanId: 'f'.repeat(16), failure: 'upstream-reset', status: 502 });
+    endRequest(ring, { spanId: 'a'.repeat(16), totalMs: 900, route: 'default/slow/0' });
+    for (let i = 0; i < 3 * limits.recentRequestsMax; i++) endRequest(ring, { totalMs: 1 + i / 1e6 });
     const { recorded, requests } = ring.find({ ...all, isFailed: true });
     expect(recorded).toBe(3 * limits.recentRequestsMax + 2);
     expect(requests.map(({ spanId }) => spanId[0])).toEqual(['f']);
@@ -102,16 +101,49 @@ describe('RequestRing', () => {
     const ring = new RequestRing();
     const slowAfter = (minute: number) => {
       for (let i = 0; i < 50; i++)
-        ring.record(finishedRequest({ atMs: minute * limits.slowWindowMs, totalMs: 100 * minute + ((i * 7) % 50) }));
+        endRequest(ring, { endedAtMs: minute * limits.slowWindowMs, totalMs: 100 * minute + ((i * 7) % 50) });
       // Others take the places of the last requests.
       for (let i = 0; i < limits.recentRequestsMax; i++)
-        ring.record(finishedRequest({ atMs: minute * limits.slowWindowMs, route: 'default/other/0', totalMs: 1 }));
+        endRequest(ring, { endedAtMs: minute * limits.slowWindowMs, route: 'default/other/0', totalMs: 1 });
       return ring.find({ ...all, route: 'default/cart/0' }).requests.map(({ totalMs }) => totalMs);
     };
     const eight = (minute: number) => Array.from({ length: limits.slowPerRouteMax }, (_, i) => 100 * minute + 49 - i);
     expect(slowAfter(1).sort((a, b) => b - a)).toEqual(eight(1));
     expect(slowAfter(2).sort((a, b) => b - a)).toEqual([...eight(2), ...eight(1)]);
     expect(slowAfter(3).sort((a, b) => b - a)).toEqual([...eight(3), ...eight(2)]);
+  });
+
+  it('keeps of too many a share by their trace ids, and beyond it the slowest', () => {
+    const ring = new RequestRing();
+    const rate = 8 * (limits.recentRequestsMax / limits.recentSpanMs);
+    const shares: number[] = [];
+    for (let i = 0; i < rate * 2_000; i++) {
+      const [endedAtMs, totalMs] = [1_000 + i / rate, i === rate * 1_500 ? 70 : 1];
+      const request = finishedRequest({ endedAtMs, totalMs, spanId: i.toString(16).padStart(16, '0') });
+      const isOfShare = ring.isOfShare(i % 4_096, endedAtMs);
+      if (isOfShare) shares.push(i);
+      if (isOfShare || ring.isSlow(request.route, totalMs, endedAtMs)) ring.record(request, isOfShare, null);
+    }
+    const { recorded, keptOneIn } = ring.find(all);
+    expect([recorded, keptOneIn]).toEqual([rate * 2_000, 8]);
+    // All while nothing is known of the rate, then those whose chance eight divides.
+    expect(shares.slice(0, 100)).toEqual(Array.from({ length: 100 }, (_, i) => i));
+    expect(shares.filter((i) => i > rate * 300 && i % 8 !== 0)).toEqual([]);
+    expect(ring.find({ ...all, minMs: 70 }).requests).toHaveLength(1);
+  });
+
+  it('shows what was kept for itself, and does not count it into percentiles', () => {
+    const ring = new RequestRing();
+    for (let i = 0; i < 50; i++) endRequest(ring, { totalMs: 1, status: 200 });
+    const others = [{ status: 503 }, { totalMs: 90 }, { totalMs: 0.5, spanId: 'e'.repeat(16) }];
+    for (const other of others) endRequest(ring, other, null, false);
+    expect(ring.find(all).requests).toHaveLength(53);
+    expect(ring.hops('')[0]!.rows).toHaveLength(50);
+    // Where many fail, the last ones are not all failures.
+    for (let i = 0; i < 2 * limits.recentRequestsMax; i++)
+      endRequest(ring, { failure: 'no-route', status: 404 }, null, false);
+    expect(ring.hops('')[0]!.rows).toHaveLength(50);
+    expect(ring.find({ ...all, id: 'e'.repeat(16) }).requests).toHaveLength(1);
   });
 
   it('takes the 1.5 MiB that docs/ledger.md states', () => {
@@ -136,7 +168,7 @@ describe('RequestRing', () => {
       const detail = flat.slice(0, 80);
       const failure = turn % 3 === 0 ? 'no-route' : '';
       const route = `default/cart-${turn}/0`;
-      ring.record(finishedRequest({ path: flat.slice(0, 150), detail: failure === '' ? '' : detail, failure, route }));
+      endRequest(ring, { path: flat.slice(0, 150), detail: failure === '' ? '' : detail, failure, route });
     };
     for (let turn = 0; turn < 3_000; turn++) take(turn);
     const before = memory();
@@ -154,7 +186,7 @@ describe('latencyOf', () => {
         const ring = new RequestRing();
         const totals = requests.map((partsMs) => partsMs.reduce((sum, ms) => sum + ms, 0));
         requests.forEach((partsMs, i) => {
-          ring.record(finishedRequest({ partsMs, totalMs: totals[i]! }));
+          endRequest(ring, { partsMs, totalMs: totals[i]! });
         });
         const [hop] = latencyOf([ring.hops('cart'), ring.hops('nobody')]);
         const sorted = [...totals].sort((a, b) => a - b);
@@ -176,9 +208,8 @@ describe('latencyOf', () => {
     const decision = (host: string) => ({ host }) as Decision;
     const idOf = (i: number) => i.toString(16).padStart(32, '0');
     const kept = limits.recentDecisionsMax;
-    for (let i = 1; i <= kept + 1; i++)
-      ring.record(finishedRequest({ traceId: idOf(i), failure: 'no-route' }), decision(`${i}`));
-    ring.record(finishedRequest({ traceId: idOf(kept + 2), failure: 'no-route' }), null);
+    for (let i = 1; i <= kept + 1; i++) endRequest(ring, { traceId: idOf(i), failure: 'no-route' }, decision(`${i}`));
+    endRequest(ring, { traceId: idOf(kept + 2), failure: 'no-route' });
     const of = (i: number) => ring.find({ ...all, id: idOf(i) }).requests.map((request) => request.decision?.host);
     expect([of(1), of(2), of(kept + 1), of(kept + 2)]).toEqual([[undefined], ['2'], [`${kept + 1}`], [undefined]]);
     // Who looks through many has no use for them.

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { thresholdOf } from '../../../src/telemetry/sampling.ts';
-import { continueTrace, flagsOf, RandomIds, sampledFlag } from '../../../src/telemetry/trace-context.ts';
+import { continueTrace, RandomIds, sampledFlag } from '../../../src/telemetry/trace-context.ts';
 
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
 const parentId = '00f067aa0ba902b7';
@@ -68,11 +68,13 @@ describe('continueTrace', () => {
   it('begins one when there is none, with valid ids even of the worst random numbers', () => {
     for (const random of [() => 0, () => 1 - Number.EPSILON, Math.random]) {
       const ids = new RandomIds(random);
-      const { traceparent, traceId: begun, spanId } = continueTrace(undefined, ids);
+      const { traceparent, traceId: begun, spanId, chance } = continueTrace(undefined, ids);
       expect(traceparent).toBe(`00-${begun}-${spanId}-00`);
       expect(begun).toMatch(/^(?!0{32})[0-9a-f]{32}$/);
       expect(spanId).toMatch(/^(?!0{16})[0-9a-f]{16}$/);
-      expect(continueTrace(traceparent, ids).isContinued).toBe(true);
+      // What each hop of a call keeps the others keep too.
+      const { isContinued, chance: there } = continueTrace(traceparent, ids);
+      expect([isContinued, there, chance]).toEqual([true, chance, Number.parseInt(begun.slice(-3), 16)]);
     }
   });
 
@@ -95,6 +97,8 @@ describe('continueTrace', () => {
       spanId: expect.stringMatching(/^[0-9a-f]{16}$/),
       parentId,
       isContinued: true,
+      flags: Number(kept),
+      chance: Number.parseInt(traceId.slice(-3), 16),
     });
     expect(trace.spanId).not.toBe(parentId);
   });
@@ -115,7 +119,7 @@ describe('continueTrace', () => {
   it('samples the share of new traces that it is told, and what a parent has sampled or not as the parent has', () => {
     const ids = new RandomIds(Math.random);
     const isSampled = (value: string | undefined, ratio: number) =>
-      (flagsOf(continueTrace(value, ids, false, thresholdOf(ratio)).traceparent) & sampledFlag) !== 0;
+      (continueTrace(value, ids, false, thresholdOf(ratio)).flags & sampledFlag) !== 0;
     const sampledOf = (value: string | undefined, ratio: number) =>
       Array.from({ length: 10_000 }, () => isSampled(value, ratio)).filter(Boolean).length;
     expect([sampledOf(undefined, 0), sampledOf('garbage', 1)]).toEqual([0, 10_000]);
