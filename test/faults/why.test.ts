@@ -207,7 +207,7 @@ const cases: readonly Case[] = [
     plant: () => mesh.staleConfiguration(),
     says: () =>
       failed(
-        '503 connect-refused: The endpoint refused the connection (<127\\.0\\.0\\.1:\\d+: .*>; it is the only endpoint of shop.default). Its configuration may be out of date since <20\\S+Z>: no control plane answers: <.*ECONNREFUSED.*>.',
+        '503 connect-refused: The endpoint refused the connection (<127\\.0\\.0\\.1:\\d+: .*>; it is the only endpoint of shop.default). Its configuration may be out of date since <20\\S+Z>: no control plane answers: <(?:it closed the connection|.*ECONNREFUSED).*>.',
       ),
     below: /change +First let this sidecar reach its control plane/,
   },
