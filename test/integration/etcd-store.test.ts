@@ -13,7 +13,7 @@ import type { CommitResult, Store, StoreClock, StoreEvent } from '../../src/cont
 import { limits } from '../../src/model/limits.ts';
 import { systemClock } from '../../src/sidecar/clock.ts';
 import { EtcdCluster, whyNoEtcd } from '../fixtures/etcd-cluster.ts';
-import { cuttable, deafened, losing, mortal } from '../fixtures/etcd-wrappers.ts';
+import { cuttable, deafened, losing, mortal, neverFirst } from '../fixtures/etcd-wrappers.ts';
 import { ManualClock } from '../unit/store/manual-clock.ts';
 import { commitOf, storeContract } from '../unit/store/store-contract.ts';
 
@@ -179,6 +179,14 @@ describe.skipIf(reason !== null)('the store on etcd', () => {
       for (let round = 1; round <= 4; round++)
         expect(await store.commit(commitOf({ a: `${round}` }))).toEqual({ tag: 'committed', revision: round });
       expect(revisionsOf(events).map(({ revision }) => revision)).toEqual([1, 2, 3, 4]);
+    });
+
+    it('give up a write that others are always ahead of', async () => {
+      const { store } = await openOne(new ManualClock(), neverFirst);
+      const begunAtMs = performance.now();
+      await expect(store.commit(commitOf({ a: '1' }))).rejects.toThrow(/others are first again and again/);
+      expect(performance.now() - begunAtMs).toBeLessThan(limits.etcdWriteMs + 2_000);
+      expect(store.revision).toBe(0);
     });
 
     it('keep the leases whose write was answered to nobody', async () => {

@@ -313,6 +313,7 @@ class EtcdStore implements Store {
           return { tag: 'committed', revision };
         }
       }
+      if (this.#networkClock.nowMs() >= untilMs) throw this.#writer.unavailable('others are first again and again');
       // Lost the race, or does not know: what is there now decides, and the request id tells whether it was this one after all.
       await this.#catchUp(untilMs);
       isFresh = true;
