@@ -92,7 +92,8 @@ export const limits = {
   linkWindowBytesMax: 4 * 1024 * 1024,
   /** Credit of all streams of a link beyond their first 64 KiB. */
   linkWidenedBytesMax: 8 * 1024 * 1024,
-  /** DATA that is given to a socket ahead of the kernel. */
+  /** DATA that is given to a socket ahead of the kernel: in a turn, while the kernel takes all; and behind what it has not taken. */
+  linkTurnBytesMax: 256 * 1024,
   linkAheadBytesMax: 64 * 1024,
   /** A peer that leaves more than this unread is cut off. */
   linkUnsentBytesMax: 64 * 1024 * 1024,

@@ -39,9 +39,14 @@ export class FrameOutput {
     };
   }
 
-  /** Bytes that the kernel has not taken, those of this turn included. */
+  /** Bytes of earlier turns that the kernel has not taken. */
+  get untakenBytes(): number {
+    return this.socket.writableLength;
+  }
+
+  /** The same with those of this turn. */
   get unsentBytes(): number {
-    return this.pendingBytes + this.socket.writableLength;
+    return this.pendingBytes + this.untakenBytes;
   }
 
   /** A frame whose payload is text of characters up to U+00FF. */

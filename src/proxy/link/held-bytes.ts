@@ -5,6 +5,13 @@
 
 /** A piece smaller than this gets a block of this size, in which the next ones find room. */
 const blockBytesMin = 2 * 1024;
+/**
+ * Blocks of the size of the largest frame are used again by all streams of a loop: made anew each time, their memory, which is outside the heap, sets off the
+ * garbage collector (64 answers of 64 KiB at once: 76 instead of 83 µs for each, both sidecars). So many are kept, 4 MiB.
+ */
+const largeBlockBytes = 64 * 1024;
+const freeBlocksMax = 64;
+const freeBlocks: Buffer[] = [];
 
 export class HeldBytes {
   bytes = 0;
@@ -13,6 +20,9 @@ export class HeldBytes {
   /** Bytes of the first block that were dropped, and bytes of the last block that are filled; all others are full. */
   private dropped = 0;
   private filled = 0;
+
+  /** `reusesBlocks`: what `first` showed is not looked at after `drop` and `clear`, so that its memory may be another stream's. */
+  constructor(private readonly reusesBlocks = false) {}
 
   /** Copies. */
   add(piece: Uint8Array): void {
@@ -27,11 +37,12 @@ export class HeldBytes {
     }
     this.bytes += piece.length;
     if (from === piece.length) return;
-    const left = piece.length - from;
-    const block = Buffer.allocUnsafeSlow(Math.max(left, blockBytesMin));
-    block.set(from === 0 ? piece : piece.subarray(from));
-    blocks.push(block);
-    this.filled = left;
+    for (let at = from; at < piece.length; at += this.filled) {
+      const block = this.blockFor(piece.length - at);
+      this.filled = Math.min(piece.length - at, block.length);
+      block.set(piece.subarray(at, at + this.filled));
+      blocks.push(block);
+    }
   }
 
   /** The first bytes that lie in one piece, at most `bytesMax`; empty when there are none. Valid until `drop`. */
@@ -51,16 +62,29 @@ export class HeldBytes {
     this.dropped += bytes;
     const end = blocks.length === 1 ? this.filled : blocks[0]!.length;
     if (this.dropped < end) return;
-    blocks.shift();
+    this.giveBack(blocks.shift()!);
     this.dropped = 0;
     if (blocks.length === 0) this.filled = 0;
   }
 
   clear(): void {
     this.bytes = 0;
+    if (this.blocks !== null) for (const block of this.blocks) this.giveBack(block);
     this.blocks = null;
     this.dropped = 0;
     this.filled = 0;
+  }
+
+  /** Who sends little at a time does not get a large one for it. */
+  private blockFor(bytes: number): Buffer {
+    if (!this.reusesBlocks || bytes <= largeBlockBytes / 2)
+      return Buffer.allocUnsafeSlow(Math.max(bytes, blockBytesMin));
+    return freeBlocks.pop() ?? Buffer.allocUnsafeSlow(largeBlockBytes);
+  }
+
+  private giveBack(block: Buffer): void {
+    if (this.reusesBlocks && block.length === largeBlockBytes && freeBlocks.length < freeBlocksMax)
+      freeBlocks.push(block);
   }
 }
 

@@ -276,7 +276,10 @@ export class LinkChannel implements FrameReceiver, Swept {
 
   /** Whether DATA may still be written in this turn: what the kernel has not taken cannot be overtaken. */
   get hasRoom(): boolean {
-    return this.output.unsentBytes < limits.linkAheadBytesMax;
+    const { pendingBytes, untakenBytes } = this.output;
+    return untakenBytes === 0
+      ? pendingBytes < limits.linkTurnBytesMax
+      : untakenBytes + pendingBytes < limits.linkAheadBytesMax;
   }
 
   sendCredit(id: number, bytes: number): void {

@@ -21,7 +21,7 @@ export abstract class LinkStream {
   /** Bytes of DATA that the peer still takes. */
   private sendCredit = 0;
   /** Copies of what could not be sent at once. Bounded: the writer stops at `limits.streamBufferBytesMax`. */
-  private readonly queue = new HeldBytes();
+  private readonly queue = new HeldBytes(true);
   /** Payload of the END that follows what is queued; null: the end is not known yet, or sent. */
   private queuedEnd: string | null = null;
   private isLocalEnded = false;
