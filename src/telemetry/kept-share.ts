@@ -7,8 +7,9 @@
  */
 import { limits } from '../model/limits.ts';
 
-/** How often the share is fitted to the rate, ms. What comes within the first one of a burst is kept whole. */
+/** The share is fitted to the rate so often, ms, or when so many have ended that a ring of all of them would be full: of a burst these are kept. */
 const windowMs = 250;
+const windowRequests = limits.recentRequestsMax;
 /** `chanceOf` reads so many hexadecimal digits. */
 const chanceDigits = 3;
 const chancesMax = 16 ** chanceDigits;
@@ -35,13 +36,13 @@ export class KeptShare {
 
   /** Asked once for each request that ends, at its end. */
   keeps(chance: number, nowMs: number): boolean {
-    if (nowMs - this.beganAtMs >= windowMs) this.fit(nowMs);
+    if (this.ended >= windowRequests || nowMs - this.beganAtMs >= windowMs) this.fit(nowMs);
     this.ended++;
     return (chance & (this.oneIn - 1)) === 0;
   }
 
   private fit(nowMs: number): void {
-    const inSpan = (this.ended * limits.recentSpanMs) / (nowMs - this.beganAtMs);
+    const inSpan = (this.ended * limits.recentSpanMs) / Math.max(1, nowMs - this.beganAtMs);
     this.oneIn = 1;
     while (inSpan > limits.recentRequestsMax * this.oneIn && this.oneIn < chancesMax) this.oneIn *= 2;
     this.beganAtMs = nowMs;

@@ -115,7 +115,7 @@ describe('RequestRing', () => {
 
   it('keeps of too many a share by their trace ids, and beyond it the slowest', () => {
     const ring = new RequestRing();
-    const rate = 8 * (limits.recentRequestsMax / limits.recentSpanMs);
+    const rate = 7.5 * (limits.recentRequestsMax / limits.recentSpanMs);
     const shares: number[] = [];
     for (let i = 0; i < rate * 2_000; i++) {
       const [endedAtMs, totalMs] = [1_000 + i / rate, i === rate * 1_500 ? 70 : 1];
