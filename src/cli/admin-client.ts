@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { DescribedRequest, DryDecision } from '../model/decision.ts';
 import { formatAddress, type HostPort } from '../model/host-port.ts';
+import { limits } from '../model/limits.ts';
 import type { LatencyAnswer, RecentAnswer } from '../model/recent-request.ts';
 import { isRequestId } from '../sidecar/request-query.ts';
 import { parseTargetAddress } from './flag-values.ts';
@@ -102,6 +103,12 @@ export class AdminClient {
     );
   }
 }
+
+/** That more of a trace may have ended here than one answer holds; empty: it has all that are kept. */
+export const onlyTheLast = ({ requests }: Pick<RecentAnswer, 'requests'>): string =>
+  requests.length < limits.recentAnswerMax
+    ? ''
+    : `\n(the last ${limits.recentAnswerMax} of this trace: there may be more)`;
 
 /** Of an answer whose sidecar does not keep all. */
 export const keptShare = ({ keptOneIn }: { readonly keptOneIn: number }): string =>

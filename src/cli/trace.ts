@@ -6,6 +6,7 @@ import {
   addAdminFlags,
   asksOneSidecar,
   missingLoops,
+  onlyTheLast,
   parseRequestId,
 } from './admin-client.ts';
 import type { Terminal } from './terminal.ts';
@@ -30,7 +31,9 @@ ${asksOneSidecar}`,
     .action(async (id: string, flags: AdminFlags) => {
       const answer = await new AdminClient(flags).request(id);
       if (flags.output === 'json') return terminal.out(JSON.stringify(answer.requests, null, 2));
-      terminal.out([...answer.requests].reverse().map(formatWaterfall).join('\n\n') + missingLoops(answer));
+      terminal.out(
+        [...answer.requests].reverse().map(formatWaterfall).join('\n\n') + onlyTheLast(answer) + missingLoops(answer),
+      );
     });
   return addAdminFlags(command);
 }

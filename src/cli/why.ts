@@ -8,6 +8,7 @@ import {
   addAdminFlags,
   asksOneSidecar,
   missingLoops,
+  onlyTheLast,
   parseRequestId,
 } from './admin-client.ts';
 import { decisionLines, line } from './decision-text.ts';
@@ -51,20 +52,19 @@ ${asksOneSidecar}`,
       if (id === undefined) return sayDry(await client.describe(describedIn(flags)), flags, terminal);
       if (isDescribing(flags)) throw usageError('Name an id, or describe a call with --host, not both.');
       const answer = await client.request(id);
-      const told = await Promise.all(
-        answer.requests.toReversed().map(async (request) => ({
-          request,
-          verdict: verdictOf(request),
-          replay: isReplayed(request) ? await replay(client, request) : null,
-        })),
-      );
+      const told: Told[] = [];
+      // One after the other: a trace may have more of them than an admin port takes connections.
+      for (const request of answer.requests.toReversed()) {
+        const again = isReplayed(request) ? await replay(client, request) : null;
+        told.push({ request, verdict: verdictOf(request), replay: again });
+      }
       const refused = (answer.refusals ?? []).map((refusal) => ({ refusal, verdict: refusalVerdict(refusal) }));
       if (flags.output === 'json') return terminal.out(JSON.stringify([...told, ...refused], null, 2));
       const texts = [
         ...told.map((each) => formatRequest(each)),
         ...refused.map(({ refusal }) => formatRefusal(refusal)),
       ];
-      terminal.out(texts.join('\n\n') + missingLoops(answer));
+      terminal.out(texts.join('\n\n') + onlyTheLast(answer) + missingLoops(answer));
     });
   return addAdminFlags(command);
 }

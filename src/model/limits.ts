@@ -353,11 +353,12 @@ export const limits = {
   otlpRetryAfterMsMax: 60_000,
   /** How long a sidecar that ends waits for its last spans to be taken. */
   otlpCloseMs: 2_000,
-  /** Finished requests that each event loop keeps in full: the last ones, the last failed ones, and the slowest of a route in a window. */
+  /** Finished requests that each event loop keeps in full: the last ones, the last failed and the last chosen ones, and the slowest of a route in a window. */
   recentRequestsMax: 1_024,
   /** The last ones reach back so far at least: of more than fit, only one in 2, 4, 8 ... is kept. */
   recentSpanMs: 500,
   recentFailuresMax: 256,
+  recentChosenMax: 256,
   slowRoutesMax: 64,
   slowPerRouteMax: 8,
   slowWindowMs: 60_000,

@@ -109,8 +109,11 @@ export function recordOutcome(
   const { accessLog, requests, spans } = sinks;
   const name = route === '' && destination !== null ? destination.name : route;
   const isOfShare = requests?.isOfShare(exchange.trace!.chance, nowMs) === true;
+  const isChosen = isAskedFor(exchange);
   const isKept =
-    isOfShare || (requests !== null && (requests.isSlow(name, totalMs, nowMs) || speaksForItself(exchange, failure)));
+    isOfShare ||
+    (requests !== null &&
+      (isChosen || requests.isSlow(name, totalMs, nowMs) || isFailed(failure, exchange.status, exchange.farFailure)));
   if (!isKept && accessLog === null && spans === null) return;
   fill(exchange, sinks);
   finished.endedAtMs = nowMs;
@@ -119,22 +122,20 @@ export function recordOutcome(
   finished.failure = failure === null ? '' : failure.code;
   finished.reason = reasonOf(failure, exchange.farFailure);
   finished.detail = detail;
-  if (isKept) keep(exchange, requests!, isOfShare, nowMs, failure);
+  if (isKept) {
+    const isExplained = mayNeedWords(exchange, failure) && requests!.mayExplain(nowMs);
+    requests!.record(finished, isOfShare, isChosen, isExplained ? explain(exchange, finished.revision) : null);
+  }
   spans?.record(finished);
   accessLog?.log(finished);
 }
 
-/** Kept however many there are: what went wrong, and what somebody asked for. */
-function speaksForItself(exchange: Exchange, failure: Failure | null): boolean {
-  return (
-    failure !== null ||
-    exchange.status >= 500 ||
-    exchange.farFailure !== '' ||
-    exchange.failedTries.length > 0 ||
-    exchange.isTimingAsked ||
-    (exchange.trace!.flags & sampledFlag) !== 0
-  );
-}
+/** By its client, who samples its trace or wants to know its times, or because it needed more than one attempt. */
+const isAskedFor = ({ isTimingAsked, failedTries, trace }: Exchange): boolean =>
+  isTimingAsked || failedTries.length > 0 || (trace!.flags & sampledFlag) !== 0;
+
+const isFailed = (failure: Failure | null, status: number, farFailure: string): boolean =>
+  failure !== null || status >= 500 || farFailure !== '';
 
 /** What a far sidecar gave may be of a later version, and then is known by its code only. */
 function reasonOf(failure: Failure | null, farFailure: string): string {
@@ -147,17 +148,8 @@ function reasonOf(failure: Failure | null, farFailure: string): string {
 }
 
 /** What it was decided by is written down where something went wrong, so that the good case pays nothing for it. */
-function keep(
-  exchange: Exchange,
-  requests: RequestSink,
-  isOfShare: boolean,
-  nowMs: number,
-  failure: Failure | null,
-): void {
-  const isOfInterest = failure !== null || exchange.failedTries.length > 0 || exchange.farFailure !== '';
-  const isExplained = isOfInterest && requests.mayExplain(nowMs);
-  requests.record(finished, isOfShare, isExplained ? explain(exchange, finished.revision) : null);
-}
+const mayNeedWords = ({ failedTries, farFailure }: Exchange, failure: Failure | null): boolean =>
+  failure !== null || failedTries.length > 0 || farFailure !== '';
 
 function fill(exchange: Exchange, sinks: OutcomeSinks): void {
   const { head, attempt, trace, action } = exchange;

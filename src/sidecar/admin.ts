@@ -139,7 +139,7 @@ function addRequests(add: AddEndpoint, options: AdminOptions): void {
       );
       return;
     }
-    const found = await options.requests({ ...everyRequest, id });
+    const found = await options.requests({ ...everyRequest, id, limit: limits.recentAnswerMax });
     if (found.requests.length > 0 || (found.refusals ?? []).length > 0) sendCompactJson(response, found);
     else sendError(response, 404, 'not-found', noSuchRequest(id, found.keptOneIn));
   });
@@ -163,7 +163,7 @@ const noSuchRequest = (id: string, keptOneIn: number): string =>
   `No request ${id} is kept here: it was another sidecar's, has not ended, or ended too long ago.` +
   (keptOneIn === 1
     ? ''
-    : ` Or it was one of very many: one in ${keptOneIn} is kept, beside failures, the slowest, and those with a traceparent that is sampled.`);
+    : ` Many end here: of all one in ${keptOneIn} is kept, for half a second or so, beside them the last ${limits.recentFailuresMax} that failed, the last ${limits.recentChosenMax} whose traceparent is sampled, and the slowest of each minute.`);
 
 /** In the list of endpoints, and for whatever stands below /requests/. */
 const oneRequest = '/requests/ID';

@@ -1,6 +1,6 @@
 /**
- * The requests of one event loop that ended last, in full: the last ones, the failed ones, and the slowest of each route and minute, so
- * that neither a busy minute nor a rare failure takes away what somebody will ask for. Memory is fixed: `slotsMax` slots, 1.5 MiB, of which the
+ * The requests of one event loop that ended last, in full: the last ones (of very many a share: kept-share.ts), the failed ones, those that somebody chose, and the
+ * slowest of each route and minute, so that neither a busy minute nor a rare failure takes away what somebody will ask for. Memory is fixed: `slotsMax` slots, 1.6 MiB, of which the
  * system hands out what is touched.
  */
 import type { Decision } from '../model/decision.ts';
@@ -11,9 +11,10 @@ import { KeptShare } from './kept-share.ts';
 import type { Direction } from './recorder.ts';
 import { cell, type FinishedRequest, RequestSlots } from './request-slots.ts';
 
-const { recentRequestsMax, recentFailuresMax, slowRoutesMax, slowPerRouteMax, slowWindowMs } = limits;
+const { recentRequestsMax, recentFailuresMax, recentChosenMax, slowRoutesMax, slowPerRouteMax, slowWindowMs } = limits;
 const failuresAt = recentRequestsMax;
-const slowAt = failuresAt + recentFailuresMax;
+const chosenAt = failuresAt + recentFailuresMax;
+const slowAt = chosenAt + recentChosenMax;
 /** Two windows of each route: one that fills, and the one before. */
 export const slotsMax = slowAt + slowRoutesMax * slowPerRouteMax * 2;
 
@@ -28,8 +29,8 @@ export interface RequestSink {
   isOfShare(chance: number, nowMs: number): boolean;
   /** Whether it is among the slowest of its route; `name`: of that, or of its destination where there is none. */
   isSlow(name: string, totalMs: number, nowMs: number): boolean;
-  /** Keeps no reference to the request itself, which may be used again. */
-  record(request: FinishedRequest, isOfShare: boolean, decision: Decision | null): void;
+  /** `isChosen`: by who sent it, or because it was tried again. Keeps no reference to the request itself, which may be used again. */
+  record(request: FinishedRequest, isOfShare: boolean, isChosen: boolean, decision: Decision | null): void;
   /** Whether a decision may be written down now: so many a second and no more, for it costs more than all else that is kept. */
   mayExplain(nowMs: number): boolean;
 }
@@ -44,6 +45,7 @@ export class RequestRing implements RequestSink {
   private last = 0;
   private readonly share = new KeptShare();
   private failed = 0;
+  private chosen = 0;
   private readonly slots = new RequestSlots(slotsMax);
   private readonly slowest = new Map<string, SlowRoute>();
   /** The one that was asked for last: mostly it is the next one too. */
@@ -73,18 +75,17 @@ export class RequestRing implements RequestSink {
     return this.explainedInWindow++ < limits.decisionsPerSecondMax;
   }
 
-  record(request: FinishedRequest, isOfShare: boolean, decision: Decision | null): void {
+  record(request: FinishedRequest, isOfShare: boolean, isChosen: boolean, decision: Decision | null): void {
     const sequence = ++this.recorded;
     if (decision !== null) this.decisions[this.explained++ % limits.recentDecisionsMax] = { sequence, decision };
     const { slots } = this;
     const isFailed = request.failure !== '' || request.farFailure !== '' || request.status >= 500;
-    if (isFailed) slots.write(failuresAt + (this.failed++ % recentFailuresMax), sequence, request, isOfShare);
+    if (isFailed) slots.write(failuresAt + (this.failed++ % recentFailuresMax), sequence, request);
+    if (isChosen) slots.write(chosenAt + (this.chosen++ % recentChosenMax), sequence, request);
     const slow = this.slowRoute(request.route === '' ? request.destination : request.route);
     const slowSlot = slow === null ? -1 : slow.slotFor(request.totalMs, request.endedAtMs);
-    if (slowSlot !== -1) slots.write(slowSlot, sequence, request, isOfShare);
-    // Those that have a place of their own take none of the others', unless they are of the share as well.
-    if (isOfShare || (!isFailed && slowSlot === -1))
-      slots.write(this.last++ % recentRequestsMax, sequence, request, isOfShare);
+    if (slowSlot !== -1) slots.write(slowSlot, sequence, request);
+    if (isOfShare) slots.write(this.last++ % recentRequestsMax, sequence, request);
   }
 
   /** Null: there are too many routes, and it is not one of the first. */
@@ -142,7 +143,6 @@ export class RequestRing implements RequestSink {
     const { slots } = this;
     const byHop = new Map<string, { readonly labels: Omit<HopRows, 'rows'>; readonly rows: Float64Array[] }>();
     for (let slot = 0; slot < Math.min(this.last, recentRequestsMax); slot++) {
-      if (slots.at(slot, cell.isOfShare) === 0) continue;
       if (service !== '' && !this.concerns(slot, service)) continue;
       const direction: Direction = slots.at(slot, cell.isInbound) === 1 ? 'inbound' : 'outbound';
       const [source, destination] = [slots.source[slot]!, slots.destination[slot]!];

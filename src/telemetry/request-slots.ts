@@ -3,7 +3,7 @@
  * request is written without anything being allocated.
  *
  * What a client sent is copied, byte for byte and cut, never referred to: a piece of a string keeps the whole of it, and a head may be 64 KiB.
- * A slot is `numbersPerSlot` doubles, `bytesPerSlot` bytes and nine references: 664 bytes.
+ * A slot is `numbersPerSlot` doubles, `bytesPerSlot` bytes and nine references: 656 bytes.
  */
 import { limits } from '../model/limits.ts';
 import type { RecentHop, RecentRequest } from '../model/recent-request.ts';
@@ -46,12 +46,11 @@ export const cell = {
   pathChars: 8,
   isInbound: 9,
   revision: 10,
-  isOfShare: 11,
-  isLoopEstimate: 12,
-  totalMs: 13,
-  parts: 14,
-  farTotalMs: 14 + parts.length,
-  farParts: 15 + parts.length,
+  isLoopEstimate: 11,
+  totalMs: 12,
+  parts: 13,
+  farTotalMs: 13 + parts.length,
+  farParts: 14 + parts.length,
 } as const;
 const numbersPerSlot = cell.farParts + parts.length;
 const { recentPathCharsMax } = limits;
@@ -95,8 +94,8 @@ export class RequestSlots {
     return this.failure[slot] !== '' || this.farFailure[slot] !== '' || this.at(slot, cell.status) >= 500;
   }
 
-  /** `sequence` from 1. `isOfShare`: of those that are kept of all, whatever they were. */
-  write(slot: number, sequence: number, request: FinishedRequest, isOfShare: boolean): void {
+  /** `sequence` from 1. */
+  write(slot: number, sequence: number, request: FinishedRequest): void {
     const { numbers, bytes } = this;
     const { path, far, partsMs } = request;
     const at = slot * numbersPerSlot;
@@ -111,7 +110,6 @@ export class RequestSlots {
     numbers[at + cell.pathChars] = path.length;
     numbers[at + cell.isInbound] = request.direction === 'inbound' ? 1 : 0;
     numbers[at + cell.revision] = request.revision;
-    numbers[at + cell.isOfShare] = isOfShare ? 1 : 0;
     numbers[at + cell.isLoopEstimate] = request.isLoopEstimate ? 1 : 0;
     numbers[at + cell.totalMs] = request.totalMs;
     copyParts(numbers, at + cell.parts, partsMs);

@@ -3,6 +3,7 @@ import { request as httpRequest } from 'node:http';
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { RefusedHeadRecord } from '../../../src/model/decision.ts';
+import { limits } from '../../../src/model/limits.ts';
 import { type Admin, AdminError, type AdminOptions, createAdmin } from '../../../src/sidecar/admin.ts';
 
 const open: Admin[] = [];
@@ -115,7 +116,7 @@ describe('createAdmin', () => {
     ]);
     expect(asked).toEqual([
       { service: 'cart', route: 'default/cart/0', status: '5xx', minMs: 2.5, isFailed: true, id: '', limit: 7 },
-      { service: '', route: '', status: '', minMs: 0, isFailed: false, id, limit: 100 },
+      { service: '', route: '', status: '', minMs: 0, isFailed: false, id, limit: limits.recentAnswerMax },
     ]);
     for (const [path, reason] of [
       ['/requests?status=6xx', 'status'],
