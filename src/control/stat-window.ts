@@ -77,11 +77,11 @@ export class StatWindow {
   /** Adds what one sidecar saw since its last report. `reported`: the parts that it has, in its order. */
   add(deltas: readonly SeriesDelta[], reported: readonly string[]): void {
     const slice = this.#currentSlice();
-    const partAt = reported.map((part) => (parts as readonly string[]).indexOf(part));
+    const partAt = reported.slice(0, reportedPartsMax).map((part) => (parts as readonly string[]).indexOf(part));
     for (const delta of deltas) {
       const first = this.#series.numberOf(delta, slice.index) * layout.cells;
       addTotals(slice.cells, first, delta);
-      if (slice.cells.size + detailCellsOf(delta) > limits.statDetailCellsMax)
+      if (delta.bands.length > bandCount || slice.cells.size + detailCellsOf(delta) > limits.statDetailCellsMax)
         slice.cells.add(first + layout.withoutDetail, delta.requests);
       else addDetail(slice.cells, first, delta, partAt);
     }
@@ -168,6 +168,9 @@ function addTotals(cells: CellCounts, first: number, delta: SeriesDelta): void {
   cells.add(first + layout.attemptsFailed, delta.attemptsFailed);
   cells.add(first + layout.byClass + classes.indexOf(delta.statusClass), delta.requests);
 }
+
+/** Other versions may have more parts than this one; who names thousands wants to keep the loop busy, as does who repeats bands. */
+const reportedPartsMax = 32;
 
 /** The most that a delta may need: all of it is taken, or nothing, so that sums and counts belong together. */
 const detailCellsOf = ({ durationBuckets, bands }: SeriesDelta): number =>

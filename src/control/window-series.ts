@@ -5,6 +5,8 @@ import { otherLabel } from '../telemetry/series.ts';
 
 export type SeriesName = Pick<SeriesDelta, 'direction' | 'source' | 'destination' | 'route'>;
 
+const isControl = /\p{Cc}/u;
+
 /** Numbers of what has no name of its own, by direction; those of others follow. */
 const others = { outbound: 0, inbound: 1 } as const;
 
@@ -45,6 +47,8 @@ export class WindowSeries {
     const key = `${direction}\n${source}\n${destination}\n${route}`;
     const known = this.#numbers.get(key);
     if (known !== undefined) return known;
+    // A line of its own in a table of people's would be one that a sidecar forges.
+    if (isControl.test(source + destination + route)) return others[direction];
     if (this.#numbers.size >= limits.statSeriesMax) return others[direction];
     const number = this.#free.pop() ?? this.#names.length;
     this.#names[number] = { direction, source, destination, route };

@@ -99,6 +99,8 @@ export class AccessLog {
   private writingChars = 0;
   private isFlushArmed = false;
   private droppedSaid = 0;
+  /** Of those that are being said. */
+  private saying = 0;
   private readonly bufferBytesMax: number;
 
   constructor(private readonly options: AccessLogOptions) {
@@ -165,11 +167,10 @@ export class AccessLog {
 
   private flush(): void {
     this.isFlushArmed = false;
-    if (this.dropped > this.droppedSaid) {
-      this.lines.push(`${JSON.stringify({ accessLogLinesDropped: this.dropped - this.droppedSaid })}\n`);
-      this.droppedSaid = this.dropped;
-    }
     this.writingLines = this.lines.length;
+    this.saying = this.dropped - this.droppedSaid;
+    if (this.saying > 0) this.lines.push(`${JSON.stringify({ accessLogLinesDropped: this.saying })}\n`);
+    this.droppedSaid = this.dropped;
     this.writingChars = this.lineChars;
     const bytes = Buffer.from(this.lines.join(''));
     this.lines = [];
@@ -178,12 +179,18 @@ export class AccessLog {
   }
 
   private written(error: Error | null): void {
-    if (error !== null) this.dropped += this.writingLines;
+    if (error !== null) {
+      this.dropped += this.writingLines;
+      this.droppedSaid -= this.saying;
+    }
     this.writingLines = 0;
     this.writingChars = 0;
     if (this.lines.length > 0) this.armFlush();
   }
 }
+
+/** When a full pipe is tried again, ms. */
+const againMs = 20;
 
 /** Writes to a file descriptor on Node's file threads, so that a slow reader does not hold up the event loop. */
 export function fileDescriptorWriter(fd: number): AccessLogWriter {
@@ -211,7 +218,9 @@ export function writeInTurn(write: AccessLogWriter): AccessLogWriter {
 
 function writeRest(fd: number, bytes: Buffer, from: number, done: (error: Error | null) => void): void {
   write(fd, bytes, from, bytes.byteLength - from, null, (error, written) => {
-    if (error !== null) done(error);
+    // A pipe is not blocking here, and its reader slow. What is logged meanwhile waits, within the log's bound.
+    if (error?.code === 'EAGAIN') setTimeout(() => writeRest(fd, bytes, from, done), againMs).unref();
+    else if (error !== null) done(error);
     else if (from + written < bytes.byteLength) writeRest(fd, bytes, from + written, done);
     else done(null);
   });

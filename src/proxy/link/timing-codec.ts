@@ -85,7 +85,9 @@ class ToldTiming implements HopTiming {
   get partsMs(): PartsMs {
     if (this.readParts === null) {
       this.readParts = newPartsMs();
-      for (let part = 0; part < parts.length; part++) this.readParts[part] = this.timeAt(partsAt + 2 * part);
+      // No part is longer than the whole, whoever says so.
+      for (let part = 0; part < parts.length; part++)
+        this.readParts[part] = Math.min(this.totalMs, this.timeAt(partsAt + 2 * part));
     }
     return this.readParts;
   }

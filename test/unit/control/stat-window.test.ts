@@ -50,6 +50,24 @@ describe('the window', () => {
     expect(window.stats().windowMs).toBeLessThanOrEqual(limits.statWindowMs);
   });
 
+  it('keeps no name that would draw lines or colours of its own', () => {
+    const { window, add } = open();
+    for (const name of ['a\nFORGED ROW', 'a\tb', '\u001b[31ma', 'a\u009b2J']) add([delta({ source: name })]);
+    expect(window.stats().series).toMatchObject([{ source: 'other', destination: 'other', requests: 4 }]);
+  });
+
+  it('takes no detail of a report that names parts or bands without end, and is not held up by it', () => {
+    const { window } = open();
+    const bands = Array.from({ length: 12_000 }, () => ({ band: 0, loopEstimates: 0, partsUs: [] }));
+    const startedAtMs = performance.now();
+    window.add(
+      Array.from({ length: 12 }, () => delta({ bands })),
+      Array.from({ length: 300_000 }, () => 'wait'),
+    );
+    expect(performance.now() - startedAtMs).toBeLessThan(500);
+    expect(window.stats()).toMatchObject({ requestsWithoutDetail: 12, series: [{ requests: 12 }] });
+  });
+
   it('keeps no name that is too long', () => {
     const { window, add } = open();
     for (const name of ['source', 'destination', 'route'])

@@ -1,4 +1,5 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -65,6 +66,12 @@ describe('AccessLog', () => {
     log.log(entry());
     endTurn();
     expect(JSON.parse(writes[1]!.text.split('\n')[1]!)).toEqual({ accessLogLinesDropped: 2 });
+    // What could not be said is said again, and is no line that was lost.
+    writes[1]!.done(new Error('no space left'));
+    expect(log.dropped).toBe(3);
+    log.log(entry());
+    endTurn();
+    expect(JSON.parse(writes[2]!.text.split('\n')[1]!)).toEqual({ accessLogLinesDropped: 3 });
   });
 
   it('writes the lines of a turn at once, in order', () => {
@@ -99,6 +106,32 @@ describe('AccessLog', () => {
     log.log(entry({ far: { partsMs, totalMs: 0.9876 } }));
     endTurn();
     expect(JSON.parse(writes[0]!.text).far).toEqual({ totalMs: 0.988, partsMs: { wait: 0.75 } });
+  });
+
+  it('waits for a slow reader of a pipe that does not block, and tears no line', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'weft-access-'));
+    const path = join(directory, 'pipe');
+    execFileSync('mkfifo', [path]);
+    const [reader, writer] = [constants.O_RDONLY, constants.O_RDWR].map((how) =>
+      openSync(path, how | constants.O_NONBLOCK),
+    ) as [number, number];
+    const lines = Array.from({ length: 20_000 }, (_, i) => `line ${i}\n`).join('');
+    const written = new Promise<Error | null>((resolve) => fileDescriptorWriter(writer)(Buffer.from(lines), resolve));
+    const piece = Buffer.alloc(16_384);
+    let read = '';
+    while (read.length < lines.length) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      try {
+        read += piece.toString('latin1', 0, readSync(reader, piece));
+      } catch (error) {
+        expect((error as NodeJS.ErrnoException).code).toBe('EAGAIN');
+      }
+    }
+    expect(await written).toBeNull();
+    expect(read).toBe(lines);
+    closeSync(reader);
+    closeSync(writer);
+    rmSync(directory, { recursive: true });
   });
 
   it('writes to a file, and reports a file that cannot be written', async () => {
