@@ -30,7 +30,7 @@ export function addAdminFlags(command: Command): Command {
 export const asksOneSidecar = `
 It asks one sidecar, which knows the calls that it made and took itself: of a call between two sidecars each has its own half, and the
 caller's has what the other said of itself. The last 1,024 of each event loop are kept, failures and the slowest longer; beyond 2,048 a second
-a share of them, but always those with a traceparent that is sampled (docs/ledger.md).`;
+a share of them, and the last 256 with a traceparent that is sampled (docs/ledger.md).`;
 
 /** A trace id, a span id, or a whole `traceparent`, of which the trace id is taken. */
 export function parseRequestId(text: string): string {
@@ -112,7 +112,7 @@ export const onlyTheLast = ({ requests }: Pick<RecentAnswer, 'requests'>): strin
 
 /** Of an answer whose sidecar does not keep all. */
 export const keptShare = ({ keptOneIn }: { readonly keptOneIn: number }): string =>
-  `one request in ${keptOneIn} is kept here, for there are many; failures and the slowest all are`;
+  `one request in ${keptOneIn} is kept here, for there are many; and beside them the last failures and the slowest`;
 
 /** What a person must know of an answer that is not whole; empty: it is. */
 export const missingLoops = ({ loopsMissing }: { readonly loopsMissing: number }): string =>

@@ -25,7 +25,8 @@ export function watchTurnEnds(seen: () => void): () => void {
   watchers.push(seen);
   immediate ??= setImmediate(endTurn).unref();
   return () => {
-    watchers.splice(watchers.indexOf(seen), 1);
+    const at = watchers.indexOf(seen);
+    if (at !== -1) watchers.splice(at, 1);
   };
 }
 

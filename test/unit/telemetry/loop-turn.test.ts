@@ -48,6 +48,14 @@ describe('the end of a turn', () => {
     const before = seen.mock.calls.length;
     await nextTurn();
     expect(seen.mock.calls.length).toBeGreaterThan(before);
+    const stop = stops.pop()!;
+    const other = vi.fn();
+    watch(other);
+    stop();
+    // Once more is nobody else's end.
+    stop();
+    await nextTurn();
+    expect(other).toHaveBeenCalled();
     stops.pop()!();
     await nextTurn();
     const ended = seen.mock.calls.length;
