@@ -5,7 +5,7 @@ import { otherLabel } from '../telemetry/series.ts';
 
 export type SeriesName = Pick<SeriesDelta, 'direction' | 'source' | 'destination' | 'route'>;
 
-const isControl = /\p{Cc}/u;
+const controlCharacter = /\p{Cc}/u;
 
 /** Numbers of what has no name of its own, by direction; those of others follow. */
 const others = { outbound: 0, inbound: 1 } as const;
@@ -48,7 +48,7 @@ export class WindowSeries {
     const known = this.#numbers.get(key);
     if (known !== undefined) return known;
     // A line of its own in a table of people's would be one that a sidecar forges.
-    if (isControl.test(source + destination + route)) return others[direction];
+    if (controlCharacter.test(source + destination + route)) return others[direction];
     if (this.#numbers.size >= limits.statSeriesMax) return others[direction];
     const number = this.#free.pop() ?? this.#names.length;
     this.#names[number] = { direction, source, destination, route };

@@ -6,6 +6,7 @@
 import type { Decision } from '../model/decision.ts';
 import { limits } from '../model/limits.ts';
 import { isServiceNamed, type RecentAnswer, type RecentQuery, type RecentRequest } from '../model/recent-request.ts';
+import { isFailed } from './access-log.ts';
 import type { HopRows } from './breakdown.ts';
 import { KeptShare } from './kept-share.ts';
 import type { Direction } from './recorder.ts';
@@ -79,8 +80,7 @@ export class RequestRing implements RequestSink {
     const sequence = ++this.recorded;
     if (decision !== null) this.decisions[this.explained++ % limits.recentDecisionsMax] = { sequence, decision };
     const { slots } = this;
-    const isFailed = request.failure !== '' || request.farFailure !== '' || request.status >= 500;
-    if (isFailed) slots.write(failuresAt + (this.failed++ % recentFailuresMax), sequence, request);
+    if (isFailed(request)) slots.write(failuresAt + (this.failed++ % recentFailuresMax), sequence, request);
     if (isChosen) slots.write(chosenAt + (this.chosen++ % recentChosenMax), sequence, request);
     const slow = this.slowRoute(request.route === '' ? request.destination : request.route);
     const slowSlot = slow === null ? -1 : slow.slotFor(request.totalMs, request.endedAtMs);
@@ -124,9 +124,9 @@ export class RequestRing implements RequestSink {
     return kept === undefined ? request : { ...request, decision: kept.decision };
   }
 
-  private isWanted(slot: number, { service, route, status, minMs, isFailed, id }: RecentQuery): boolean {
+  private isWanted(slot: number, { service, route, status, minMs, isFailed: failedOnly, id }: RecentQuery): boolean {
     const { slots } = this;
-    if (isFailed && !slots.isFailed(slot)) return false;
+    if (failedOnly && !slots.isFailed(slot)) return false;
     if (slots.at(slot, cell.totalMs) < minMs) return false;
     if (route !== '' && slots.route[slot] !== route) return false;
     if (status !== '' && !isStatus(slots.at(slot, cell.status), status)) return false;
