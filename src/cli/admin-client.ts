@@ -29,7 +29,7 @@ export function addAdminFlags(command: Command): Command {
 /** For the help of each command that takes `--admin`. */
 export const asksOneSidecar = `
 It asks one sidecar, which knows the calls that it made and took itself: of a call between two sidecars each has its own half, and the
-caller's has what the other said of itself. The last 1,024 of each event loop are kept, failures and the slowest longer; beyond 2,048 a second
+caller's has what the other said of itself. The last 1,024 of each event loop are kept, failures and the slowest longer; beyond 512 a second
 a share of them, and the last 256 with a traceparent that is sampled (docs/ledger.md).`;
 
 /** A trace id, a span id, or a whole `traceparent`, of which the trace id is taken. */

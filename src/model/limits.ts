@@ -356,7 +356,7 @@ export const limits = {
   /** Finished requests that each event loop keeps in full: the last ones, the last failed and the last chosen ones, and the slowest of a route in a window. */
   recentRequestsMax: 1_024,
   /** The last ones reach back so far at least: of more than fit, only one in 2, 4, 8 ... is kept. */
-  recentSpanMs: 500,
+  recentSpanMs: 2_000,
   recentFailuresMax: 256,
   recentChosenMax: 256,
   slowRoutesMax: 64,

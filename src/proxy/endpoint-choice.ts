@@ -8,7 +8,7 @@ export function pickEndpoint(destination: LoopService, exchange: Exchange): Loop
   let endpoint = destination.pick(exchange);
   for (let passed = 0; endpoint?.upstream?.isAvoided === true && passed < limits.endpointsPassedOverMax; passed++) {
     if (exchange.tried.includes(endpoint.slot)) break;
-    exchange.tried.push(endpoint.slot);
+    exchange.noteTried(endpoint.slot);
     endpoint = destination.pick(exchange);
   }
   return endpoint;

@@ -52,6 +52,8 @@ export interface ExchangeSteps {
 
 /** Almost every request has none. */
 export const noFailedTries: readonly TimedFailedTry[] = [];
+const noSlots: readonly number[] = [];
+const noMirrors: readonly Mirror[] = [];
 
 export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTiming {
   phase: ExchangePhase = 'deciding';
@@ -63,7 +65,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   action: LoopAction | null = null;
   attempt: CurrentAttempt | null = null;
   attempts = 0;
-  readonly tried: number[] = [];
+  tried: readonly number[] = noSlots;
   /** Those that another one followed. */
   failedTries: readonly TimedFailedTry[] = noFailedTries;
   /** What its patterns were found to be; null: they were not asked. */
@@ -74,7 +76,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   readonly isTimingAsked: boolean;
 
   /** Request body bytes that no attempt has finished with: waiting for an attempt, or kept for another one. Bounded by `limits.replayBodyBytesMax`, then paused or dropped. */
-  private heldBody: Buffer[] = [];
+  private heldBody: Buffer[] | null = null;
   private heldBytes = 0;
   isBodyAtHand = true;
   isRequestComplete = false;
@@ -91,7 +93,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   readonly bodyPace: BodyPace | null;
 
   /** Copies of it under way; almost always none. */
-  readonly mirrors: Mirror[] = [];
+  mirrors: readonly Mirror[] = noMirrors;
   backend: LoopBackend | null = null;
   status = 0;
   answerBytes = 0;
@@ -145,6 +147,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
     const attempt = this.attempt;
     if (this.isBodyAtHand) {
       if (attempt === null || this.heldBytes + chunk.byteLength <= limits.replayBodyBytesMax) {
+        this.heldBody ??= [];
         this.heldBody.push(Buffer.from(chunk));
         this.heldBytes += chunk.byteLength;
       } else {
@@ -184,6 +187,15 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
     this.steps.attemptFailed(this, failures['upstream-garbage'], false, '');
   }
 
+  /** Its slot is not chosen again while there is another. */
+  noteTried(slot: number): void {
+    this.tried = this.tried.length === 0 ? [slot] : [...this.tried, slot];
+  }
+
+  addMirror(mirror: Mirror): void {
+    this.mirrors = [...this.mirrors, mirror];
+  }
+
   /** The attempt that ended now, before it is forgotten for the next one. */
   noteFailedTry({ code, message }: Failure, detail: string, nowMs: number): void {
     const endpoint = this.attempt!.endpoint.address;
@@ -195,7 +207,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   /** Gives a new attempt what has arrived so far. */
   replayInto(attempt: CurrentAttempt): void {
     let hasRoom = true;
-    for (const chunk of this.heldBody) hasRoom = attempt.write(chunk) && hasRoom;
+    if (this.heldBody !== null) for (const chunk of this.heldBody) hasRoom = attempt.write(chunk) && hasRoom;
     if (this.attempts === 1 && this.mirrors.length > 0) this.replayIntoMirrors();
     if (this.heldBytes > limits.replayBodyBytesMax) this.dropHeldBody();
     if (this.isRequestComplete) attempt.endRequest();
@@ -205,14 +217,14 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
 
   private replayIntoMirrors(): void {
     for (const mirror of this.mirrors) {
-      for (const chunk of this.heldBody) mirror.write(chunk);
+      if (this.heldBody !== null) for (const chunk of this.heldBody) mirror.write(chunk);
       if (this.isRequestComplete) mirror.endRequest(this.requestTrailers);
     }
   }
 
   dropHeldBody(): void {
     this.isBodyAtHand = false;
-    this.heldBody = [];
+    this.heldBody = null;
     this.heldBytes = 0;
   }
 

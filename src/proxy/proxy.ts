@@ -197,7 +197,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     // What another endpoint took, in an attempt before, is not this one's.
     exchange.far = null;
     exchange.attempts++;
-    exchange.tried.push(endpoint.slot);
+    exchange.noteTried(endpoint.slot);
     exchange.phase = 'attempting';
     exchange.backend = backend;
     attempt.open(request, exchange.attempts === limits.attemptsMax);
@@ -240,7 +240,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     const request = this.shape(exchange, false, null);
     const { live, recorder, direction } = this.parts;
     const mirror = Mirror.open(endpoint, request, live, this.deadlines, recorder, direction, nowMs);
-    if (mirror !== null) exchange.mirrors.push(mirror);
+    if (mirror !== null) exchange.addMirror(mirror);
   }
 
   // --- Answer --------------------------------------------------------------------------------------------------------------------

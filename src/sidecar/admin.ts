@@ -163,7 +163,7 @@ const noSuchRequest = (id: string, keptOneIn: number): string =>
   `No request ${id} is kept here: it was another sidecar's, has not ended, or ended too long ago.` +
   (keptOneIn === 1
     ? ''
-    : ` Many end here: of all one in ${keptOneIn} is kept, for half a second or so, beside them the last ${limits.recentFailuresMax} that failed, the last ${limits.recentChosenMax} whose traceparent is sampled, and the slowest of each minute.`);
+    : ` Many end here: of all one in ${keptOneIn} is kept, for two seconds or so, beside them the last ${limits.recentFailuresMax} that failed, the last ${limits.recentChosenMax} whose traceparent is sampled, and the slowest of each minute.`);
 
 /** In the list of endpoints, and for whatever stands below /requests/. */
 const oneRequest = '/requests/ID';

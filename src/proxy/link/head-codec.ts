@@ -7,6 +7,7 @@
 import { limits } from '../../model/limits.ts';
 import type { HopTiming } from '../../telemetry/ledger.ts';
 import type { HeaderList } from '../headers.ts';
+import type { UpstreamHead } from '../upstream/upstream.ts';
 import { fieldNames, fieldNumber, methodNames, methodNumbers } from './field-table.ts';
 import { headFlags, isHeadFlags, joinedBytesMax } from './frames.ts';
 import { decodeTiming, encodeTiming, timingChars } from './timing-codec.ts';
@@ -27,14 +28,8 @@ export interface OpenPayload {
   readonly endsStream: boolean;
 }
 
-export interface HeadPayload {
-  readonly status: number;
-  readonly reason: string;
-  readonly headers: HeaderList;
-  /** -1: not known. */
-  readonly bodyBytes: number;
-  readonly hasBody: boolean;
-  readonly timing: HopTiming | null;
+/** Handed on as the answer's head that it is. What the fields say is not judged here. */
+export interface HeadPayload extends UpstreamHead {
   /** Where the first bytes of the body begin in the payload: it ends with them. -1: none are in it. */
   readonly dataAt: number;
   /** Nothing follows. */
@@ -244,7 +239,7 @@ export function decodeHead(payload: string): HeadPayload | null {
     headers,
     bodyBytes,
     hasBody: (flag & headFlags.hasBody) !== 0,
-    timing,
+    far: timing,
     dataAt: hasData ? at : -1,
     endsStream: (flag & headFlags.endsStream) !== 0,
   };

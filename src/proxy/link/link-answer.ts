@@ -2,6 +2,7 @@
 import type { HopTiming } from '../../telemetry/ledger.ts';
 import type { HeaderList } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
+import { noTrailers } from '../trailers.ts';
 import { frameType, headPayloadMax, resetReason } from './frames.ts';
 import { type EndPayload, encodeEnd, encodeHead, type OpenPayload } from './head-codec.ts';
 import { LinkStream } from './link-stream.ts';
@@ -24,7 +25,7 @@ export class LinkAnswer extends LinkStream implements Downstream {
   /** The proxy has taken the request. */
   accepted(receiver: RequestReceiver): void {
     this.receiver = receiver;
-    if (this.isWholeWithOpen) receiver.onRequestEnd([]);
+    if (this.isWholeWithOpen) receiver.onRequestEnd(noTrailers);
   }
 
   // --- From the proxy -----------------------------------------------------------------------------------------------------------------

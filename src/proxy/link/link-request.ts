@@ -80,10 +80,9 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
       return;
     }
     this.isHeaded = true;
-    const { status, reason, headers, bodyBytes, hasBody, timing } = head;
     // Clients that know that a 205 has no content would take it for the next answer (RFC 9110 section 15.3.6).
-    this.bodyBytesLeft = hasBody && status !== 205 ? bodyBytes : 0;
-    this.handler.onHead({ status, reason, headers, bodyBytes, hasBody, far: timing });
+    this.bodyBytesLeft = head.hasBody && head.status !== 205 ? head.bodyBytes : 0;
+    this.handler.onHead(head);
   }
 
   protected onData(piece: Buffer): void {

@@ -8,6 +8,9 @@ import type { EndPayload } from './head-codec.ts';
 import { HeldBytes } from './held-bytes.ts';
 import type { LinkChannel } from './link-channel.ts';
 
+/** Of all streams of which nothing waits, as of most from start to end. */
+const nothingHeld = new HeldBytes();
+
 export abstract class LinkStream {
   /** Null: not opened yet (a request that waits for its link), or over. */
   channel: LinkChannel | null = null;
@@ -21,7 +24,7 @@ export abstract class LinkStream {
   /** Bytes of DATA that the peer still takes. */
   private sendCredit = 0;
   /** Copies of what could not be sent at once. Bounded: the writer stops at `limits.streamBufferBytesMax`. */
-  private readonly queue = new HeldBytes(true);
+  private queue = nothingHeld;
   /** Payload of the END that follows what is queued; null: the end is not known yet, or sent. */
   private queuedEnd: string | null = null;
   private isLocalEnded = false;
@@ -37,7 +40,7 @@ export abstract class LinkStream {
   /** In the channel's list of streams whose reader wants more. */
   private isResumeDue = false;
   /** Arrived while paused: at most `window` bytes, and what came with the head. */
-  private readonly held = new HeldBytes();
+  private held = nothingHeld;
   protected heldEnd: EndPayload | null = null;
 
   // --- What a stream is for ---------------------------------------------------------------------------------------------------------
@@ -89,12 +92,13 @@ export abstract class LinkStream {
   /** Sends or copies the chunk. False: stop until `onWritable`. */
   protected sendData(chunk: Uint8Array): boolean {
     if (this.isOver || this.isLocalEnded || chunk.length === 0) return true;
-    const { channel, queue } = this;
-    const sent = channel === null || queue.bytes > 0 ? 0 : this.sendDirectly(channel, chunk);
+    const { channel } = this;
+    const sent = channel === null || this.queue.bytes > 0 ? 0 : this.sendDirectly(channel, chunk);
     if (sent === chunk.length) return true;
-    queue.add(sent === 0 ? chunk : chunk.subarray(sent));
+    if (this.queue === nothingHeld) this.queue = new HeldBytes(true);
+    this.queue.add(sent === 0 ? chunk : chunk.subarray(sent));
     channel?.addBacklog(this);
-    if (queue.bytes > limits.streamBufferBytesMax) this.isBlocked = true;
+    if (this.queue.bytes > limits.streamBufferBytesMax) this.isBlocked = true;
     return !this.isBlocked;
   }
 
@@ -188,7 +192,7 @@ export abstract class LinkStream {
   takeData(piece: Buffer): boolean {
     this.receiveCredit -= piece.length;
     if (this.receiveCredit < 0) return false;
-    if (this.isPaused) this.held.add(piece);
+    if (this.isPaused) this.hold(piece);
     else this.deliver(piece);
     return true;
   }
@@ -200,9 +204,14 @@ export abstract class LinkStream {
       this.onData(piece);
       return;
     }
-    this.held.add(piece);
+    this.hold(piece);
     // They took no credit, and give none back when they are delivered.
     this.takenBytes -= piece.length;
+  }
+
+  private hold(piece: Buffer): void {
+    if (this.held === nothingHeld) this.held = new HeldBytes();
+    this.held.add(piece);
   }
 
   private deliver(piece: Buffer): void {

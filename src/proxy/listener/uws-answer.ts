@@ -67,7 +67,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
 
   private answer: AnswerHead | null = null;
   private answerBytes = 0;
-  private heldBody: Uint8Array[] = [];
+  private heldBody: Uint8Array[] | null = null;
   private isFlushDue = false;
   private writer: UwsBody | null = null;
   /** When its head was written. */
@@ -105,7 +105,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     if (this.phase === 'held' && this.answerBytes <= limits.heldAnswerBytesMax) {
       // Copying this little costs less than a second system call.
       // Written before anything else is read, unless the whole answer has to wait (see `end`): then it is copied.
-      this.heldBody.push(this.waitsForRequest ? Buffer.from(chunk) : chunk);
+      this.hold(this.waitsForRequest ? Buffer.from(chunk) : chunk);
       this.flushLater();
       return true;
     }
@@ -144,7 +144,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     if (this.phase !== 'held') return false;
     this.answer = null;
     this.answerBytes = 0;
-    this.heldBody = [];
+    this.heldBody = null;
     return true;
   }
 
@@ -458,10 +458,16 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     if (this.answer === null) this.cut();
   }
 
+  private hold(chunk: Uint8Array): void {
+    // A list of one, as most are: a push into an empty one makes room for 17.
+    if (this.heldBody === null) this.heldBody = [chunk];
+    else this.heldBody.push(chunk);
+  }
+
   private takeHeld(chunk: Uint8Array): Uint8Array {
     const held = this.heldBody;
-    if (held.length === 0) return chunk;
-    this.heldBody = [];
+    if (held === null) return chunk;
+    this.heldBody = null;
     if (chunk.byteLength > 0) held.push(chunk);
     return held.length === 1 ? held[0]! : Buffer.concat(held);
   }
@@ -476,7 +482,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   private giveBack(): void {
     this.phase = 'done';
     this.writer = null;
-    this.heldBody = [];
+    this.heldBody = null;
     this.pending.forget(this);
   }
 }

@@ -178,7 +178,7 @@ describe('what goes in comes out', () => {
         fc.boolean(),
         timing,
         (code, reason, fields, bodyBytes, hasBody, hop) => {
-          const { timing: told, ...head } = decodeHead(encodeHead(code, reason, fields, bodyBytes, hasBody, hop))!;
+          const { far: told, ...head } = decodeHead(encodeHead(code, reason, fields, bodyBytes, hasBody, hop))!;
           const dataAt = -1;
           expect(head).toEqual({
             status: code,
