@@ -20,6 +20,8 @@ interface LatencyFlags extends ClientFlags {
   readonly output: 'table' | 'json';
 }
 
+const routesShownMax = 20;
+
 /** Where a sidecar's admin port is unless it was told otherwise. */
 const usualAdmin: HostPort = { host: '127.0.0.1', port: 15_000 };
 
@@ -99,9 +101,28 @@ async function ofMesh(service: string, client: ControlPlaneClient, flags: Latenc
   const { route = null, routes = false, depth = limits.latencyDepthMax, output } = flags;
   const answer = await client.latency({ service, route, isByRoute: routes, depth });
   if (output === 'json') return JSON.stringify(answer, null, 2);
+  if (answer.hops.length === 0 && route !== null) await refuseUnusedRoute(service, route, depth, client);
   if (answer.hops.length === 0)
     return (await describeNone(service, secondsOf(answer), client)) + scopeNotes(answer.scope);
   return formatMesh(service, answer);
+}
+
+/**
+ * A route's name is long and easily mistaken: `NAMESPACE/NAME/RULE`.
+ * @throws CliError with those that had requests, where there are any.
+ */
+async function refuseUnusedRoute(
+  service: string,
+  route: string,
+  depth: number,
+  client: ControlPlaneClient,
+): Promise<void> {
+  const answer = await client.latency({ service, route: null, isByRoute: true, depth });
+  const used = [...new Set(answer.hops.map((hop) => hop.route || '(none)'))].sort();
+  if (used.length === 0) return;
+  const more = used.length > routesShownMax ? ` and ${used.length - routesShownMax} more` : '';
+  const shown = used.slice(0, routesShownMax).join(', ');
+  throw new CliError(`no requests of route ${route} in the last ${secondsOf(answer)} s, but of ${shown}${more}`);
 }
 
 function formatMesh(service: string, { windowMs, hops, hopsLeftOut, scope }: MeshLatency): string {

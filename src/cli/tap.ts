@@ -49,7 +49,10 @@ ${asksOneSidecar}`,
       const client = new AdminClient(flags);
       const query = queryOf(flags);
       const everyMs = Math.max(flags.every, 20);
-      const news = new News(await client.requests(query));
+      const first = await client.requests(query);
+      if (first.requests.length === 0 && (flags.service !== undefined || flags.route !== undefined))
+        terminal.err('... none of the last requests here is like that: this waits for one (is the name right?)');
+      const news = new News(first);
       /** Said once, and again where even fewer are kept. */
       let fewestSaid = 1;
       let left = flags.limit ?? Number.POSITIVE_INFINITY;

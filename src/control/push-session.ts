@@ -2,7 +2,9 @@
 import type { ServiceIdentity } from '../model/identity.ts';
 import { limits } from '../model/limits.ts';
 import type { SidecarLease } from '../model/registration.ts';
+import { type SeriesDelta, unknownService } from '../model/report.ts';
 import type { LimitedLog } from '../telemetry/limited-log.ts';
+import { otherLabel } from '../telemetry/series.ts';
 import { decodeSidecarFrame, type Hello, type SidecarFrame } from '../wire/sidecar-frame.ts';
 import { WireError } from '../wire/wire-error.ts';
 import type { Member, PushConnection } from './fleet-member.ts';
@@ -47,6 +49,8 @@ export class PushSession {
   #draft: LeaseDraft | null = null;
   /** Its registration has created its Service, and it was not told yet. */
   #hasFounded = false;
+  /** It was logged once that it speaks for others. */
+  #hasReportedOthers = false;
 
   /** `identity` is who the connection's token says it is; null: it needed none. */
   constructor(connection: PushConnection, rooms: SessionRooms, identity: ServiceIdentity | null = null) {
@@ -111,7 +115,7 @@ export class PushSession {
         this.#withdraw(this.#lease);
         return;
       case 'report':
-        statWindow.add(frame.series, frame.parts);
+        statWindow.add(this.#ownOf(frame.series, this.#lease), frame.parts);
         return;
       case 'ack':
         this.#answered(state.tag === 'member' && fleet.acknowledge(state.member, frame.sequence));
@@ -124,6 +128,23 @@ export class PushSession {
       default:
         frame satisfies never;
     }
+  }
+
+  /** What it took and sent itself: nobody can speak for another Service, nor take the names that there is room for with others'. */
+  #ownOf(series: readonly SeriesDelta[], { sidecar, service, namespace }: SidecarLease): readonly SeriesDelta[] {
+    const owner = `${service}.${namespace}`;
+    const own = series.filter(({ direction, source, destination }) => {
+      const name = direction === 'outbound' ? source : destination;
+      return name === owner || name === otherLabel || (name === unknownService && direction === 'inbound');
+    });
+    if (own.length < series.length && !this.#hasReportedOthers) {
+      this.#hasReportedOthers = true;
+      this.#rooms.log.warn(
+        { sidecar, service, namespace },
+        'a sidecar reported requests of others, which do not count',
+      );
+    }
+    return own;
   }
 
   #greet(parts: HelloParts, part: Hello, bytes: number): void {

@@ -4,6 +4,9 @@
  */
 import type { HopLatency } from './recent-request.ts';
 
+/** Stands for the Service of a caller without an identity, and for one that was called by a name that nobody has. */
+export const unknownService = 'unknown';
+
 export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx';
 
 export interface TrafficReport {

@@ -1,6 +1,7 @@
 /**
  * The one exit of a request: whatever happened to it, it is counted, timed and logged here, once.
  */
+import { unknownService } from '../model/report.ts';
 import type { AccessLog } from '../telemetry/access-log.ts';
 import { type Direction, newPartsMs, partIndex, type Recorder } from '../telemetry/recorder.ts';
 import type { RequestSink, SpanSink } from '../telemetry/request-ring.ts';
@@ -94,7 +95,7 @@ export function recordOutcome(
     .series(
       sinks.direction,
       exchange.head.source === '' ? sinks.source : exchange.head.source,
-      destination === null ? 'unknown' : destination.name,
+      destination === null ? unknownService : destination.name,
       exchange.action === null ? '' : exchange.action.route,
       exchange.status,
     )

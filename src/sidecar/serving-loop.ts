@@ -7,6 +7,7 @@ import type { DescribedRequest } from '../model/decision.ts';
 import { isSocketPath, type LocalAddress } from '../model/host-port.ts';
 import { limits } from '../model/limits.ts';
 import type { RecentQuery } from '../model/recent-request.ts';
+import { unknownService } from '../model/report.ts';
 import { CoarseTimer } from '../proxy/coarse-timer.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 import { Deadlines } from '../proxy/deadlines.ts';
@@ -104,7 +105,7 @@ export class ServingLoop implements OwnLoop {
     this.inbound =
       this.inboundService === null
         ? null
-        : this.openProxy('inbound', 'unknown', this.inboundService, this.inboundService.live, options.app!);
+        : this.openProxy('inbound', unknownService, this.inboundService, this.inboundService.live, options.app!);
     this.usedTimer = setInterval(() => {
       if (this.usedHosts.size > 0) onHostsUsed([...this.usedHosts]);
       this.usedHosts.clear();

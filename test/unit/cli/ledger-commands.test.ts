@@ -198,6 +198,13 @@ describe('weft tap', () => {
     expect([slow.out.split('\n').length, slow.err]).toEqual([2, '... 3 more: beyond --rate 1']);
   });
 
+  it('says that it waits where nothing has the name that it was given', async () => {
+    let asks = 0;
+    const { url } = await fakeControlPlane(() => answerWith(...(asks++ === 0 ? [] : [recent({})])));
+    const { err } = await weft(['tap', '--route', 'nope', '--limit', '1', '--every', '20ms', ...adminOf(url)]);
+    expect(err).toMatch(/none of the last requests here is like that/);
+  });
+
   it('says once, and again where it becomes worse, that a busy loop keeps a share', async () => {
     const shares = [1, 2, 1, 2, 4, 1];
     let asks = 0;

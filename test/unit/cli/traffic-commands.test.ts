@@ -113,6 +113,17 @@ describe('weft latency', () => {
     expect([code, err]).toEqual([1, 'no requests to or from cart in the last 58 s; the mesh has no services yet']);
   });
 
+  it('names the routes that had requests where the one that was asked for had none', async () => {
+    const routes = [hopOf({ route: 'default/cart/1' }), hopOf({ route: 'default/cart/0' }), hopOf({ route: '' })];
+    const { url } = await fakeControlPlane(({ url: path }) => ({
+      status: 200,
+      body: path.includes('route=nope') ? latencyOf() : latencyOf(...routes),
+    }));
+    const { code, err } = await weft(['latency', 'cart', '--route', 'nope', '--server', url]);
+    const used = '(none), default/cart/0, default/cart/1';
+    expect([code, err]).toEqual([1, `no requests of route nope in the last 58 s, but of ${used}`]);
+  });
+
   it('does not ask a sidecar instead of a control plane that was named', async () => {
     const { code, err } = await weft(['latency', 'cart', '--server', 'http://127.0.0.1:1']);
     expect([code, err]).toEqual([1, expect.stringMatching(/No control plane answers at http:\/\/127\.0\.0\.1:1/)]);

@@ -4,6 +4,7 @@ import { foundedServices } from '../../../src/control/service-founder.ts';
 import { StoreError } from '../../../src/control/store/store-error.ts';
 import { limits } from '../../../src/model/limits.ts';
 import type { EndpointSet } from '../../../src/model/registration.ts';
+import type { SeriesDelta } from '../../../src/model/report.ts';
 import { at, Plane, settle } from './fake-sidecar.ts';
 import { ManualClock, MemoryStore, policy, route, service } from './memory-store.ts';
 
@@ -64,6 +65,38 @@ describe('a Service that did not exist', () => {
     expect(foundedServices(plane.store).map(({ name }) => name)).toEqual(['crat']);
     await plane.store.put(service('crat', '127.0.0.1:1'));
     expect(foundedServices(plane.store)).toEqual([]);
+  });
+});
+
+describe('a report', () => {
+  const delta = {
+    ...{ route: '', statusClass: '2xx' as const, requests: 1, failures: 0, attempts: 1, attemptsFailed: 0 },
+    ...{ durationBuckets: [], bands: [] },
+  } satisfies Partial<SeriesDelta>;
+  const outbound = (source: string) =>
+    ({ ...delta, direction: 'outbound', source, destination: 'cart.default' }) as const;
+  const inbound = (destination: string) =>
+    ({ ...delta, direction: 'inbound', source: 'cart.default', destination }) as const;
+
+  it('counts with what the sidecar sent and took itself, whatever it says of others', async () => {
+    const plane = new Plane();
+    const sidecar = await plane.sidecar('s1').hello();
+    const series = [
+      ...[outbound('app.default'), outbound('cart.default'), outbound('app'), outbound('unknown'), outbound('other')],
+      ...[inbound('app.default'), inbound('cart.default'), inbound('unknown'), inbound('other')],
+    ];
+    sidecar.say({ tag: 'report', parts: [], series });
+    const counted = plane.fleet
+      .stats()
+      .series.map(({ direction, source, destination }) => [direction, source, destination]);
+    expect(counted.sort()).toEqual([
+      ['inbound', 'cart.default', 'app.default'],
+      ['inbound', 'cart.default', 'other'],
+      ['inbound', 'cart.default', 'unknown'],
+      ['outbound', 'app.default', 'cart.default'],
+      ['outbound', 'other', 'cart.default'],
+    ]);
+    expect(sidecar.refusal).toBeNull();
   });
 });
 
