@@ -8,7 +8,7 @@ import { type Part, parts } from '../telemetry/recorder.ts';
 import { AdminClient, missingLoops } from './admin-client.ts';
 import { addClientFlags, type ClientFlags, ControlPlaneClient, isUnreachable } from './client.ts';
 import { parseTargetAddress } from './flag-values.ts';
-import { describeNone, scopeNotes, secondsOf } from './reported-traffic.ts';
+import { describeNone, scopeNotes, secondsOf, someOf } from './reported-traffic.ts';
 import { type Cell, countOf, formatMs, formatTable } from './table.ts';
 import { CliError, type Terminal, usageError } from './terminal.ts';
 
@@ -19,8 +19,6 @@ interface LatencyFlags extends ClientFlags {
   readonly depth?: number;
   readonly output: 'table' | 'json';
 }
-
-const routesShownMax = 20;
 
 /** Where a sidecar's admin port is unless it was told otherwise. */
 const usualAdmin: HostPort = { host: '127.0.0.1', port: 15_000 };
@@ -120,9 +118,7 @@ async function refuseUnusedRoute(
   const answer = await client.latency({ service, route: null, isByRoute: true, depth });
   const used = [...new Set(answer.hops.map((hop) => hop.route || '(none)'))].sort();
   if (used.length === 0) return;
-  const more = used.length > routesShownMax ? ` and ${used.length - routesShownMax} more` : '';
-  const shown = used.slice(0, routesShownMax).join(', ');
-  throw new CliError(`no requests of route ${route} in the last ${secondsOf(answer)} s, but of ${shown}${more}`);
+  throw new CliError(`no requests of route ${route} in the last ${secondsOf(answer)} s, but of ${someOf(used)}`);
 }
 
 function formatMesh(service: string, { windowMs, hops, hopsLeftOut, scope }: MeshLatency): string {

@@ -45,8 +45,13 @@ export async function describeNone(
   const names = [...known].sort();
   if (names.some((name) => isNamed(name, service))) return none;
   if (names.length === 0) throw new CliError(`${none}; the mesh has no services yet`);
+  throw new CliError(`${none}; the mesh has no such service, but ${someOf(names)}`);
+}
+
+/** The first of them, and how many more there are. */
+export function someOf(names: readonly string[]): string {
   const more = names.length > namesShownMax ? ` and ${names.length - namesShownMax} more` : '';
-  throw new CliError(`${none}; the mesh has no such service, but ${names.slice(0, namesShownMax).join(', ')}${more}`);
+  return names.slice(0, namesShownMax).join(', ') + more;
 }
 
 /** `cart` and `cart.default` are names of `cart.default`. */
