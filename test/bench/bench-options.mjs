@@ -28,7 +28,7 @@ export const usage = `npm run bench -- [flags]: Weft against other proxies; nati
   --resume FILE       goes on with an interrupted run: its options, and the scenarios that are missing
   --from FILE         measures nothing: prints the results of that file, and publishes them if asked to
   --publish           writes docs/benchmarks.md and its chart
-  --profile           instead: leaves CPU profiles and counts of system calls of each sidecar in bench-results/
+  --profile           instead: prints where CPU time went, and leaves CPU profiles and counts of system calls of each sidecar in bench-results/
   --no-install        leaves out contestants whose program is missing, instead of installing it
   --dist DIR          the build that is measured (dist)
   --cores P,L         core of the proxies, core of load and app (0,1)

@@ -70,7 +70,7 @@ function provide(chosen, { mayInstall, isProfile, chosen: { names } }) {
   const contestants = chosen.flatMap(({ topology }) => Object.entries(contestantsOf[topology]));
   const needs = isProfile ? [] : contestants.filter(([name]) => names.includes(name)).map(([, { needs }]) => needs);
   const programs = [
-    ...new Set([...ownTools, ...needs.filter((one) => one !== undefined), ...(isProfile ? ['strace'] : [])]),
+    ...new Set([...ownTools, ...needs.filter((one) => one !== undefined), ...(isProfile ? ['perf', 'strace'] : [])]),
   ];
   if (mayInstall) requireTools(programs);
   const missing = programs.filter((program) => !isThere(program));

@@ -28,6 +28,7 @@ const scriptTimeoutMs = 120_000;
 
 /** Samples CPU time, with the kernel's part and native code: the profile to believe. */
 export async function profileWithPerf(contestant, field, load) {
+  const standing = field.room.processes.length;
   const flags = ['--perf-basic-prof', '--interpreted-frames-native-stack'];
   const entry = await contestant.start({ ...field, nodeFlags: withFlags(field, { a: flags, b: flags }) });
   const pids = entry.processes.map(({ pid }) => pid);
@@ -44,9 +45,10 @@ export async function profileWithPerf(contestant, field, load) {
       ...{ encoding: 'utf8', maxBuffer: scriptBytesMax, timeout: scriptTimeoutMs, stdio: ['ignore', 'pipe', 'ignore'] },
     });
     const samples = readSamples(text);
-    hops.forEach((hop, i) => {
-      printSamples(hop, samples.get(pids[i]), figures.hopUs[i]);
+    pids.forEach((pid, i) => {
+      printSamples(hops[i], samples.get(pid), figures.hopUs[i]);
     });
+    await field.room.stopSince(standing);
   } finally {
     for (const pid of pids) removeMap(pid);
   }
@@ -106,7 +108,8 @@ export async function profileWithV8(contestant, field, load, leaveIn = null) {
 }
 
 /**
- * Of Weft in each of the scenarios: CPU profiles that the developer tools of a browser open, and counts of system calls.
+ * Of Weft in each of the scenarios: where CPU time went (printed), CPU profiles that the developer tools of a browser open, and counts of
+ * system calls.
  * @param directory gets a directory for each scenario, with HOP.cpuprofile and HOP.syscalls.txt
  */
 export async function leaveProfiles(scenarios, field, directory) {
@@ -115,6 +118,8 @@ export async function leaveProfiles(scenarios, field, directory) {
     const load = { ...loads[loadName], message: messages[message] };
     const leaveIn = join(directory, id.replaceAll('/', '.'));
     mkdirSync(leaveIn, { recursive: true });
+    console.log(`\n== ${id}`);
+    await profileWithPerf(contestant, field, load);
     await profileWithV8(contestant, field, load, leaveIn);
     await countSystemCalls(contestant, field, load, leaveIn);
     console.log(`\nleft in ${leaveIn}`);
