@@ -9,27 +9,31 @@ import { linkCreditFirst } from './frames.ts';
 
 /** Less than this since the last probe is no traffic worth measuring. */
 const probeBytesMin = 64 * 1024;
+/** A probe that finds the window far from full is followed by the next one after twice as much, up to this: each wakes both loops once more. */
+const probeBytesMax = 4 * 1024 * 1024;
 
 export class BandwidthProbe {
   /** What the peer may have under way on the link, bytes. */
   windowBytes = linkCreditFirst;
   private receivedBytes = 0;
-  /** Received between the last PONG and the PING under way: part of the same windowful. */
+  /** Received just before the PING under way: part of the same windowful. */
   private beforeBytes = 0;
   private isUnderWay = false;
+  /** The next probe is sent when so much has arrived. */
+  private probeBytes = probeBytesMin;
   private sentAtMs = 0;
   private bytesPerMs = 0;
 
   /** Counts what arrived. True: send a PING now, and say `sent`. */
   receive(bytes: number): boolean {
     this.receivedBytes += bytes;
-    return !this.isUnderWay && this.receivedBytes >= probeBytesMin && this.windowBytes < limits.linkWindowBytesMax;
+    return !this.isUnderWay && this.receivedBytes >= this.probeBytes && this.windowBytes < limits.linkWindowBytesMax;
   }
 
   sent(nowMs: number): void {
     this.isUnderWay = true;
     this.sentAtMs = nowMs;
-    this.beforeBytes = this.receivedBytes;
+    this.beforeBytes = Math.min(this.receivedBytes, 2 * probeBytesMin);
     this.receivedBytes = 0;
   }
 
@@ -42,7 +46,9 @@ export class BandwidthProbe {
     const bytesPerMs = bytes / Math.max(nowMs - this.sentAtMs, 0.05);
     // A fuller window without more bandwidth is a longer queue, not a faster link.
     const windowful = this.beforeBytes + bytes;
-    if (windowful * 3 < this.windowBytes * 2 || bytesPerMs <= this.bytesPerMs) return 0;
+    const isFull = windowful * 3 >= this.windowBytes * 2;
+    this.probeBytes = isFull ? probeBytesMin : Math.min(probeBytesMax, this.probeBytes * 2);
+    if (!isFull || bytesPerMs <= this.bytesPerMs) return 0;
     this.bytesPerMs = bytesPerMs;
     const before = this.windowBytes;
     this.windowBytes = Math.min(limits.linkWindowBytesMax, Math.max(before, 2 * windowful));

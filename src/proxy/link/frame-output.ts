@@ -3,7 +3,7 @@
  * (docs/performance.md). Frames lie in blocks that all links of a loop share and reuse.
  */
 import type { Socket } from 'node:net';
-import { type FrameType, frameHeaderBytes, frameType, headFlags, joinedBytesMax } from './frames.ts';
+import { dataBytesMax, type FrameType, frameHeaderBytes, frameType, headFlags, joinedBytesMax } from './frames.ts';
 import { writeLatin1 } from './latin1.ts';
 
 /** Two DATA frames of the largest size, and some others. */
@@ -22,9 +22,10 @@ export class FrameOutput {
   /** Bytes used of each block but the last one, whose are `used`. */
   private filled: number[] = [];
   private used = 0;
-  /** Where the last frame begins in the last block, if it is a HEAD and nothing was written behind it, and its stream; else -1. */
+  /** Where the last frame begins in the last block, and its stream, if it is a HEAD or a DATA and nothing was written behind it; the others are -1. */
   private headAt = -1;
-  private headStream = 0;
+  private dataAt = -1;
+  private lastStream = 0;
   /** Blocks that the socket may still read from, oldest first. */
   private readonly inFlight: Buffer[][] = [];
   private readonly onWrittenBound: () => void;
@@ -54,7 +55,8 @@ export class FrameOutput {
     const { length } = payload;
     const block = this.reserve(frameHeaderBytes + length);
     this.headAt = type === frameType.head ? this.used : -1;
-    this.headStream = stream;
+    this.dataAt = -1;
+    this.lastStream = stream;
     const at = writeHeader(block, this.used, type, stream, length);
     writeLatin1(block, payload, at);
     this.used = at + length;
@@ -69,7 +71,7 @@ export class FrameOutput {
     const { headAt, used, blocks } = this;
     const { length } = chunk;
     const block = blocks[blocks.length - 1];
-    if (headAt < 0 || this.headStream !== stream || length === 0 || length > joinedBytesMax) return false;
+    if (headAt < 0 || this.lastStream !== stream || length === 0 || length > joinedBytesMax) return false;
     if (block!.length - used < length) return false;
     const flagsAt = headAt + frameHeaderBytes;
     if ((block![flagsAt]! & headFlags.hasData) !== 0) return false;
@@ -84,27 +86,47 @@ export class FrameOutput {
   /** Says in the frame of its head that the stream ends with it, when that was the frame before. False: it was not. */
   joinEnd(stream: number): boolean {
     const { headAt, blocks } = this;
-    if (headAt < 0 || this.headStream !== stream) return false;
+    if (headAt < 0 || this.lastStream !== stream) return false;
     blocks[blocks.length - 1]![headAt + frameHeaderBytes]! |= headFlags.endsStream;
     this.headAt = -1;
     return true;
   }
 
-  /** DATA; at most `dataBytesMax`. Copies. */
+  /**
+   * DATA; at most `dataBytesMax`. Copies. What still fits into the frame before, of the same stream, goes there: an app's head and its 64 KiB are read in
+   * two pieces, the second as small as the head, and each frame is a write to the client.
+   */
   putData(stream: number, chunk: Uint8Array): void {
+    if (this.joinData(stream, chunk)) return;
     const { length } = chunk;
     const block = this.reserve(frameHeaderBytes + length);
     this.headAt = -1;
+    this.dataAt = this.used;
+    this.lastStream = stream;
     const at = writeHeader(block, this.used, frameType.data, stream, length);
     block.set(chunk, at);
     this.used = at + length;
     this.pendingBytes += frameHeaderBytes + length;
   }
 
+  private joinData(stream: number, chunk: Uint8Array): boolean {
+    const { dataAt, used, blocks } = this;
+    if (dataAt < 0 || this.lastStream !== stream) return false;
+    const block = blocks[blocks.length - 1]!;
+    const bytes = used - dataAt - frameHeaderBytes + chunk.length;
+    if (bytes > dataBytesMax || block.length - used < chunk.length) return false;
+    block.set(chunk, used);
+    writeHeader(block, dataAt, frameType.data, stream, bytes);
+    this.used = used + chunk.length;
+    this.pendingBytes += chunk.length;
+    return true;
+  }
+
   /** CREDIT, or another frame whose payload is one number of 32 bits. */
   putNumber(type: FrameType, stream: number, value: number): void {
     const block = this.reserve(frameHeaderBytes + 4);
     this.headAt = -1;
+    this.dataAt = -1;
     const at = writeHeader(block, this.used, type, stream, 4);
     this.used = block.writeUInt32BE(value, at);
     this.pendingBytes += frameHeaderBytes + 4;
@@ -121,6 +143,7 @@ export class FrameOutput {
     const last = blocks.length - 1;
     this.blocks = [];
     this.headAt = -1;
+    this.dataAt = -1;
     this.pendingBytes = 0;
     this.inFlight.push(blocks);
     if (last === 0) {

@@ -12,8 +12,6 @@ export class LinkAnswer extends LinkStream implements Downstream {
   receiver: RequestReceiver | null = null;
   /** The request was complete with its OPEN. */
   private readonly isWholeWithOpen: boolean;
-  /** What is still to come of the request's body; -1: not known. */
-  private bodyBytesLeft: number;
 
   constructor({ endsStream, bodyBytes }: OpenPayload) {
     super();

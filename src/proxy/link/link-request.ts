@@ -21,8 +21,6 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
   private readonly hasBody: boolean;
   private readonly isHeadRequest: boolean;
   private isHeaded = false;
-  /** What is still to come of the answer's body; -1: not known. */
-  private bodyBytesLeft = 0;
 
   constructor(owner: RequestOwner, request: UpstreamRequest, handler: UpstreamHandler, openedAtMs: number) {
     super();

@@ -37,7 +37,7 @@ export interface DialEvents {
   readonly onRead: (bytes: Buffer, length: number) => void;
 }
 
-const readBytesMax = 256 * 1024;
+const readBytesMax = 288 * 1024;
 /** Shared by all links: libuv fills it and the callback empties it before anything else runs on this loop. */
 const readBuffer = Buffer.allocUnsafeSlow(readBytesMax);
 

@@ -30,6 +30,8 @@ export abstract class LinkStream {
   private isLocalEnded = false;
   private isBlocked = false;
 
+  /** What is still to come of the body that is read, and was not handed on yet; -1: not known. */
+  protected bodyBytesLeft = -1;
   /** Bytes of DATA that the peer may still send. */
   private receiveCredit = 0;
   /** What it may have outstanding: grows when the stream is fast and the link is long. */
@@ -169,7 +171,10 @@ export abstract class LinkStream {
     this.sendCredit -= size;
     queue.drop(size);
     if (this.isBlocked && queue.bytes <= limits.streamBufferBytesMax / 2) channel.addWritable(this);
-    return queue.bytes > 0 || this.queuedEnd !== null;
+    if (queue.bytes > 0) return true;
+    // It needs neither credit nor room, and for want of it the peer would wake up once more.
+    if (this.queuedEnd !== null) this.sendQueuedEnd(channel);
+    return false;
   }
 
   /** The channel tells the writer at the end of the turn. */
@@ -243,6 +248,7 @@ export abstract class LinkStream {
   private returnCredit(): void {
     const { channel } = this;
     if (channel === null || this.isRemoteEnded || this.takenBytes * 2 < this.window) return;
+    if (this.bodyBytesLeft >= 0 && this.bodyBytesLeft <= this.receiveCredit) return;
     const wider = channel.widen(this.window);
     const bytes = this.takenBytes + (wider - this.window);
     this.window = wider;

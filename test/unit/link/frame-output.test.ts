@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { blockBytes, FrameOutput } from '../../../src/proxy/link/frame-output.ts';
 import { FrameParser } from '../../../src/proxy/link/frame-parser.ts';
-import { frameType, joinedBytesMax } from '../../../src/proxy/link/frames.ts';
+import { dataBytesMax, frameType, joinedBytesMax } from '../../../src/proxy/link/frames.ts';
 import { decodeHead, encodeHead } from '../../../src/proxy/link/head-codec.ts';
 
 /** Takes what it is given, and says so when the test does. */
@@ -72,38 +72,39 @@ describe('the frames of a turn', () => {
   });
 });
 
+const hello = Buffer.from('hello');
+
+/** The frames that a turn's writes hold: type, stream, and what a HEAD says. */
+function framesOf(write: (output: FrameOutput) => void) {
+  const sent: Buffer[] = [];
+  const socket = {
+    writableLength: 0,
+    write: (bytes: Buffer) => sent.push(Buffer.from(bytes)),
+    cork() {},
+    uncork() {},
+  };
+  const output = new FrameOutput(socket as unknown as Socket, () => {});
+  write(output);
+  const { pendingBytes } = output;
+  output.flush();
+  expect(pendingBytes).toBe(Buffer.concat(sent).length);
+  const found: { type: number; stream: number; text: string }[] = [];
+  const parser = new FrameParser({
+    onData: (stream, piece) => {
+      found.push({ type: frameType.data, stream, text: piece.toString('latin1') });
+      return null;
+    },
+    onFrame: (type, stream, bytes, start, end) => {
+      found.push({ type, stream, text: bytes.toString('latin1', start, end) });
+      return null;
+    },
+  });
+  expect(parser.feed(Buffer.concat(sent))).toBeNull();
+  return found;
+}
+
 describe('an answer that is whole within a turn', () => {
   const head = encodeHead(200, 'OK', ['A', 'b'], 5, true, null);
-  const hello = Buffer.from('hello');
-
-  /** The frames that a turn's writes hold: type, stream, and what a HEAD says. */
-  function framesOf(write: (output: FrameOutput) => void) {
-    const sent: Buffer[] = [];
-    const socket = {
-      writableLength: 0,
-      write: (bytes: Buffer) => sent.push(Buffer.from(bytes)),
-      cork() {},
-      uncork() {},
-    };
-    const output = new FrameOutput(socket as unknown as Socket, () => {});
-    write(output);
-    const { pendingBytes } = output;
-    output.flush();
-    expect(pendingBytes).toBe(Buffer.concat(sent).length);
-    const found: { type: number; stream: number; text: string }[] = [];
-    const parser = new FrameParser({
-      onData: (stream, piece) => {
-        found.push({ type: frameType.data, stream, text: piece.toString('latin1') });
-        return null;
-      },
-      onFrame: (type, stream, bytes, start, end) => {
-        found.push({ type, stream, text: bytes.toString('latin1', start, end) });
-        return null;
-      },
-    });
-    expect(parser.feed(Buffer.concat(sent))).toBeNull();
-    return found;
-  }
 
   it('is one frame', () => {
     const [only, ...others] = framesOf((output) => {
@@ -157,5 +158,73 @@ describe('an answer that is whole within a turn', () => {
     output.put(frameType.head, 7, head);
     expect(output.joinBody(7, hello)).toBe(false);
     expect(output.joinBody(7, hello.subarray(0, 4))).toBe(true);
+  });
+});
+
+describe('pieces of a body', () => {
+  const data = (stream: number, text: string) => ({ type: frameType.data, stream, text });
+
+  it('of one stream share a frame, up to the largest', () => {
+    const whole = 'x'.repeat(dataBytesMax - 3);
+    const found = framesOf((output) => {
+      output.putData(7, Buffer.from(whole));
+      output.putData(7, Buffer.from('abc'));
+      output.putData(7, Buffer.from('d'));
+      output.putData(7, Buffer.from('ef'));
+    });
+    expect(found).toEqual([data(7, `${whole}abc`), data(7, 'def')]);
+  });
+
+  it.each<readonly [string, (output: FrameOutput) => void, { type: number; stream: number; text: string }[]]>([
+    ['of two streams', (output) => output.putData(9, hello), [data(9, 'hello')]],
+    [
+      'behind another frame of the stream',
+      (output) => {
+        output.put(frameType.pong, 0, pong);
+        output.putData(7, hello);
+      },
+      [{ type: frameType.pong, stream: 0, text: pong }, data(7, 'hello')],
+    ],
+    [
+      'behind a number',
+      (output) => {
+        output.putNumber(frameType.credit, 7, 0x41424344);
+        output.putData(7, hello);
+      },
+      [{ type: frameType.credit, stream: 7, text: 'ABCD' }, data(7, 'hello')],
+    ],
+    [
+      'behind the head of the next answer',
+      (output) => {
+        output.put(frameType.head, 7, 'a head');
+        output.putData(7, hello);
+      },
+      [{ type: frameType.head, stream: 7, text: 'a head' }, data(7, 'hello')],
+    ],
+  ])('%s do not', (_what, write, others) => {
+    const found = framesOf((output) => {
+      output.putData(7, hello);
+      write(output);
+    });
+    expect(found).toEqual([data(7, 'hello'), ...others]);
+  });
+
+  it('of two turns do not: what has left cannot be changed', () => {
+    const { output } = open();
+    output.putData(7, hello);
+    output.flush();
+    output.putData(7, hello);
+    expect(output.pendingBytes).toBe(8 + hello.length);
+  });
+
+  it('that do not fit into the block begin the next one', () => {
+    const { output } = open();
+    output.put(frameType.goaway, 0, 'x'.repeat(blockBytes - 8 - 8 - hello.length - 4));
+    output.putData(7, hello);
+    const before = output.pendingBytes;
+    output.putData(7, hello);
+    expect(output.pendingBytes).toBe(before + 8 + hello.length);
+    output.putData(7, hello);
+    expect(output.pendingBytes).toBe(before + 8 + 2 * hello.length);
   });
 });

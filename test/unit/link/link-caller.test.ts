@@ -361,6 +361,24 @@ describe('a callee that falls silent', () => {
   });
 });
 
+describe('credit of a stream', () => {
+  it.each<readonly [string, number, number]>([
+    ['is not given back for an answer that has credit to its end', streamCreditFirst, 0],
+    ['is given back for a longer one', streamCreditFirst + 1, 1],
+    ['is given back for one of unknown length', -1, 1],
+  ])('%s', async (_what, bodyBytes, credits) => {
+    const asked = open();
+    await peer.next(frameType.open, 2);
+    peer.send(frames.head(2, 200, bodyBytes), frames.data(2, streamCreditFirst), frames.ping());
+    await peer.next(frameType.pong);
+    expect(peer.all(frameType.credit, 2).length).toBe(credits);
+    if (bodyBytes > streamCreditFirst) peer.send(frames.data(2, bodyBytes - streamCreditFirst));
+    peer.send(frames.end(2));
+    await asked.ended;
+    expect([asked.failure, asked.bodyBytes]).toEqual(['', Math.max(bodyBytes, streamCreditFirst)]);
+  });
+});
+
 describe('requests', () => {
   it('say what they are, and that nothing follows', async () => {
     open({ ...getCart, target: '/a?b', headers: ['Host', 'cart', 'x-y', 'é'] });
