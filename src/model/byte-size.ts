@@ -1,4 +1,6 @@
 /** Numbers of bytes as people write them: `65536`, `64KiB`, `10MiB`, `1GiB`. */
+import { limits } from './limits.ts';
+
 const unitBytes = { KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 } as const;
 
 /** For schemas: the same as `parseBytes` takes. */
@@ -21,3 +23,11 @@ export function inBytes<Field extends string>(
     numbers[field] = typeof value === 'string' ? parseBytes(value) : value;
   return numbers;
 }
+
+/** What the limits of a Service may be: smallest and largest number of bytes. */
+export const byteLimitRanges = {
+  requestBodyBytes: [1, Number.MAX_SAFE_INTEGER],
+  requestHeadBytes: [256, limits.headBytesMax],
+  targetBytes: [1, limits.targetBytesMax],
+  responseHeadBytes: [256, limits.headBytesMax],
+} as const;

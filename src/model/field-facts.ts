@@ -1,6 +1,6 @@
 /** The schemas of the resources as a person reads them: the way to a field, its type, what it may hold, what it means. */
 import { type FieldDoc, fieldDoc } from './field-docs.ts';
-import { schemas } from './resource-schemas.ts';
+import { schemas } from './generated/validators.js';
 import type { Kind } from './resources.ts';
 
 export interface FieldFacts {

@@ -1,6 +1,6 @@
 /** The resources a user writes, as JSON schemas: one definition serves validation, OpenAPI and, by the types in resources.ts, the compiler. */
 import Type, { type TSchema } from 'typebox';
-import { byteSizePattern } from './byte-size.ts';
+import { byteLimitRanges, byteSizePattern } from './byte-size.ts';
 import { labelNamePattern } from './endpoint-fields.ts';
 import { serviceIdPattern } from './identity.ts';
 import { limits } from './limits.ts';
@@ -131,13 +131,6 @@ const bytesIn = ([minimum, maximum]: readonly [number, number]) =>
       bytesExpected,
     ),
   );
-/** Smallest and largest number of bytes. */
-export const byteLimitRanges = {
-  requestBodyBytes: [1, Number.MAX_SAFE_INTEGER],
-  requestHeadBytes: [256, limits.headBytesMax],
-  targetBytes: [1, limits.targetBytesMax],
-  responseHeadBytes: [256, limits.headBytesMax],
-} as const;
 /** Of requests as they are sent to the Service, and of its answers. Heads: all fields but those of the framing. */
 export const ServiceLimits = Type.Object(
   {

@@ -1,6 +1,6 @@
 /**
  * The resources a user writes, as types, with their names and keys: `HTTPRoute` follows gateway.networking.k8s.io/v1; `Service` and
- * `TrafficPolicy` are weft.mesh/v1. Loads no schema: who checks what was written takes resource-schemas.ts.
+ * `TrafficPolicy` are weft.mesh/v1. Loads no schema: who checks what was written takes schema-problems.ts.
  */
 import type { Static } from 'typebox';
 import type * as schema from './resource-schemas.ts';

@@ -1,7 +1,7 @@
 /** The errors of a JSON schema as a person wants to read them: what was found, what was expected, one line for each mistake. */
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
+import type { ErrorObject } from 'ajv';
+import { all, first, schemas } from './generated/validators.js';
 import { limits } from './limits.ts';
-import { schemas } from './resource-schemas.ts';
 import type { Kind } from './resources.ts';
 import { nearest } from './similar-names.ts';
 
@@ -12,25 +12,13 @@ export interface SchemaProblem {
   readonly message: string;
 }
 
-/** `first` stops at the first mistake: with `all` a list of nonsense has an error, with its data and schema, for each of its members. */
-interface Validators {
-  readonly first: ValidateFunction;
-  readonly all: ValidateFunction;
-}
-const compiled = new Map<Kind, Validators>();
-
 /** Every mistake; of a value with more than `limits.valuesJudgedInFullMax` members the first one only. */
 export function schemaProblems(kind: Kind, value: unknown): SchemaProblem[] {
-  // Schemas are compiled when the first object of their kind is read: it takes some 10 ms, which `weft get` need not pay.
-  let validators = compiled.get(kind);
-  if (validators === undefined) {
-    validators = validatorsOf(kind);
-    compiled.set(kind, validators);
-  }
-  let validate = validators.first;
+  let validate = first[kind];
   if (validate(value)) return [];
+  // Of a list of nonsense each member would have an error, with its data and schema.
   if (hasAtMost(limits.valuesJudgedInFullMax, value)) {
-    validate = validators.all;
+    validate = all[kind];
     validate(value);
   }
   const problems: SchemaProblem[] = [];
@@ -44,19 +32,6 @@ export function schemaProblems(kind: Kind, value: unknown): SchemaProblem[] {
     problems.push(problem);
   }
   return problems;
-}
-
-function validatorsOf(kind: Kind): Validators {
-  const compile = (allErrors: boolean) => new Ajv({ allErrors, verbose: true, strict: false }).compile(schemas[kind]);
-  let all: ValidateFunction | null = null;
-  const first = compile(false);
-  return {
-    first,
-    get all() {
-      all ??= compile(true);
-      return all;
-    },
-  };
 }
 
 /** Of the members of all objects and lists in a value together. The value is a tree: it was read from JSON or YAML with bounded depth. */

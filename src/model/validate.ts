@@ -1,10 +1,9 @@
 /** One resource, judged on its own: its schema, and what a schema cannot say (the rules of the Gateway API, ranges that hang together). */
-import { parseBytes } from './byte-size.ts';
+import { byteLimitRanges, parseBytes } from './byte-size.ts';
 import { parseDuration } from './duration.ts';
 import { limits } from './limits.ts';
 import { isMatchPath, normalMatchPath } from './match-path.ts';
 import type { Problem } from './problem.ts';
-import { byteLimitRanges } from './resource-schemas.ts';
 import {
   type EndpointObject,
   type HTTPRoute,

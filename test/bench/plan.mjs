@@ -5,7 +5,7 @@ import { contestantsOf } from './contestants.mjs';
 const overheadSeconds = 0.25;
 /** Starting everybody of a topology. */
 const startSeconds = 2;
-const vitalSeconds = 4;
+const vitalSeconds = 5;
 
 /** Seconds for each of the chosen scenarios, in their order. */
 export function plannedSeconds(scenarios, { names, rounds, seconds, warmUpSeconds, firstWarmUpSeconds }) {
