@@ -100,7 +100,7 @@ function choiceOf(values) {
     firstWarmUpSeconds: isShort ? 3 : 4,
     warmUpSeconds: isShort ? 1 : 1.5,
     /** A part of the scenarios says nothing about starting, unless everybody was asked for. */
-    vitalStarts: values.scenario !== undefined || values.profile || !names.includes('weft') ? 0 : isShort ? 2 : 10,
+    vitalStarts: values.scenario !== undefined || values.profile || !names.includes('weft') ? 0 : isShort ? 1 : 10,
   };
 }
 

@@ -12,7 +12,7 @@ import { readElsewhere } from './elsewhere.mjs';
 import { answer, checkAnswer } from './load.mjs';
 import { buildNativeBench, startUpstream } from './native-bench.mjs';
 import { publish } from './page.mjs';
-import { durationLine, Progress, plannedSeconds, plannedVitalSeconds } from './plan.mjs';
+import { durationLine, Progress, plannedSeconds } from './plan.mjs';
 import { leaveProfiles } from './profile.mjs';
 import { aligned, tableOf } from './report.mjs';
 import { newDocument, resultOf, writeDocument } from './results.mjs';
@@ -20,7 +20,7 @@ import { enter, runRounds } from './rounds.mjs';
 import { loads, messages, scenarios } from './scenarios.mjs';
 import { targetRows } from './targets.mjs';
 import { hasCore, isThere, loadLine, machineLines, machineOf, ownTools, requireTools } from './tools.mjs';
-import { measureVitals } from './vitals.mjs';
+import { measureVitals, vitalSecondsOf } from './vitals.mjs';
 
 const results = fileURLToPath(new URL('../../bench-results', import.meta.url));
 /** What the tables compare to nginx. */
@@ -61,7 +61,7 @@ function optionsOrExit() {
 
 function list(chosen, { vitalStarts, ...choice }) {
   for (const { id, title } of chosen) console.log(`${id.padEnd(36)}${title}`);
-  const seconds = plannedSeconds(chosen, choice).reduce((sum, one) => sum + one, plannedVitalSeconds({ vitalStarts }));
+  const seconds = plannedSeconds(chosen, choice).reduce((sum, one) => sum + one, vitalSecondsOf(vitalStarts));
   console.log(`${chosen.length} scenarios, about ${durationLine(seconds)}`);
 }
 
@@ -113,7 +113,7 @@ async function compete(left, names, field, document, options) {
   const { chosen } = options;
   const file = options.json ?? join(results, `bench-${timeOf(new Date())}.json`);
   const hasVitals = chosen.vitalStarts > 0 && document.vitals === null;
-  const progress = new Progress([hasVitals ? plannedVitalSeconds(chosen) : 0, ...plannedSeconds(left, chosen)]);
+  const progress = new Progress([hasVitals ? vitalSecondsOf(chosen.vitalStarts) : 0, ...plannedSeconds(left, chosen)]);
   if (Number(loadLine().split(' ')[0]) > loadAverageQuiet)
     console.error(`The machine is busy (load average ${loadLine()}): the figures will be, too.`);
   console.error(`${left.length} scenarios, about ${durationLine(progress.secondsLeft)}; results in ${file}`);

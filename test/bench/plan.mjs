@@ -5,7 +5,6 @@ import { contestantsOf } from './contestants.mjs';
 const overheadSeconds = 0.25;
 /** Starting everybody of a topology. */
 const startSeconds = 2;
-const vitalSeconds = 5;
 
 /** Seconds for each of the chosen scenarios, in their order. */
 export function plannedSeconds(scenarios, { names, rounds, seconds, warmUpSeconds, firstWarmUpSeconds }) {
@@ -16,8 +15,6 @@ export function plannedSeconds(scenarios, { names, rounds, seconds, warmUpSecond
     return (isFirst ? startSeconds : 0) + count * (warmUp + rounds * (seconds + overheadSeconds));
   });
 }
-
-export const plannedVitalSeconds = ({ vitalStarts }) => (vitalStarts === 0 ? 0 : (vitalStarts + 1) * vitalSeconds);
 
 /** Tells what is left from what was planned and how long it really took so far. */
 export class Progress {

@@ -4,9 +4,14 @@ import { service, startSidecar } from './sidecar.mjs';
 import { spreadOf } from './statistics.mjs';
 
 /** V8 gives back what a start leaves behind about 9 s after it. */
-const settleMs = 12_000;
-/** Of the starts so many are waited for: they hardly differ. */
-const settledMax = 3;
+const settleMs = 10_000;
+/** The first ones are waited for: idle sidecars hardly differ. */
+const settledOf = (starts) => Math.ceil(starts / 4);
+const startSeconds = 1;
+
+/** How long `measureVitals` takes, about. */
+export const vitalSecondsOf = (starts) =>
+  starts === 0 ? 0 : (starts + 1) * startSeconds + (settledOf(starts) * settleMs) / 1_000;
 
 /**
  * Starts a sidecar with an app, a link, and mutual TLS again and again. The first start does not count: it warms the disk.
@@ -24,7 +29,7 @@ export async function measureVitals({ room, appPort, certificates }, { starts })
     if (start > 0) {
       readyMs.push(started.firstOutputAtMs - started.startedAtMs);
     }
-    if (start > 0 && start <= settledMax) {
+    if (start > 0 && start <= settledOf(starts)) {
       await new Promise((resolve) => setTimeout(resolve, settleMs));
       idleMib.push(residentMib(started));
     }

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { readOptions } from '../../bench/bench-options.mjs';
-import { durationLine, Progress, plannedSeconds, plannedVitalSeconds } from '../../bench/plan.mjs';
+import { durationLine, Progress, plannedSeconds } from '../../bench/plan.mjs';
 import { scenarios, selectScenarios } from '../../bench/scenarios.mjs';
+import { vitalSecondsOf } from '../../bench/vitals.mjs';
 
 type Scenario = (typeof scenarios)[number];
 const idsOf = (patterns: string[], isShort = false): string[] =>
@@ -71,7 +72,10 @@ describe('the plan', () => {
   const secondsOf = (...words: string[]): number => {
     const { chosen } = readOptions(words)!;
     const picked = scenarios.filter(({ id }: Scenario) => chosen.scenarios.includes(id));
-    return plannedSeconds(picked, chosen).reduce((sum: number, one: number) => sum + one, plannedVitalSeconds(chosen));
+    return plannedSeconds(picked, chosen).reduce(
+      (sum: number, one: number) => sum + one,
+      vitalSecondsOf(chosen.vitalStarts),
+    );
   };
 
   it('has the short form in two minutes and the full one in about two hours', () => {
