@@ -99,9 +99,9 @@ type Side = 'caller' | 'callee';
 
 /** Per request, the least of several tries: what else happens meanwhile only ever adds. */
 async function costOf(shape: Shape): Promise<Record<Side, PerRequest>> {
-  const { connections, waves, tries } = shape;
+  const { connections, waves, tries, target } = shape;
   const least = { caller: nothingYet(), callee: nothingYet() };
-  const load = await Waves.open(caller.sidecar.ready.outbound, 'cart', connections);
+  const load = await Waves.open(caller.sidecar.ready.outbound, 'cart', connections, target);
   try {
     // The connections to the app are made here.
     await load.run(2);
@@ -132,6 +132,7 @@ interface Shape {
   readonly connections: number;
   readonly waves: number;
   readonly tries: number;
+  readonly target?: string;
 }
 /** One request at a time: each step of the way has a system call of its own. */
 const alone: Shape = { connections: 1, waves: 400, tries: 4 };
@@ -206,5 +207,25 @@ describe('64 requests at a time', () => {
     const cost = await costOf({ ...busy, tries: 5 });
     expectWithin('the caller', cost.caller, { allocatedBytes: [500, 7_600] }); // 6,400 to 6,500
     expectWithin('the callee', cost.callee, { allocatedBytes: [500, 7_100] }); // 5,900 to 6,200
+  });
+});
+
+describe('an answer of 64 KiB', () => {
+  it('is one frame of body, and wakes nobody for credit', async () => {
+    const cost = await costOf({ connections: 8, waves: 100, tries: 5, target: '/bytes/65536' });
+    expectWithin('the caller', cost.caller, {
+      extraLinkWrites: [0, 0.01], // 0
+      linkFrames: [1, 1.4], // 1.14: OPEN; the credit of the link, for many answers at once
+      linkBytes: [60, 150], // 119
+      otherWrites: [0, 0.1], // 0.00
+      ...systemCalls([0.05, 1], [0.05, 0.9]), // 0.40, 0.34
+    });
+    expectWithin('the callee', cost.callee, {
+      extraLinkWrites: [0, 0.01], // 0
+      linkFrames: [3, 3.4], // 3.09: HEAD, DATA, END
+      linkBytes: [65_600, 65_700], // 65,651
+      otherWrites: [0.9, 1.2], // 1.00
+      ...systemCalls([1.9, 3], [1.1, 2.1]), // 2.31, 1.49: the app is read twice, as its head comes on top of 64 KiB
+    });
   });
 });

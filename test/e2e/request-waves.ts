@@ -3,21 +3,26 @@ import { connect, type Socket } from 'node:net';
 
 const headEnd = '\r\n\r\n';
 
-/** An app for `Bench.tcp`: answers each head with `bodyBytes` of body, in one write. */
+/** An app for `Bench.tcp`: answers each head with `bodyBytes` of body, or as many as `/bytes/N` says, in one write. */
 export function answerWith(bodyBytes: number): (socket: Socket) => void {
-  const fields = `Content-Type: text/plain\r\nX-App: waves\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: ${bodyBytes}`;
-  const answer = `HTTP/1.1 200 OK\r\n${fields}${headEnd}${'x'.repeat(bodyBytes)}`;
+  const answer = answerOf(bodyBytes);
   return (socket) => {
     let pending = '';
     socket.setNoDelay(true);
     socket.on('data', (chunk) => {
       pending += chunk.toString('latin1');
       for (let end = pending.indexOf(headEnd); end !== -1; end = pending.indexOf(headEnd)) {
+        const asked = /^GET \/bytes\/(\d+) /.exec(pending);
         pending = pending.slice(end + headEnd.length);
-        socket.write(answer);
+        socket.write(asked === null ? answer : answerOf(Number(asked[1])));
       }
     });
   };
+}
+
+function answerOf(bodyBytes: number): string {
+  const fields = `Content-Type: text/plain\r\nX-App: waves\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: ${bodyBytes}`;
+  return `HTTP/1.1 200 OK\r\n${fields}${headEnd}${'x'.repeat(bodyBytes)}`;
 }
 
 export class Waves {
@@ -28,9 +33,9 @@ export class Waves {
     private readonly request: string,
   ) {}
 
-  static async open(address: string, host: string, connections: number): Promise<Waves> {
+  static async open(address: string, host: string, connections: number, target = '/items/7?page=2'): Promise<Waves> {
     const fields = 'Accept: */*\r\nUser-Agent: waves\r\nAccept-Language: en\r\nX-User: 4711';
-    const waves = new Waves(address, `GET /items/7?page=2 HTTP/1.1\r\nHost: ${host}\r\n${fields}${headEnd}`);
+    const waves = new Waves(address, `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n${fields}${headEnd}`);
     for (let i = 0; i < connections; i++) waves.lines.push(await Line.open(waves.address));
     return waves;
   }
