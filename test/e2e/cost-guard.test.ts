@@ -10,7 +10,7 @@ import { existsSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Bench, type Running } from './harness.ts';
+import { Bench, type Running, residentMiB, until } from './harness.ts';
 import { answerWith, Waves } from './request-waves.ts';
 import { manifest, type Resource, service } from './static-mesh.ts';
 
@@ -228,4 +228,29 @@ describe('an answer of 64 KiB', () => {
       ...systemCalls([1.9, 3], [1.1, 2.1]), // 2.31, 1.49: the app is read twice, as its head comes on top of 64 KiB
     });
   });
+});
+
+describe('an answer of 1 MiB', () => {
+  it('comes in full frames', async () => {
+    const cost = await costOf({ connections: 8, waves: 10, tries: 4, target: '/bytes/1048576' });
+    expectWithin('the caller', cost.caller, {
+      linkFrames: [1, 4], // 2.99: OPEN and credit
+      ...systemCalls([1, 8], [0.5, 3.5]), // 4.6, 1.7
+    });
+    expectWithin('the callee', cost.callee, {
+      linkFrames: [18, 22], // 19.3: HEAD, DATA of 64 KiB, END
+      ...systemCalls([16, 24], [2, 10]), // 18.7, 6.1
+    });
+  });
+});
+
+describe('an idle sidecar', () => {
+  it('needs no more memory than it did, once V8 has given back what the start left', async () => {
+    const config = ['--config', bench.file('idle.yaml', manifest([service('idle', [])]))];
+    const { process: idle } = await bench.weft([
+      ...['sidecar', '--service', 'idle', '--admin', '127.0.0.1:0', '--outbound', '127.0.0.1:0', ...config],
+    ]);
+    // 63 to 66, of which 40 are those of any Node process; right after the start 69 to 74.
+    await until('it has at most 72 MiB', () => residentMiB(idle.pid!) <= 72, 30_000);
+  }, 40_000);
 });
