@@ -23,7 +23,11 @@ requireNode(20, 20);
 if (!isInstalled()) run('install', 'npm ci --include=dev --no-audit --no-fund');
 step('generate', ['proto', 'deploy/generate.mjs', 'package-lock.json'], 'src/wire/generated/push.js');
 step('validators', ['src/model', 'deploy/validators.mjs', 'package-lock.json'], 'src/model/generated/validators.js');
-step('build', ['src', 'proto', 'deploy/build.mjs', 'deploy/bundle.mjs', 'package-lock.json'], 'dist/bin/weft.js');
+step(
+  'build',
+  ['src', 'proto', 'deploy/build.mjs', 'deploy/bundle.mjs', 'deploy/validators.mjs', 'package-lock.json'],
+  'dist/bin/weft.js',
+);
 linkExecutable();
 
 function requireNode(major, minor) {

@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
+import type { JudgedManifest } from '../model/judged-manifest.ts';
 import { limits } from '../model/limits.ts';
 import type { ServiceUnit } from '../model/snapshot.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
@@ -70,6 +71,11 @@ export class DecisionPool implements SlowDecisions {
       compiled.push(...(await this.runBulk('compile', await inSlices(packUnits(batch)))));
     if (units.some(hasPattern)) this.warmPatterns();
     return compiled;
+  }
+
+  /** As model/judged-manifest.ts does: of a large file it takes seconds. Rejects when the worker fails. */
+  judgeManifest(text: string, file: string): Promise<JudgedManifest> {
+    return this.runBulk('judgeManifest', { text, file });
   }
 
   /** Prometheus text, by telemetry/render.ts. */

@@ -1,4 +1,5 @@
 /** The tasks of the worker pool: what goes in, what comes out. A new kind is a line here and an export of worker.ts. */
+import type { JudgedManifest } from '../model/judged-manifest.ts';
 import type { CompiledUnit } from '../proxy/compiled-unit.ts';
 
 /** Checks of one batch: check i asks whether `subjects[i]` as a whole matches `sources[patternOf[i]]`. */
@@ -15,6 +16,8 @@ export interface Tasks {
   compile(units: SharedArrayBuffer): readonly CompiledUnit[];
   /** One byte a check, 1 when it matched. */
   matchPatterns(batch: PatternBatch): Uint8Array;
+  /** See model/judged-manifest.ts. */
+  judgeManifest(manifest: { readonly text: string; readonly file: string }): Promise<JudgedManifest>;
   /** Prometheus text of telemetry/render.ts, which checks its input. */
   renderMetrics(input: unknown): Promise<string>;
   /** Prometheus text of metrics that are composed already (telemetry/metric-families.ts). */

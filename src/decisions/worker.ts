@@ -13,8 +13,12 @@ const renderMetrics: Tasks['renderMetrics'] = async (input) =>
 const renderFamilies: Tasks['renderFamilies'] = async (families) =>
   (await import('../telemetry/render.ts')).renderFamilies(families);
 
-const tasks: Tasks = { compile, matchPatterns, renderFamilies, renderMetrics };
+/** YAML and the schemas: only a sidecar with a file has a use for them. */
+const judgeManifest: Tasks['judgeManifest'] = async ({ text, file }) =>
+  (await import('../model/judged-manifest.ts')).judgeManifest(text, file);
+
+const tasks: Tasks = { compile, judgeManifest, matchPatterns, renderFamilies, renderMetrics };
 
 // piscina finds a task by the name of its export; this line fails to compile when one is missing.
-export { compile, matchPatterns, renderFamilies, renderMetrics };
+export { compile, judgeManifest, matchPatterns, renderFamilies, renderMetrics };
 export default tasks;

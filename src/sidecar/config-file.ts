@@ -1,8 +1,6 @@
 /** A file of resources as the only source of configuration: read at start, and again when it changes. No control plane is involved. */
 import { readFile, stat } from 'node:fs/promises';
-import { readManifest } from '../model/manifest.ts';
-import { formatProblem, type Problem } from '../model/problem.ts';
-import { checkReferences } from '../model/references.ts';
+import type { JudgedManifest } from '../model/judged-manifest.ts';
 import type { Resource } from '../model/resources.ts';
 
 /** How soon a change is seen. Looking at the file works everywhere; watching does not (network disks, mounted config maps). */
@@ -13,7 +11,11 @@ export class ConfigFileError extends Error {
   readonly code = 'bad-config-file';
 }
 
-export async function readConfigFile(path: string): Promise<readonly Resource[]> {
+/** Reads and judges a text; `file` is its name in the problems. */
+export type JudgeManifest = (text: string, file: string) => Promise<JudgedManifest>;
+
+/** Rejects with ConfigFileError. */
+export async function readConfigFile(path: string, judge: JudgeManifest): Promise<readonly Resource[]> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
@@ -24,12 +26,13 @@ export async function readConfigFile(path: string): Promise<readonly Resource[]>
       : `The file ${path} cannot be read: ${(cause as Error).message}`;
     throw new ConfigFileError(message, { cause });
   }
-  const { resources, problems, locate } = readManifest(text, path);
-  const all: readonly Problem[] = problems.length > 0 ? problems : checkReferences(resources).map(locate);
-  if (all.length > 0)
-    throw new ConfigFileError(
-      `The file ${path} is not valid:\n${all.map((problem) => `  ${formatProblem(problem)}`).join('\n')}`,
-    );
+  const { resources, problems } = await judge(text, path).catch((cause: unknown) => {
+    throw new ConfigFileError(`The file ${path} cannot be judged, is it too large? (${(cause as Error).message})`, {
+      cause,
+    });
+  });
+  if (problems.length > 0)
+    throw new ConfigFileError(`The file ${path} is not valid:\n${problems.map((line) => `  ${line}`).join('\n')}`);
   return resources;
 }
 

@@ -8,6 +8,7 @@ import { version } from '../model/version.ts';
 import type { Discovery } from '../proxy/discovery.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { systemClock } from './clock.ts';
+import type { JudgeManifest } from './config-file.ts';
 import { hasOlderUwsCore } from './http-cores.ts';
 import type { IdentityAgent } from './identity/identity-agent.ts';
 import type { InForce } from './in-force.ts';
@@ -64,13 +65,14 @@ export async function openConfigSource(
   options: SidecarOptions,
   inForce: InForce,
   identity: IdentityAgent,
+  judge: JudgeManifest,
   logger: Logger,
 ): Promise<ConfigSource> {
   if (options.source.tag === 'control-plane')
     return await openControlPlaneSource(options, options.source.urls, inForce, identity, logger);
-  // YAML, schemas and their compiler: whoever has a control plane does without them.
+  // Whoever has a control plane does without it.
   const { openFileSource } = await import('./file-source.ts');
-  return await openFileSource(options.source.path, options, inForce, logger);
+  return await openFileSource(options.source.path, options, inForce, judge, logger);
 }
 
 async function openControlPlaneSource(

@@ -1,6 +1,6 @@
 /** A file as the source of a sidecar's configuration: read at start, and again when it changes. */
 import type { Logger } from '../telemetry/logger.ts';
-import { readConfigFile, watchConfigFile } from './config-file.ts';
+import { ConfigFileError, type JudgeManifest, readConfigFile, watchConfigFile } from './config-file.ts';
 import type { ConfigSource } from './config-source.ts';
 import type { InForce } from './in-force.ts';
 import type { SidecarOptions } from './options.ts';
@@ -13,6 +13,7 @@ export async function openFileSource(
   path: string,
   { identityDir, isLinkInsecure }: SidecarOptions,
   inForce: InForce,
+  judge: JudgeManifest,
   logger: Logger,
 ): Promise<ConfigSource> {
   let refused = 0;
@@ -20,7 +21,11 @@ export async function openFileSource(
   let revision = 0;
   const stalenesses = new Stalenesses(() => Date.now());
   const apply = async () => {
-    await inForce.apply(await readConfigFile(path), ++revision);
+    const resources = await readConfigFile(path, judge);
+    // Whoever empties a file is mostly about to write it anew; `weft apply` takes none without resources either.
+    if (resources.length === 0 && revision > 0) throw new ConfigFileError(`There is no resource in ${path}.`);
+    if (resources.length === 0) logger.warn({ path }, 'there is no resource in the file: no other service is known');
+    await inForce.apply(resources, ++revision);
     if (identityDir !== null || isLinkInsecure) return;
     const services = linkedServicesIn(inForce);
     if (services.length > 0)

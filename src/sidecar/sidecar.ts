@@ -7,6 +7,7 @@
 import { compileUnit } from '../decisions/compile/compile-unit.ts';
 import { DecisionPool } from '../decisions/pool.ts';
 import { formatAddress, isSocketPath } from '../model/host-port.ts';
+import type { JudgedManifest } from '../model/judged-manifest.ts';
 import { limits } from '../model/limits.ts';
 import type { RecentAnswer, RecentQuery } from '../model/recent-request.ts';
 import { monotonicMs, SharedLiveState } from '../proxy/live-state.ts';
@@ -61,6 +62,9 @@ export async function startSidecar(options: SidecarOptions, logger: Logger): Pro
   }
 }
 
+/** Some 0.2 s of YAML. */
+const judgedOnLoopCharsMax = 64 * 1024;
+
 class Sidecar {
   private readonly decisions: DecisionPool;
   private readonly live = new SharedLiveState(monotonicMs);
@@ -109,7 +113,13 @@ class Sidecar {
     this.identity = identity;
     const loops = this.openLoops(identity);
     this.loops = loops;
-    const source = await openConfigSource(options, this.inForce, identity, this.logger);
+    const source = await openConfigSource(
+      options,
+      this.inForce,
+      identity,
+      (text, file) => this.judge(text, file),
+      this.logger,
+    );
     this.source = source;
     const outbound = await loops.listen('outbound', options.outbound, options.outboundHttp === 'uws');
     for (const { name, address } of options.upstreams) {
@@ -166,6 +176,12 @@ class Sidecar {
       drain: () => this.drain(),
       close: () => this.close(),
     };
+  }
+
+  /** As the first units are compiled, a first file is judged on the loop, unless that would keep it from hearing a signal. */
+  private async judge(text: string, file: string): Promise<JudgedManifest> {
+    if (this.isServing || text.length > judgedOnLoopCharsMax) return this.decisions.judgeManifest(text, file);
+    return (await import('../model/judged-manifest.ts')).judgeManifest(text, file);
   }
 
   /** Runs until the answer is called, or the sidecar closes. */

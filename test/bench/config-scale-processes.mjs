@@ -12,6 +12,13 @@ const answerTimeoutMs = 60_000;
 const settleMs = 300;
 
 /** A `weft` process that says what it costs. */
+/** What is to be undone when the benchmark ends, however it does. */
+const leftovers = new Set();
+process.on('exit', () => {
+  for (const undo of leftovers) undo();
+});
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
+
 class WatchedProcess {
   constructor(executable, args) {
     this.log = '';
@@ -21,7 +28,9 @@ class WatchedProcess {
     this.child.stderr.on('data', (chunk) => {
       this.log = (this.log + chunk).slice(-20_000);
     });
-    this.exited = new Promise((resolve) => this.child.once('exit', resolve));
+    const undo = () => this.child.kill('SIGKILL');
+    leftovers.add(undo);
+    this.exited = new Promise((resolve) => this.child.once('exit', resolve)).then(() => leftovers.delete(undo));
     this.ready = this.#whenReady();
   }
 
@@ -59,7 +68,10 @@ export class WatchedMesh {
   #directory = mkdtempSync(join(tmpdir(), 'weft-config-scale-'));
   #executable;
 
+  #removeFiles = () => rmSync(this.#directory, { recursive: true, force: true });
+
   constructor(executable) {
+    leftovers.add(this.#removeFiles);
     this.#executable = executable;
   }
 
@@ -145,6 +157,7 @@ export class WatchedMesh {
   async close() {
     await this.sidecar?.stop();
     await this.control?.stop();
-    rmSync(this.#directory, { recursive: true, force: true });
+    this.#removeFiles();
+    leftovers.delete(this.#removeFiles);
   }
 }

@@ -19,13 +19,10 @@ await main();
 async function main() {
   const options = readOptions();
   const distDir = join(cache, `without-ledger-${process.pid}`);
+  process.on('exit', () => rmSync(distDir, { recursive: true, force: true }));
   if (!options.isControl) await bundleWithoutLedger(distDir);
-  try {
-    const without = options.isControl ? { name: 'the same' } : { name: 'without', distDir };
-    report(await comparePair([{ name: 'with' }, without], options), options);
-  } finally {
-    rmSync(distDir, { recursive: true, force: true });
-  }
+  const without = options.isControl ? { name: 'the same' } : { name: 'without', distDir };
+  report(await comparePair([{ name: 'with' }, without], options), options);
 }
 
 function report(results, { max }) {

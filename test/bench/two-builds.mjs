@@ -44,6 +44,9 @@ async function main() {
 
 function readOptions(values, builds) {
   try {
+    const [one, other] = builds.map((build) => JSON.stringify({ ...build, name: '' }));
+    if (one === other)
+      throw new Error('Nothing differs: name another build with --against, or flags of one of the two.');
     for (const { distDir } of builds)
       if (distDir !== undefined && !existsSync(join(distDir, 'bin/weft.js')))
         throw new Error(`${distDir} is no build: it has no bin/weft.js.`);

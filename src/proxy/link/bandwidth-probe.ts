@@ -9,8 +9,11 @@ import { linkCreditFirst } from './frames.ts';
 
 /** Less than this since the last probe is no traffic worth measuring. */
 const probeBytesMin = 64 * 1024;
-/** A probe that finds the window far from full is followed by the next one after twice as much, up to this: each wakes both loops once more. */
-const probeBytesMax = 4 * 1024 * 1024;
+/**
+ * After a probe that found the window far from full none is sent for so long, ms: each wakes both loops once more, and on a short way an answer
+ * would bring the next. A long way, the only one that wants a wider window, has longer round trips than this.
+ */
+const probePauseMs = 5;
 
 export class BandwidthProbe {
   /** What the peer may have under way on the link, bytes. */
@@ -19,22 +22,24 @@ export class BandwidthProbe {
   /** Received just before the PING under way: part of the same windowful. */
   private beforeBytes = 0;
   private isUnderWay = false;
-  /** The next probe is sent when so much has arrived. */
-  private probeBytes = probeBytesMin;
+  private pausedUntilMs = Number.NEGATIVE_INFINITY;
   private sentAtMs = 0;
   private bytesPerMs = 0;
 
-  /** Counts what arrived. True: send a PING now, and say `sent`. */
+  /** Counts what arrived. True: it is enough to `begin` a probe. */
   receive(bytes: number): boolean {
     this.receivedBytes += bytes;
-    return !this.isUnderWay && this.receivedBytes >= this.probeBytes && this.windowBytes < limits.linkWindowBytesMax;
+    return !this.isUnderWay && this.receivedBytes >= probeBytesMin && this.windowBytes < limits.linkWindowBytesMax;
   }
 
-  sent(nowMs: number): void {
+  /** After `receive` said so. True: send a PING now. */
+  begin(nowMs: number): boolean {
+    if (nowMs < this.pausedUntilMs) return false;
     this.isUnderWay = true;
     this.sentAtMs = nowMs;
     this.beforeBytes = Math.min(this.receivedBytes, 2 * probeBytesMin);
     this.receivedBytes = 0;
+    return true;
   }
 
   /** The PONG is there. Answers by how many bytes the window has grown; 0 mostly. */
@@ -47,7 +52,7 @@ export class BandwidthProbe {
     // A fuller window without more bandwidth is a longer queue, not a faster link.
     const windowful = this.beforeBytes + bytes;
     const isFull = windowful * 3 >= this.windowBytes * 2;
-    this.probeBytes = isFull ? probeBytesMin : Math.min(probeBytesMax, this.probeBytes * 2);
+    if (!isFull) this.pausedUntilMs = nowMs + probePauseMs;
     if (!isFull || bytesPerMs <= this.bytesPerMs) return 0;
     this.bytesPerMs = bytesPerMs;
     const before = this.windowBytes;

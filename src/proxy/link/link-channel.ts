@@ -231,8 +231,7 @@ export class LinkChannel implements FrameReceiver, Swept {
   }
 
   private sendProbe(): void {
-    this.probe.sent(this.now());
-    this.sendFrame(frameType.ping, 0, pingPayload);
+    if (this.probe.begin(this.now())) this.sendFrame(frameType.ping, 0, pingPayload);
   }
 
   private returnLinkCredit(grownBytes: number): void {

@@ -305,6 +305,27 @@ describe('flow', () => {
     await way.close();
   }, 60_000);
 
+  it('widens on a long way behind many small answers, too, which never fill the window', async () => {
+    const delayMs = 20;
+    const way = await SlowWay.open(address, delayMs);
+    const far = room.upstream(way.address, { now: () => performance.now() });
+    const fetch = async (bytes: number) => {
+      const { asked, call } = await accepted(getCart, far);
+      asked.keepsBody = false;
+      const startedAtMs = performance.now();
+      pour(call, bytes);
+      await asked.ended;
+      expect(asked.bodyBytes).toBe(bytes);
+      return performance.now() - startedAtMs;
+    };
+    for (let i = 0; i < 12; i++) await fetch(100_000);
+    const tookMs: number[] = [];
+    for (let i = 0; i < 8; i++) tookMs.push(await fetch(2 * 1024 * 1024));
+    // With the first window it would take eight round trips of 40 ms; 84 ms when this was written.
+    expect(Math.min(...tookMs.slice(4))).toBeLessThan(5 * 2 * delayMs);
+    await way.close();
+  }, 60_000);
+
   it('of streams that end gives back what they had widened', async () => {
     for (let i = 0; i < 200; i++) {
       const { asked, call } = await accepted();

@@ -51,6 +51,14 @@ describe('a manifest that is made to do harm, or to confuse', () => {
     expect(problemsOf(items.join('\n'))[0]).toMatch(/must be an object|cannot be read/);
   });
 
+  // The parser's own search for a key that is there twice compares all of them with each other: 78 s.
+  it('60,000 keys are read in time', () => {
+    const text = Array.from({ length: 60_000 }, (_, i) => `k${i}: 1\n`).join('');
+    expect(problemsOf(text)).toEqual([expect.stringMatching(/^mesh\.yaml:1:1: /)]);
+    const twice = problemsOf(`${text}k7: 2\n`);
+    expect(twice).toEqual([expect.stringMatching(/^mesh\.yaml:60001:1: Map keys must be unique/)]);
+  }, 20_000);
+
   it('more problems than anyone reads are counted only', () => {
     const problems = problemsOf('- 1\n'.repeat(limits.problemsPerManifestMax + 7));
     expect(problems.length).toBe(limits.problemsPerManifestMax + 1);

@@ -25,6 +25,7 @@ describe('every mistake is named with path, line and column', () => {
     ['YAML', 'a: [1, 2', /^mesh\.yaml:1:\d+: /],
     ['tabs', 'a:\n\tb: 1', /^mesh\.yaml:2:1: .*tabs/i],
     ['a key twice', `${service('{}')}spec: {}\n`, /^mesh\.yaml:5:1: Map keys must be unique/],
+    ['a key twice, deeper', 'a:\n  - {b: 1, "b": 2}\n', /^mesh\.yaml:2:12: Map keys must be unique/],
     ['no object', '- 1', 'mesh.yaml:1:3: must be an object with apiVersion, kind, metadata and spec'],
     [
       'unknown kind',

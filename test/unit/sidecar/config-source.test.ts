@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { compileUnit } from '../../../src/decisions/compile/compile-unit.ts';
 import { type TrustBundle, trustBundleKey } from '../../../src/model/identity.ts';
+import { judgeManifest } from '../../../src/model/judged-manifest.ts';
 import { SharedLiveState } from '../../../src/proxy/live-state.ts';
 import { SlotTable } from '../../../src/proxy/slot-table.ts';
 import { openConfigSource } from '../../../src/sidecar/config-source.ts';
@@ -25,6 +26,8 @@ const withLink = (...links: string[]): string =>
     spec: { endpoints: [{ address: '127.0.0.1:1', ...(links.length > 0 ? { link: links } : {}) }] },
   });
 
+const judge = async (text: string, file: string) => judgeManifest(text, file);
+
 function inForceOf(): InForce {
   const live = new SharedLiveState(() => 0);
   return new InForce({
@@ -45,9 +48,9 @@ async function opened(text: string, identityFlags: Pick<SidecarOptions, 'identit
   const warnings: (object | string)[][] = [];
   const logger = { ...silentLogger, warn: (fields: object, message: string) => void warnings.push([fields, message]) };
   const options = { source: { tag: 'file', path }, ...identityFlags } as SidecarOptions;
-  const source = await openConfigSource(options, inForce, noIdentity(), logger);
+  const source = await openConfigSource(options, inForce, noIdentity(), judge, logger);
   cleanups.push(() => source.close());
-  return { path, warnings };
+  return { path, warnings, source, inForce };
 }
 
 describe('a file that names links', () => {
@@ -74,6 +77,25 @@ describe('a file that names links', () => {
   });
 });
 
+describe('a file without resources', () => {
+  const flags = { identityDir: null, isLinkInsecure: true };
+
+  it('is taken at the start, with a warning', async () => {
+    const { path, warnings, inForce } = await opened('# nothing yet\n', flags);
+    expect(warnings).toEqual([[{ path }, expect.stringMatching(/no resource in the file/)]]);
+    expect(inForce.snapshot?.units.size).toBe(0);
+  });
+
+  it('is refused afterwards: what was in force stays', async () => {
+    const { path, source, inForce } = await opened(withLink(), flags);
+    const before = inForce.snapshot;
+    writeFileSync(path, '');
+    await until(() => source.status().nacks === 1);
+    expect(source.status().lastError).toMatch(/no resource/);
+    expect(inForce.snapshot).toBe(before);
+  });
+});
+
 describe('a trust bundle that is pushed', () => {
   const bundle: TrustBundle = { kind: 'TrustBundle', trustDomain: 'weft.local', roots: [], requiresJoinToken: true };
 
@@ -86,7 +108,7 @@ describe('a trust bundle that is pushed', () => {
       source: { tag: 'control-plane', urls: [plane.url] },
     } as unknown as SidecarOptions;
     const inForce = inForceOf();
-    const source = await openConfigSource(options, inForce, { ...noIdentity(), ...identity }, silentLogger);
+    const source = await openConfigSource(options, inForce, { ...noIdentity(), ...identity }, judge, silentLogger);
     cleanups.push(() => source.close());
     source.start();
     return { plane, inForce, source };
