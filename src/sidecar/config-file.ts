@@ -41,16 +41,16 @@ export async function readConfigFile(path: string, judge: JudgeManifest): Promis
  * after that goes unseen; the answer stops it.
  */
 export async function watchConfigFile(path: string, onChange: () => Promise<void>): Promise<() => void> {
-  let seen = await signatureOf(path);
-  let wasMissing = false;
+  let { signature: seen } = await lookAt(path);
+  let wasGone = false;
   let isStopped = false;
   let timer = setTimeout(look, lookEveryMs);
 
   async function look(): Promise<void> {
-    const now = await signatureOf(path);
-    // Editors replace a file by renaming, so for a moment there may be none. One that stays away is a change like any other.
-    const isReplacing = now === null && !wasMissing;
-    wasMissing = now === null;
+    const { signature: now, isGone } = await lookAt(path);
+    // Who writes a file anew renames or empties it first, so for a moment there may be none. One that stays away is a change like any other.
+    const isReplacing = isGone && !wasGone;
+    wasGone = isGone;
     if (now !== seen && !isReplacing && !isStopped) {
       seen = now;
       await onChange();
@@ -63,11 +63,12 @@ export async function watchConfigFile(path: string, onChange: () => Promise<void
   };
 }
 
-async function signatureOf(path: string): Promise<string | null> {
+/** `signature` is another one when the file is; null: there is none. */
+async function lookAt(path: string): Promise<{ signature: string | null; isGone: boolean }> {
   try {
     const { mtimeMs, size, ino } = await stat(path);
-    return `${mtimeMs} ${size} ${ino}`;
+    return { signature: `${mtimeMs} ${size} ${ino}`, isGone: size === 0 };
   } catch {
-    return null;
+    return { signature: null, isGone: true };
   }
 }

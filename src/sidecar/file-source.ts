@@ -1,6 +1,6 @@
 /** A file as the source of a sidecar's configuration: read at start, and again when it changes. */
 import type { Logger } from '../telemetry/logger.ts';
-import { ConfigFileError, type JudgeManifest, readConfigFile, watchConfigFile } from './config-file.ts';
+import { type JudgeManifest, readConfigFile, watchConfigFile } from './config-file.ts';
 import type { ConfigSource } from './config-source.ts';
 import type { InForce } from './in-force.ts';
 import type { SidecarOptions } from './options.ts';
@@ -21,11 +21,7 @@ export async function openFileSource(
   let revision = 0;
   const stalenesses = new Stalenesses(() => Date.now());
   const apply = async () => {
-    const resources = await readConfigFile(path, judge);
-    // Whoever empties a file is mostly about to write it anew; `weft apply` takes none without resources either.
-    if (resources.length === 0 && revision > 0) throw new ConfigFileError(`There is no resource in ${path}.`);
-    if (resources.length === 0) logger.warn({ path }, 'there is no resource in the file: no other service is known');
-    await inForce.apply(resources, ++revision);
+    await inForce.apply(await readConfigFile(path, judge), ++revision);
     if (identityDir !== null || isLinkInsecure) return;
     const services = linkedServicesIn(inForce);
     if (services.length > 0)
@@ -34,12 +30,17 @@ export async function openFileSource(
         'calls over the links in the file will fail with no-identity: name a directory with svid.pem, key.pem and bundle.pem with --identity-dir, or say --insecure-link on both sides',
       );
   };
+  const warnIfEmpty = () => {
+    if (inForce.snapshot?.units.size === 0)
+      logger.warn({ path }, 'there is no Service in the file: whatever is called is unknown');
+  };
   const reload = async () => {
     try {
       await apply();
       lastError = null;
       stalenesses.end('refused');
       logger.info({ path, revision }, 'configuration reloaded');
+      warnIfEmpty();
     } catch (error) {
       refused++;
       lastError = (error as Error).message;
@@ -60,7 +61,7 @@ export async function openFileSource(
   return {
     discovery: { discover: (_host, done) => done('unknown-service') },
     first: Promise.resolve(),
-    start: () => {},
+    start: () => warnIfEmpty(),
     register: () => {},
     setTrouble: () => {},
     markUsed: () => {},

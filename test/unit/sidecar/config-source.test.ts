@@ -79,20 +79,34 @@ describe('a file that names links', () => {
 
 describe('a file without resources', () => {
   const flags = { identityDir: null, isLinkInsecure: true };
+  const warning = (path: string) => [{ path }, expect.stringMatching(/no Service in the file/)];
 
-  it('is taken at the start, with a warning', async () => {
-    const { path, warnings, inForce } = await opened('# nothing yet\n', flags);
-    expect(warnings).toEqual([[{ path }, expect.stringMatching(/no resource in the file/)]]);
+  it('is taken, with a warning once the sidecar stands', async () => {
+    const { path, warnings, inForce, source } = await opened('# nothing yet\n', flags);
+    expect(warnings).toEqual([]);
+    source.start();
+    expect(warnings).toEqual([warning(path)]);
     expect(inForce.snapshot?.units.size).toBe(0);
   });
 
-  it('is refused afterwards: what was in force stays', async () => {
-    const { path, source, inForce } = await opened(withLink(), flags);
-    const before = inForce.snapshot;
+  it('is taken afterwards, too, when it stays without', async () => {
+    const { path, warnings, inForce } = await opened(withLink(), flags);
     writeFileSync(path, '');
-    await until(() => source.status().nacks === 1);
-    expect(source.status().lastError).toMatch(/no resource/);
-    expect(inForce.snapshot).toBe(before);
+    await until(() => warnings.length === 1);
+    expect(warnings).toEqual([warning(path)]);
+    expect(inForce.snapshot?.units.size).toBe(0);
+  });
+
+  it('is not taken while it is written anew', async () => {
+    const { path, warnings, inForce } = await opened(withLink(), flags);
+    for (let i = 0; i < 4; i++) {
+      writeFileSync(path, '');
+      // At most one look in that time.
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      writeFileSync(path, withLink(`127.0.0.1:${10 + i}`));
+      await until(() => inForce.snapshot?.revision === 2 + i);
+    }
+    expect(warnings).toEqual([]);
   });
 });
 
