@@ -61,7 +61,7 @@ export async function openFileSource(
   return {
     discovery: { discover: (_host, done) => done('unknown-service') },
     first: Promise.resolve(),
-    start: () => warnIfEmpty(),
+    start: warnIfEmpty,
     register: () => {},
     setTrouble: () => {},
     markUsed: () => {},

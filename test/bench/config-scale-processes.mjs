@@ -11,7 +11,6 @@ const readyTimeoutMs = 30_000;
 const answerTimeoutMs = 60_000;
 const settleMs = 300;
 
-/** A `weft` process that says what it costs. */
 /** What is to be undone when the benchmark ends, however it does. */
 const leftovers = new Set();
 process.on('exit', () => {
@@ -19,6 +18,7 @@ process.on('exit', () => {
 });
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
 
+/** A `weft` process that says what it costs. */
 class WatchedProcess {
   constructor(executable, args) {
     this.log = '';

@@ -26,9 +26,7 @@ export async function measureVitals({ room, appPort, certificates }, { starts })
       ...{ name: `vitals-${start}`, service: 'vitals', resources: [service('vitals', [])] },
       flags: ['--app', `127.0.0.1:${appPort}`, '--link', '127.0.0.1:0', ...identity],
     });
-    if (start > 0) {
-      readyMs.push(started.firstOutputAtMs - started.startedAtMs);
-    }
+    if (start > 0) readyMs.push(started.firstOutputAtMs - started.startedAtMs);
     if (start > 0 && start <= settledOf(starts)) {
       await new Promise((resolve) => setTimeout(resolve, settleMs));
       idleMib.push(residentMib(started));

@@ -8,6 +8,7 @@ import { getCart, LinkRoom, postCart, turns, until } from './link-room.ts';
 import { SlowWay } from './slow-way.ts';
 
 const kib = 1024;
+/** WEFT_FLOW_RUNS=3000 for a long search. */
 const runsOf = (many: number) => ({
   numRuns: process.env.WEFT_FLOW_RUNS === undefined ? many : Number(process.env.WEFT_FLOW_RUNS),
 });
