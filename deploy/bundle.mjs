@@ -1,7 +1,10 @@
 // The bundles of src/: the executable, the workers, and chunks that are loaded when a command needs them.
-import { chmodSync } from 'node:fs';
+
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { withConstants } from './constants.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -19,7 +22,7 @@ const external = [
 ];
 /** Into `outdir`, which is made. `plugins`: of esbuild, for builds that are no release (test/bench/without-ledger.mjs). */
 export async function bundle(outdir, plugins = []) {
-  await build({
+  const { outputFiles } = await build({
     absWorkingDir: root,
     entryPoints: {
       'bin/weft': 'src/bin/weft.ts',
@@ -28,6 +31,7 @@ export async function bundle(outdir, plugins = []) {
       'identity/certificate-request-worker': 'src/sidecar/identity/certificate-request-worker.ts',
     },
     outdir,
+    write: false,
     bundle: true,
     splitting: true,
     format: 'esm',
@@ -45,5 +49,13 @@ export async function bundle(outdir, plugins = []) {
     logLevel: 'warning',
     plugins,
   });
+  const textOf = new Map(outputFiles.map(({ path, text }) => [path, text]));
+  const chunks = [...textOf.keys()].filter((path) => path.endsWith('.js'));
+  const built = withConstants(chunks.map((path) => ({ path, code: textOf.get(path), map: textOf.get(`${path}.map`) })));
+  for (const { path, code, map } of built) {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, code);
+    writeFileSync(`${path}.map`, map);
+  }
   chmodSync(`${outdir}/bin/weft.js`, 0o755);
 }

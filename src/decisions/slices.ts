@@ -1,4 +1,5 @@
 /** Cold work on a loop that serves requests: a slice at a time, with a whole turn of the loop between two. */
+import { performance } from 'node:perf_hooks';
 import type { Steps } from '../model/steps.ts';
 
 /** A cold step may last 2 ms on a loop that serves requests: half of that, because the last step of a slice goes beyond it. */

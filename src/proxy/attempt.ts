@@ -91,7 +91,7 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
   onBody(chunk: Buffer): void {
     const { exchange } = this;
     exchange.movedAtMs = exchange.steps.deadlines.coarseNowMs;
-    exchange.answerBytes += chunk.byteLength;
+    exchange.answerBytes += chunk.length;
     if (exchange.downstream.body(chunk)) return;
     this.isHeldBack = true;
     this.stream!.pauseReading();

@@ -38,6 +38,9 @@ export function isFieldText(text: string): boolean {
 const sliceCharsMin = 13;
 const noFieldText = /[^\t\x20-\x7e\x80-\xff]/;
 
+/** Anything but HTAB and visible ASCII with blanks. What has none of it is field text. */
+export const beyondAscii = /[^\t\x20-\x7e]/;
+
 /** True when the text holds visible ASCII only, and no `#`: what a request target may consist of. */
 export function isTargetText(text: string): boolean {
   return isAllOf(text, targetText);

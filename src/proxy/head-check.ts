@@ -8,6 +8,7 @@ import { limits } from '../model/limits.ts';
 import { defaultListenerLimits, type HeadLimits } from '../model/listener-limits.ts';
 import { isFieldText, isHexCode, isHostCode, isTargetText, isToken } from './char-classes.ts';
 import { type Failure, failures } from './failure.ts';
+import { fieldNames, fieldNumber } from './field-names.ts';
 import { type HeaderList, headerValue, isNamed } from './headers.ts';
 import { fieldsTooLarge, type LimitMet, ofListener, targetTooLong, tooManyFields, whose } from './limit-met.ts';
 import { normalisePath, type PathPolicy } from './path.ts';
@@ -20,6 +21,8 @@ export interface RawHead {
   readonly target: string;
   /** Flat, order kept. The check takes it over: it is compacted in place and becomes `headers` of the checked head. */
   readonly headers: HeaderList;
+  /** Whoever read them has seen that values are HTAB, blanks and visible ASCII. Absent: nobody has looked. */
+  readonly hasPlainValues?: boolean;
   readonly isHttp10: boolean;
   /** Absent: `normalise`. */
   readonly paths?: PathPolicy | undefined;
@@ -78,7 +81,7 @@ type Special =
 
 /** Returns the checked head, or what is wrong with it. `bounds` are the listener's. Never throws. */
 export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimits.inbound): CheckedHead | RefusedHead {
-  const { method, target, headers, isHttp10 } = raw;
+  const { method, target, headers, isHttp10, hasPlainValues = false } = raw;
   // Most are told by a comparison; a look-up would hash the text first.
   if (method !== 'GET' && method !== 'POST' && !methods.has(method)) {
     return isToken(method)
@@ -103,9 +106,11 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
     fieldBytes += name.length + value.length + 4;
     if (fieldBytes > bounds.headBytesMax)
       return tooMuch(fieldsTooLarge(bounds.headBytesMax, ofListener(bounds, 'head-bytes')), raw, host);
-    if (!isToken(name)) return badRequest('A field name is not a token.', raw, host);
-    if (!isFieldText(value)) return badRequest('A field value holds a control character.', raw, host);
-    switch (specialField(name)) {
+    const number = fieldNumber(name);
+    if (number === 0 && !isToken(name)) return badRequest('A field name is not a token.', raw, host);
+    if (!hasPlainValues && !isFieldText(value))
+      return badRequest('A field value holds a control character.', raw, host);
+    switch (number === 0 ? specialField(name) : commonSpecials[number]!) {
       case null:
         headers[kept] = name;
         headers[kept + 1] = value;
@@ -225,6 +230,9 @@ function specialField(name: string): Special | null {
       return null;
   }
 }
+
+/** By `fieldNumber`. */
+const commonSpecials: readonly (Special | null)[] = fieldNames.map(specialField);
 
 function isName<Name extends Special>(name: string, special: Name): Name | null {
   return isNamed(name, special) ? special : null;

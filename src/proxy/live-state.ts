@@ -2,6 +2,7 @@
  * What changes with every request, by slot, in one SharedArrayBuffer that all loops share and that outlives every swap of
  * configuration: active requests, Peak EWMA of latency, tickets. slot-table.ts says whose a slot is.
  */
+import { performance } from 'node:perf_hooks';
 import { limits } from '../model/limits.ts';
 import type { AttemptOutcome, LiveState } from './tables.ts';
 

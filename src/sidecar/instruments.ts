@@ -1,4 +1,5 @@
 /** What one event loop of a sidecar measures itself with: its recorder, its last requests, its own delay, its access log, its spans. */
+import { performance } from 'node:perf_hooks';
 import type { RefusedHeadRecord } from '../model/decision.ts';
 import { limits } from '../model/limits.ts';
 import { AccessLog, type AccessLogWriter } from '../telemetry/access-log.ts';

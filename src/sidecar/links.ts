@@ -1,4 +1,5 @@
 /** The links of one event loop of a sidecar: how it calls others over theirs, and how others call its app. */
+import { performance } from 'node:perf_hooks';
 import type { HostPort } from '../model/host-port.ts';
 import type { CoarseTimer } from '../proxy/coarse-timer.ts';
 import type { LinkIdentity } from '../proxy/link/link-identity.ts';

@@ -1,4 +1,5 @@
 /** An event loop in another thread, from that thread's side: a serving loop whose cold half is at the other end of a port. */
+import { performance } from 'node:perf_hooks';
 import { PatternQueue } from '../decisions/pattern-queue.ts';
 import type { PatternBatch } from '../decisions/tasks.ts';
 import { limits } from '../model/limits.ts';

@@ -3,6 +3,7 @@
  * timers of both. The cold half (sidecar.ts) hands it configuration and identity, and answers what it cannot decide by itself.
  */
 
+import { performance } from 'node:perf_hooks';
 import type { DescribedRequest } from '../model/decision.ts';
 import { isSocketPath, type LocalAddress } from '../model/host-port.ts';
 import { limits } from '../model/limits.ts';

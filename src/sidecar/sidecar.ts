@@ -4,6 +4,7 @@
  * `close` end, in this file.
  */
 
+import { performance } from 'node:perf_hooks';
 import { compileUnit } from '../decisions/compile/compile-unit.ts';
 import { DecisionPool } from '../decisions/pool.ts';
 import { formatAddress, isSocketPath } from '../model/host-port.ts';

@@ -26,12 +26,14 @@ export interface PartsMs {
 }
 
 /**
- * An array of doubles, which a copy stays. A Float64Array of this length has its memory outside the heap and costs a call of the allocator
- * each time: 7.6 instead of 5.8 µs of CPU for a request (both sidecars' JavaScript, 64 at once).
+ * An array of doubles, for which V8 takes it by the half that is in it at first. Written out, it is made in place; a copy of another would be a call, and a Float64Array
+ * has its memory outside the heap: 7.6 instead of 5.8 µs of CPU for a request (both sidecars' JavaScript, 64 at once).
  */
-const noPartsMs: readonly number[] = Array.from(parts, () => 0.5).fill(0);
-
-export const newPartsMs = (): PartsMs => noPartsMs.slice();
+export function newPartsMs(): PartsMs {
+  const partsMs = [0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+  partsMs[0] = 0;
+  return partsMs;
+}
 
 export type Direction = 'outbound' | 'inbound';
 

@@ -28,7 +28,9 @@ const parentIdAt = 36;
 const flagsAt = 53;
 const headChars = 55;
 
-const validVersion0 = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+/** Each digit is written out: for `{32}` V8 would count, which takes four times as long. */
+const digits = (count: number): string => '[0-9a-f]'.repeat(count);
+const validVersion0 = new RegExp(`^00-(?!0{32})${digits(32)}-(?!0{16})${digits(16)}-${digits(2)}$`);
 
 /**
  * Random ids of 16 hexadecimal digits, never all zero, which would mean 'invalid'. They are cut from one text that is made for many at once:

@@ -13,7 +13,10 @@ const standIns = {
 };
 const changes = {
   // One array for all requests, of which nobody reads.
-  'src/telemetry/recorder.ts': ['noPartsMs.slice()', 'noPartsMs'],
+  'src/telemetry/recorder.ts': [
+    'const partsMs = [0.5',
+    'return one;\n}\nconst one = [0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0];\nfunction _none(): PartsMs {\n  const partsMs = [0.5',
+  ],
   // What every proxy counts of a request stays: how many there were, and how long they took.
   'src/telemetry/series.ts': ['const band = ', 'return;\n    const band = '],
   // The far side says nothing of its hop.

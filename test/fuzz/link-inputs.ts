@@ -1,6 +1,6 @@
 /** Inputs for the fuzzer: sessions as peers hold them, and what becomes of one by changing it. All from one seed. */
 import { frameHeaderBytes, frameType, headFlags, joinedBytesMax } from '../../src/proxy/link/frames.ts';
-import { encodeEnd, encodeHead, encodeOpen } from '../../src/proxy/link/head-codec.ts';
+import { encodeEnd, encodeHead, encodeOpen, headLength, writeHead } from '../../src/proxy/link/head-codec.ts';
 import { inputHeadBytes, targets } from './link-target.ts';
 
 const inputBytesMax = 512 * 1024;
@@ -62,7 +62,9 @@ export class Inputs {
     const headers = this.oneOf([[], ['Server', 'x'], ['content-length', '3'], ['Set-Cookie', 'a', 'set-cookie', 'b']]);
     const timing = this.random() < 0.5 ? null : { partsMs: [1, 0, 2.5, 0, 0, 0, 0, 0, 0, 3], totalMs: 7 };
     const status = this.oneOf([200, 204, 304, 413, 999, 100]);
-    const head = latin1(encodeHead(status, 'OK', headers, this.length(), this.random() < 0.8, timing));
+    const payload = encodeHead(status, 'OK', headers, this.length(), this.random() < 0.8);
+    const head = Buffer.alloc(headLength(payload, timing));
+    writeHead(head, 0, payload, timing);
     const joined = this.random() < 0.3 ? Buffer.alloc(this.oneOf([0, 1, 5, 5, joinedBytesMax, 3_000]), 'd') : null;
     if (joined !== null) head[0]! |= headFlags.hasData;
     if (this.random() < 0.3) head[0]! |= headFlags.endsStream;

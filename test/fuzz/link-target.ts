@@ -121,7 +121,7 @@ function readsAgain(type: number, payload: string): string {
       assert(head.headers.length <= 2 * limits.linkFieldsMax && head.headers.length <= payload.length);
       // Times beyond 17 years are cut when they are written, and so differ.
       const { status, reason, headers, bodyBytes, hasBody } = head;
-      const again = decodeHead(encodeHead(status, reason, headers, bodyBytes, hasBody, null));
+      const again = decodeHead(encodeHead(status, reason, headers, bodyBytes, hasBody));
       // What lies behind a head is joined to it in the frame, not by the codec.
       assert.deepEqual(again, { ...head, far: null, dataAt: -1, endsStream: false });
       if (head.dataAt >= 0) assert(head.dataAt < payload.length && payload.length - head.dataAt <= joinedBytesMax);

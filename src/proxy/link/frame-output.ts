@@ -3,7 +3,9 @@
  * (docs/performance.md). Frames lie in blocks that all links of a loop share and reuse.
  */
 import type { Socket } from 'node:net';
+import type { HopTiming } from '../../telemetry/ledger.ts';
 import { dataBytesMax, type FrameType, frameHeaderBytes, frameType, headFlags, joinedBytesMax } from './frames.ts';
+import { headLength, writeHead } from './head-codec.ts';
 import { writeLatin1 } from './latin1.ts';
 
 /** Two DATA frames of the largest size, and some others. */
@@ -50,13 +52,25 @@ export class FrameOutput {
     return this.pendingBytes + this.untakenBytes;
   }
 
-  /** A frame whose payload is text of characters up to U+00FF. */
+  /** HEAD, with the times of this hop if there are any: see `encodeHead`. */
+  putHead(stream: number, payload: string, timing: HopTiming | null): void {
+    const length = headLength(payload, timing);
+    const block = this.reserve(frameHeaderBytes + length);
+    this.headAt = this.used;
+    this.dataAt = -1;
+    this.lastStream = stream;
+    const at = writeHeader(block, this.used, frameType.head, stream, length);
+    writeHead(block, at, payload, timing);
+    this.used = at + length;
+    this.pendingBytes += frameHeaderBytes + length;
+  }
+
+  /** Another frame whose payload is text of characters up to U+00FF. */
   put(type: FrameType, stream: number, payload: string): void {
     const { length } = payload;
     const block = this.reserve(frameHeaderBytes + length);
-    this.headAt = type === frameType.head ? this.used : -1;
+    this.headAt = -1;
     this.dataAt = -1;
-    this.lastStream = stream;
     const at = writeHeader(block, this.used, type, stream, length);
     writeLatin1(block, payload, at);
     this.used = at + length;

@@ -6,11 +6,18 @@
  */
 import { limits } from '../../model/limits.ts';
 import type { HopTiming } from '../../telemetry/ledger.ts';
+import { fieldNames, fieldNumber } from '../field-names.ts';
 import type { HeaderList } from '../headers.ts';
 import type { UpstreamHead } from '../upstream/upstream.ts';
-import { fieldNames, fieldNumber, methodNames, methodNumbers } from './field-table.ts';
 import { headFlags, isHeadFlags, joinedBytesMax } from './frames.ts';
-import { decodeTiming, encodeTiming, timingChars } from './timing-codec.ts';
+import { writeLatin1 } from './latin1.ts';
+import { decodeTiming, encodeTiming, timingChars, writeTiming } from './timing-codec.ts';
+
+/** Number 0 says that the method follows. */
+export const methodNames: readonly string[] = ['', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'];
+const methodNumbers: ReadonlyMap<string, number> = new Map(
+  methodNames.map((name, number) => [name, number] as const).slice(1),
+);
 
 /** What kind of stream OPEN opens. Others (tunnels, datagrams) come with later versions. */
 const httpKind = 0;
@@ -89,26 +96,32 @@ export function encodeOpen(method: string, target: string, headers: readonly str
   );
 }
 
+/** Without the times of the hop, which `writeHead` puts behind the flags. */
 export function encodeHead(
   status: number,
   reason: string,
   headers: readonly string[],
   bodyBytes: number,
   hasBody: boolean,
-  timing: HopTiming | null,
 ): string {
-  const flag =
-    (bodyBytes >= 0 ? headFlags.hasLength : 0) |
-    (hasBody ? headFlags.hasBody : 0) |
-    (timing === null ? 0 : headFlags.hasTiming);
-  return (
-    byteChars[flag]! +
-    varint(status) +
-    (bodyBytes >= 0 ? varint(bodyBytes) : '') +
-    text(reason) +
-    (timing === null ? '' : encodeTiming(timing)) +
-    fields(headers)
-  );
+  const flag = (bodyBytes >= 0 ? headFlags.hasLength : 0) | (hasBody ? headFlags.hasBody : 0);
+  return byteChars[flag]! + varint(status) + (bodyBytes >= 0 ? varint(bodyBytes) : '') + text(reason) + fields(headers);
+}
+
+/** How long `payload` of `encodeHead` is with the times of its hop, if there are any. */
+export const headLength = (payload: string, timing: HopTiming | null): number =>
+  timing === null ? payload.length : payload.length + timingChars;
+
+/** Writes as many bytes as `headLength` says. */
+export function writeHead(bytes: Buffer, at: number, payload: string, timing: HopTiming | null): void {
+  if (timing === null) {
+    writeLatin1(bytes, payload, at);
+    return;
+  }
+  writeLatin1(bytes, payload, at + timingChars);
+  // The flags go before the times, the last byte of which takes their place.
+  bytes[at] = bytes[at + timingChars]! | headFlags.hasTiming;
+  writeTiming(bytes, at + 1, timing);
 }
 
 /** Empty, as most are, when there is neither. */
@@ -226,10 +239,10 @@ export function decodeHead(payload: string): HeadPayload | null {
   begin(payload);
   const flag = readByte();
   if (!isHeadFlags(flag)) return null;
+  const timing = (flag & headFlags.hasTiming) !== 0 ? readTiming() : null;
   const status = readVarint();
   const bodyBytes = (flag & headFlags.hasLength) !== 0 ? readVarint() : -1;
   const reason = readText();
-  const timing = (flag & headFlags.hasTiming) !== 0 ? readTiming() : null;
   const headers = readFields();
   const hasData = (flag & headFlags.hasData) !== 0;
   if (!(hasData ? hasJoinedBody() : isWhole()) || status < 200 || status > 999) return null;

@@ -3,8 +3,8 @@ import type { HopTiming } from '../../telemetry/ledger.ts';
 import type { HeaderList } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
 import { noTrailers } from '../trailers.ts';
-import { frameType, headPayloadMax, resetReason } from './frames.ts';
-import { type EndPayload, encodeEnd, encodeHead, type OpenPayload } from './head-codec.ts';
+import { headPayloadMax, resetReason } from './frames.ts';
+import { type EndPayload, encodeEnd, encodeHead, headLength, type OpenPayload } from './head-codec.ts';
 import { LinkStream } from './link-stream.ts';
 
 export class LinkAnswer extends LinkStream implements Downstream {
@@ -31,10 +31,10 @@ export class LinkAnswer extends LinkStream implements Downstream {
   head({ status, reason, headers, bodyBytes, hasBody }: AnswerHead, timing: HopTiming | null): void {
     const { channel } = this;
     if (channel === null) return;
-    const payload = encodeHead(status, reason, headers, bodyBytes, hasBody, timing);
+    const payload = encodeHead(status, reason, headers, bodyBytes, hasBody);
     // Possible only by what filters add to a head of the largest size.
-    if (payload.length > headPayloadMax) this.breakOff();
-    else channel.sendFrame(frameType.head, this.id, payload);
+    if (headLength(payload, timing) > headPayloadMax) this.breakOff();
+    else channel.sendHead(this.id, payload, timing);
   }
 
   body(chunk: Uint8Array): boolean {

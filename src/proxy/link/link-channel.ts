@@ -7,6 +7,7 @@
 import assert from 'node:assert';
 import type { Socket } from 'node:net';
 import { limits } from '../../model/limits.ts';
+import type { HopTiming } from '../../telemetry/ledger.ts';
 import { atTurnEnd } from '../../telemetry/loop-turn.ts';
 import type { CoarseTimer, Swept } from '../coarse-timer.ts';
 import { BandwidthProbe } from './bandwidth-probe.ts';
@@ -255,6 +256,13 @@ export class LinkChannel implements FrameReceiver, Swept {
   sendFrame(type: FrameType, id: number, payload: string): void {
     if (this.isEnded) return;
     this.output.put(type, id, payload);
+    this.endTurnSoon();
+  }
+
+  /** See `encodeHead`. */
+  sendHead(id: number, payload: string, timing: HopTiming | null): void {
+    if (this.isEnded) return;
+    this.output.putHead(id, payload, timing);
     this.endTurnSoon();
   }
 

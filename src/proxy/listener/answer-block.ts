@@ -1,5 +1,6 @@
 /** The head of an answer as one block of bytes behind the status code: one crossing into uWS instead of one a field. */
-import { isFieldText, isToken } from '../char-classes.ts';
+import { beyondAscii, isFieldText, isToken } from '../char-classes.ts';
+import { fieldNumber, lineStart } from '../field-names.ts';
 import { isNamed } from '../headers.ts';
 import type { AnswerHead } from '../request.ts';
 
@@ -20,7 +21,8 @@ export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
     const value = headers[i + 1]!;
-    if (!isToken(name)) return null;
+    const number = fieldNumber(name);
+    if (number === 0 && !isToken(name)) return null;
     if (beyondAscii.test(value)) {
       if (!isFieldText(value)) return null;
       isAscii = false;
@@ -31,7 +33,7 @@ export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean
     }
     // This core sends no trailers.
     if (isNamed(name, 'trailer')) continue;
-    block += `\r\n${name}: ${value}`;
+    block += lineStart(number, name) + value;
   }
   // writeStatus puts one CRLF behind what it is given.
   const date = isDated ? '' : dateField();
@@ -50,6 +52,3 @@ export function isSendable({ headers, reason }: AnswerHead): boolean {
 export function dateField(): string {
   return `\r\nDate: ${new Date().toUTCString()}`;
 }
-
-/** Anything but HTAB and visible ASCII with blanks. */
-const beyondAscii = /[^\t\x20-\x7e]/;

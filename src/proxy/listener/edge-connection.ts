@@ -2,9 +2,11 @@
  * One connection of the edge: its requests run one after another. Node reads ahead and reports pipelined requests at once, but only
  * safe ones may be worked on side by side (RFC 9112 section 9.3.2), and an answer of ours to a broken head must not overtake another.
  */
+
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
 import { limits } from '../../model/limits.ts';
 import type { ListenerLimits } from '../../model/listener-limits.ts';
 import { failures } from '../failure.ts';

@@ -97,7 +97,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
   body(chunk: Uint8Array): boolean {
     const { answer } = this;
     if (answer === null || !answer.hasBody || (this.phase !== 'held' && this.phase !== 'streaming')) return true;
-    this.answerBytes += chunk.byteLength;
+    this.answerBytes += chunk.length;
     if (answer.bodyBytes >= 0 && this.answerBytes > answer.bodyBytes) {
       this.cut();
       return true;

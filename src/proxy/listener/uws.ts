@@ -6,10 +6,12 @@
 
 import type { HttpRequest, HttpResponse, us_listen_socket } from 'uWebSockets.js';
 import { randomBytes } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
 import { formatAddress, isSocketPath, type LocalAddress } from '../../model/host-port.ts';
 import { defaultListenerLimits, type ListenerLimits } from '../../model/listener-limits.ts';
-import { isToken } from '../char-classes.ts';
+import { beyondAscii, isToken } from '../char-classes.ts';
 import { failures } from '../failure.ts';
+import { fieldNames, fieldNumber } from '../field-names.ts';
 import { type CheckedHead, checkHead, RefusedHead, refusedRequest } from '../head-check.ts';
 import type { HeaderList } from '../headers.ts';
 import { type LocalReply, localReply } from '../local-reply.ts';
@@ -132,10 +134,11 @@ class UwsListener implements Listener {
     res.onAborted(() => answer?.onAborted());
     const { options } = this;
     reading.headers = [];
+    reading.hasPlainValues = true;
     reading.coreCloses = null;
     reading.changedName = null;
     req.forEach(readField);
-    const { headers, coreCloses, changedName } = reading;
+    const { headers, hasPlainValues, coreCloses, changedName } = reading;
     const method = req.getCaseSensitiveMethod();
     if (changedName !== null) {
       const request = refusedRequest({ method, target: req.getUrl(), headers }, null);
@@ -148,6 +151,7 @@ class UwsListener implements Listener {
         method,
         target: query === undefined ? req.getUrl() : `${req.getUrl()}?${query}`,
         headers,
+        hasPlainValues,
         isHttp10: false,
         paths: options.paths,
         sourceAddress: this.sourceAddress(res),
@@ -225,27 +229,36 @@ function closingReply({ status, reason, headers, body }: LocalReply, isHead: boo
 }
 
 /** The head that `readField` reads: one function for all, because a new one for each request is compiled again at its first call. */
-const reading: { headers: HeaderList; coreCloses: boolean | null; changedName: string | null } = {
+const reading: {
+  headers: HeaderList;
+  hasPlainValues: boolean;
+  coreCloses: boolean | null;
+  changedName: string | null;
+} = {
   headers: [],
+  hasPlainValues: true,
   coreCloses: null,
   changedName: null,
 };
 
 function readField(name: string, value: string): void {
-  const bytes = restoreBytes(value);
-  if (bytes === null) reading.changedName ??= name;
-  reading.headers.push(name, bytes ?? '');
+  const number = fieldNumber(name);
+  if (beyondAscii.test(value)) {
+    const bytes = restoreBytes(value);
+    if (bytes === null) reading.changedName ??= name;
+    reading.headers.push(name, bytes ?? '');
+    reading.hasPlainValues = false;
+  } else {
+    // The same text as everywhere else: to compare it then takes no look at its characters.
+    reading.headers.push(number === 0 ? name : fieldNames[number]!, value);
+  }
   // uWS looks at the length of the first Connection field and at nothing else.
   if (reading.coreCloses === null && name === 'connection') reading.coreCloses = value.length === 5;
 }
 
 /** uWS decodes values as UTF-8, and a proxy passes bytes on. Null: it was not UTF-8, and uWS has replaced bytes by U+FFFD. */
 function restoreBytes(value: string): string | null {
-  for (let i = 0; i < value.length; i++) {
-    if (value.charCodeAt(i) > 0x7f)
-      return value.includes('\ufffd') ? null : Buffer.from(value, 'utf8').toString('latin1');
-  }
-  return value;
+  return value.includes('\ufffd') ? null : Buffer.from(value, 'utf8').toString('latin1');
 }
 
 function changedField(name: string, request: RefusedRequest): RefusedHead {

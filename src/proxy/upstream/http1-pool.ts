@@ -3,6 +3,7 @@
  * for requests that find none. Nothing is written before the end of the loop turn: by then a head and its small body are
  * together, and a kept connection that died in this turn has been noticed.
  */
+import { performance } from 'node:perf_hooks';
 import { isSocketPath, type LocalAddress } from '../../model/host-port.ts';
 import { limits } from '../../model/limits.ts';
 import { atTurnEnd } from '../../telemetry/loop-turn.ts';

@@ -2,6 +2,7 @@
  * A request head as bytes of HTTP/1.1, and the last line of defence against request splitting: of what filters have made of a head, no line
  * is written here that was not meant as a line, and no framing field that is not ours.
  */
+import { fieldNumber, lineStart } from '../field-names.ts';
 import { isNamed } from '../headers.ts';
 import { isToken } from './http1-octets.ts';
 import type { UpstreamRequest } from './upstream.ts';
@@ -14,14 +15,14 @@ import type { UpstreamRequest } from './upstream.ts';
 export function serializeRequest(request: UpstreamRequest): string | null {
   const { method, target, headers, bodyBytes } = request;
   if (!request.isChecked && !isWritable(request)) return null;
-  let text = `${method} ${target} HTTP/1.1\r\n`;
+  let text = `${method} ${target} HTTP/1.1`;
   for (let i = 0; i < headers.length; i += 2) {
-    text += `${headers[i]!}: ${headers[i + 1]!}\r\n`;
+    const name = headers[i]!;
+    text += lineStart(fieldNumber(name), name) + headers[i + 1]!;
   }
-  if (bodyBytes > 0) text += `Content-Length: ${bodyBytes}\r\n\r\n`;
-  else if (bodyBytes < 0) text += 'Transfer-Encoding: chunked\r\n\r\n';
-  else text += request.sendsZeroLength ? 'Content-Length: 0\r\n\r\n' : '\r\n';
-  return text;
+  if (bodyBytes > 0) return `${text}\r\nContent-Length: ${bodyBytes}\r\n\r\n`;
+  if (bodyBytes < 0) return `${text}\r\nTransfer-Encoding: chunked\r\n\r\n`;
+  return text + (request.sendsZeroLength ? '\r\nContent-Length: 0\r\n\r\n' : '\r\n\r\n');
 }
 
 function isWritable({ method, target, headers }: UpstreamRequest): boolean {

@@ -63,8 +63,8 @@ describe('the frames of a turn', () => {
     const { socket, output } = open();
     const payload = 'x'.repeat(60_000);
     for (let turn = 0; turn < 8; turn++) {
-      output.put(frameType.head, 1, payload);
-      output.put(frameType.head, 1, payload);
+      output.putHead(1, payload, null);
+      output.putHead(1, payload, null);
       output.flush();
     }
     expect(output.pendingBytes).toBe(0);
@@ -104,11 +104,11 @@ function framesOf(write: (output: FrameOutput) => void) {
 }
 
 describe('an answer that is whole within a turn', () => {
-  const head = encodeHead(200, 'OK', ['A', 'b'], 5, true, null);
+  const head = encodeHead(200, 'OK', ['A', 'b'], 5, true);
 
   it('is one frame', () => {
     const [only, ...others] = framesOf((output) => {
-      output.put(frameType.head, 7, head);
+      output.putHead(7, head, null);
       expect(output.joinBody(7, hello)).toBe(true);
       expect(output.joinEnd(7)).toBe(true);
     });
@@ -148,14 +148,14 @@ describe('an answer that is whole within a turn', () => {
     ],
   ])('takes nothing else into its frame: %s', (_what, join) => {
     const { output } = open();
-    output.put(frameType.head, 7, head);
+    output.putHead(7, head, null);
     expect(join(output)).toBe(false);
   });
 
   it('does not grow beyond its block', () => {
     const { output } = open();
     output.put(frameType.goaway, 0, 'x'.repeat(blockBytes - 8 - 8 - head.length - 4));
-    output.put(frameType.head, 7, head);
+    output.putHead(7, head, null);
     expect(output.joinBody(7, hello)).toBe(false);
     expect(output.joinBody(7, hello.subarray(0, 4))).toBe(true);
   });
@@ -196,7 +196,7 @@ describe('pieces of a body', () => {
     [
       'behind the head of the next answer',
       (output) => {
-        output.put(frameType.head, 7, 'a head');
+        output.putHead(7, 'a head', null);
         output.putData(7, hello);
       },
       [{ type: frameType.head, stream: 7, text: 'a head' }, data(7, 'hello')],

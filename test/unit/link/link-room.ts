@@ -50,7 +50,7 @@ export const frames = {
   open: (stream: number, bodyBytes = 0, headers: readonly string[] = ['Host', 'cart'], method = 'GET', target = '/') =>
     frame(frameType.open, stream, encodeOpen(method, target, headers, bodyBytes)),
   head: (stream: number, status = 200, bodyBytes = 0, headers: readonly string[] = [], hasBody = true) =>
-    frame(frameType.head, stream, encodeHead(status, 'OK', headers, bodyBytes, hasBody, null)),
+    frame(frameType.head, stream, encodeHead(status, 'OK', headers, bodyBytes, hasBody)),
   data: (stream: number, bytes: number | Uint8Array) =>
     frame(frameType.data, stream, typeof bytes === 'number' ? Buffer.alloc(bytes, 'd') : bytes),
   end: (stream: number, trailers: readonly string[] = []) => frame(frameType.end, stream, encodeEnd(trailers, null)),

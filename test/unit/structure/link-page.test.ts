@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
-import { fieldNames, methodNames } from '../../../src/proxy/link/field-table.ts';
+import { fieldNames } from '../../../src/proxy/field-names.ts';
 import { frameShapes, frameType, goawayReason, resetReason } from '../../../src/proxy/link/frames.ts';
+import { methodNames } from '../../../src/proxy/link/head-codec.ts';
 import { parts } from '../../../src/telemetry/recorder.ts';
 
 const page = readFileSync(new URL('../../../docs/link.md', import.meta.url), 'utf8');

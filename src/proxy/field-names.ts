@@ -1,6 +1,6 @@
 /**
- * Names of common header fields as numbers. Fixed for version 1 of the link: a name is only ever added with a new version. Case is kept:
- * the spelling of HTTP libraries and the lower case of others are two entries.
+ * Names of common header fields as numbers: on the link (fixed for its version 1: a name is only ever added with a new version), and for what is known of a name without
+ * looking at its characters. Case is kept: the spelling of HTTP libraries and the lower case of others are two entries.
  */
 const titleCase = [
   'Accept',
@@ -73,15 +73,16 @@ fieldNames.forEach((name, number) => {
   if (number > 0) places[placeOf(name)]!.push(number);
 });
 
-/** 0: it has none. */
+/** How a line of a head begins with each of them: what ends the line before, the name, and a colon. One text to join instead of three. */
+const lineStarts: readonly string[] = fieldNames.map((name) => `\r\n${name}: `);
+
+/** The end of the line before, and all of a field's line but its value. `number`: see `fieldNumber`. */
+export const lineStart = (number: number, name: string): string =>
+  number === 0 ? `\r\n${name}: ` : lineStarts[number]!;
+
+/** 0: it has none. Those that have one are tokens. */
 export function fieldNumber(name: string): number {
   const candidates = places[placeOf(name)]!;
   for (let i = 0; i < candidates.length; i++) if (fieldNames[candidates[i]!] === name) return candidates[i]!;
   return 0;
 }
-
-/** Number 0 says that the method follows. */
-export const methodNames: readonly string[] = ['', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'];
-export const methodNumbers: ReadonlyMap<string, number> = new Map(
-  methodNames.map((name, number) => [name, number] as const).slice(1),
-);
