@@ -7,6 +7,8 @@ export type HeaderList = string[];
  */
 export function isNamed(name: string, lowerName: string): boolean {
   if (name.length !== lowerName.length) return false;
+  // As a text it is compared with a sixth of the instructions.
+  if (name === lowerName) return true;
   for (let i = 0; i < name.length; i++) if ((name.charCodeAt(i) | 0x20) !== lowerName.charCodeAt(i)) return false;
   return true;
 }

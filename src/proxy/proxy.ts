@@ -74,11 +74,10 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   readonly deadlines: Deadlines;
   /** Requests in flight: what a drain waits for. */
   active = 0;
-  private readonly ids: RandomIds;
+  private readonly ids = new RandomIds();
 
   constructor(private readonly parts: HttpProxyParts) {
     this.deadlines = parts.deadlines;
-    this.ids = new RandomIds(parts.random);
   }
 
   /** `body`: the limits of the listener that it came in by. */

@@ -80,8 +80,8 @@ export class LoopHost {
       identity: this.#identity,
       discovery: this.#discovery,
       slowDecisions: this.#patterns,
-      live: new SharedLiveState(monotonicMs, live),
-      own: own === null ? null : { unit: own.unit, live: new SharedLiveState(monotonicMs, own.live) },
+      live: new SharedLiveState(monotonicMs, true, live),
+      own: own === null ? null : { unit: own.unit, live: new SharedLiveState(monotonicMs, true, own.live) },
       onHostsUsed: (hosts) => post({ tag: 'hosts-used', hosts }),
       random: Math.random,
     });

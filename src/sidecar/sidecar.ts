@@ -68,9 +68,9 @@ const judgedOnLoopCharsMax = 64 * 1024;
 
 class Sidecar {
   private readonly decisions: DecisionPool;
-  private readonly live = new SharedLiveState(monotonicMs);
+  private readonly live: SharedLiveState;
   /** Of the inbound side: the numbers of the outbound side's slots mean other endpoints. */
-  private readonly ownLive = new SharedLiveState(monotonicMs);
+  private readonly ownLive: SharedLiveState;
   private readonly ownUnit: OwnUnit | null;
   private readonly inForce: InForce;
   private readonly stops: (() => void)[] = [];
@@ -90,6 +90,8 @@ class Sidecar {
     private readonly logger: Logger,
   ) {
     const { app, service, namespace } = options;
+    this.live = new SharedLiveState(monotonicMs, options.loops > 1);
+    this.ownLive = new SharedLiveState(monotonicMs, options.loops > 1);
     this.spans = openSpanExporter(options, logger);
     this.decisions = new DecisionPool({
       onError: (error) => logger.error({ error: String(error) }, 'a worker failed'),

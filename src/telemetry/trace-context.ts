@@ -2,6 +2,7 @@
  * W3C Trace Context, level 1 (https://www.w3.org/TR/trace-context-1/), with the flag `random` of level 2: a request's `traceparent` read,
  * continued or begun. Runs once per request, so it builds no regular expression, and an array and a buffer only once in a while.
  */
+import { randomFillSync } from 'node:crypto';
 import { chanceOf } from './kept-share.ts';
 import { isSampled } from './sampling.ts';
 
@@ -40,8 +41,8 @@ export class RandomIds {
   private text = '';
   private at = 0;
 
-  /** `random` answers numbers from 0 up to but not including 1. */
-  constructor(private readonly random: () => number) {}
+  /** `fill` gives each word a random number of 32 bits. */
+  constructor(private readonly fill: (words: Uint32Array) => void = randomFillSync) {}
 
   next(): string {
     if (this.at === this.text.length) this.refill();
@@ -52,7 +53,7 @@ export class RandomIds {
 
   private refill(): void {
     const words = new Uint32Array((idsAtOnce * idDigits) / 8);
-    for (let i = 0; i < words.length; i++) words[i] = Math.floor(this.random() * 0x1_0000_0000);
+    this.fill(words);
     for (let i = 0; i < words.length; i += 2) if (words[i] === 0 && words[i + 1] === 0) words[i] = 1;
     this.text = Buffer.from(words.buffer).toString('hex');
     this.at = 0;

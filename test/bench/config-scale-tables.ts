@@ -91,7 +91,7 @@ const build = (objects: readonly Resource[], previous: ReturnType<typeof buildSn
   buildSnapshot({ objects, revision: 1, namespace: 'default', previous });
 
 function open(compiled: readonly ReturnType<typeof compileUnit>[]): OpenSnapshot {
-  const live = new SharedLiveState(monotonicMs);
+  const live = new SharedLiveState(monotonicMs, false);
   const slots = new SlotTable({ live, random: Math.random, nowMs: monotonicMs });
   return openSnapshot({ revision: 1, compiled, previous: null, live, slots, random: Math.random }).snapshot;
 }

@@ -4,6 +4,7 @@
  */
 import { limits } from '../../model/limits.ts';
 import type { FailureCode } from '../failure.ts';
+import { fieldNames, fieldNumber } from '../field-names.ts';
 import { type HeaderList, isNamed } from '../headers.ts';
 import { noTrailers, passableTrailers } from '../trailers.ts';
 import { hexValue, isFieldText } from './http1-octets.ts';
@@ -353,7 +354,10 @@ class AnswerFields {
     for (let i = 0; i < section.fieldCount * 4; i += 4) {
       const name = text.slice(marks[i]!, marks[i + 1]!);
       const value = text.slice(marks[i + 2]!, marks[i + 3]!);
-      if (!this.takeHopField(name, value)) this.headers.push(name, value);
+      // Those that have a number are none of this hop's, and the same text as everywhere else is compared without a look at its characters.
+      const number = fieldNumber(name);
+      if (number !== 0) this.headers.push(fieldNames[number]!, value);
+      else if (!this.takeHopField(name, value)) this.headers.push(name, value);
     }
     if (this.nominated !== null) this.dropNominated(this.nominated);
   }

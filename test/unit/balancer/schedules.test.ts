@@ -112,7 +112,7 @@ describe('RoundRobin', () => {
     const sidecar = new Sidecar();
     const compiled = compileUnit(unitOf());
     sidecar.apply(compiled);
-    const otherLive = new SharedLiveState(() => 0, sidecar.live.buffer);
+    const otherLive = new SharedLiveState(() => 0, true, sidecar.live.buffer);
     const { snapshot } = openSnapshot({
       revision: 1,
       compiled: [compiled],

@@ -28,7 +28,7 @@ describe('a backend that does not exist', () => {
   it('has its share of the requests answered 500, exactly (Gateway API, HTTPRouteRule.backendRefs)', () => {
     const { resources } = readManifest(manifest, 'test');
     const { units } = buildSnapshot({ objects: resources, revision: 1, namespace: 'default', previous: null });
-    const live = new SharedLiveState(() => 0);
+    const live = new SharedLiveState(() => 0, false);
     const random = () => 0.5;
     const { snapshot } = openSnapshot({
       revision: 1,

@@ -29,7 +29,7 @@ const withLink = (...links: string[]): string =>
 const judge = async (text: string, file: string) => judgeManifest(text, file);
 
 function inForceOf(): InForce {
-  const live = new SharedLiveState(() => 0);
+  const live = new SharedLiveState(() => 0, false);
   return new InForce({
     namespace: 'default',
     prepare: () => Promise.resolve(),

@@ -16,7 +16,7 @@ const service = (name: string, ...endpoints: string[]): Service => ({
 });
 
 function inForce(compile: CompileUnits) {
-  const live = new SharedLiveState(() => 0);
+  const live = new SharedLiveState(() => 0, false);
   const swaps: number[] = [];
   const loop = new LoopConfiguration(live, () => 0);
   const inForce = new InForce({

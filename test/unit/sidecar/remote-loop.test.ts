@@ -85,7 +85,7 @@ const services = (changes: Partial<LoopServices> = {}): LoopServices => ({
 
 /** A loop whose far side is a real one, with a port that clones. */
 function connected(changes: Partial<LoopServices> = {}) {
-  const live = new SharedLiveState(monotonicMs);
+  const live = new SharedLiveState(monotonicMs, true);
   const slots = new SlotTable({ live, random: () => 0, nowMs: monotonicMs });
   const { port1, port2 } = new MessageChannel();
   const accessLog = (changes.writeAccessLog ?? null) === null ? null : everyRequest;

@@ -7,9 +7,11 @@ const parentId = '00f067aa0ba902b7';
 const valid = `00-${traceId}-${parentId}-01`;
 
 /** Deterministic, and never the id of the examples. */
-function sequence(): () => number {
+function sequence(): (words: Uint32Array) => void {
   let turn = 0;
-  return () => ((turn++ * 37 + 11) % 256) / 256;
+  return (words) => {
+    for (let at = 0; at < words.length; at++) words[at] = ((turn++ * 37 + 11) % 256) << 24;
+  };
 }
 
 const malformed: readonly [why: string, value: string][] = [
@@ -117,7 +119,7 @@ describe('continueTrace', () => {
   });
 
   it('samples the share of new traces that it is told, and what a parent has sampled or not as the parent has', () => {
-    const ids = new RandomIds(Math.random);
+    const ids = new RandomIds();
     const isSampled = (value: string | undefined, ratio: number) =>
       (continueTrace(value, ids, false, thresholdOf(ratio)).flags & sampledFlag) !== 0;
     const sampledOf = (value: string | undefined, ratio: number) =>
@@ -135,7 +137,7 @@ describe('continueTrace', () => {
   });
 
   it('does not repeat ids', () => {
-    const ids = new RandomIds(Math.random);
+    const ids = new RandomIds();
     const seen = new Set<string>();
     for (let i = 0; i < 10_000; i++) seen.add(continueTrace(valid, ids).spanId);
     expect(seen.size).toBe(10_000);
