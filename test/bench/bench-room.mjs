@@ -12,8 +12,14 @@ const pollMs = 20;
 let rooms = 0;
 
 export class BenchRoom {
-  /** @param distDir where the built executable is: DIR/bin/weft.js */
-  constructor({ proxyCore, loadCore, distDir = join(root, 'dist') }) {
+  /**
+   * @param distDir where the built executable is: DIR/bin/weft.js
+   * @param slowness how many times as long as usual processes may take to be ready
+   */
+  constructor({ proxyCore, loadCore, distDir = join(root, 'dist'), slowness = 1 }) {
+    this.readyTimeoutMs = readyTimeoutMs * slowness;
+    /** What starts Node for a sidecar of this Service: a command and its first arguments. */
+    this.nodeCommand = (_service) => [process.execPath];
     this.proxyCore = proxyCore;
     this.loadCore = loadCore;
     this.directory = mkdtempSync(join(tmpdir(), 'weft-bench-'));
@@ -90,15 +96,14 @@ export async function freePorts(count) {
  * Waits until `look` answers something.
  * @throws Error with the process' last words when it ends before, or takes too long.
  */
-export async function waitFor(started, what, look) {
-  const deadlineMs = performance.now() + readyTimeoutMs;
+export async function waitFor(started, what, look, timeoutMs = readyTimeoutMs) {
+  const deadlineMs = performance.now() + timeoutMs;
   while (true) {
     const found = await look();
     if (found) return found;
     const lastWords = started.log.trim().split('\n').slice(-2).join(' ').slice(0, 300);
     if (started.hasExited) throw new Error(`${what} ended before it was ready: ${lastWords}`);
-    if (performance.now() > deadlineMs)
-      throw new Error(`${what} was not ready within ${readyTimeoutMs} ms: ${lastWords}`);
+    if (performance.now() > deadlineMs) throw new Error(`${what} was not ready within ${timeoutMs} ms: ${lastWords}`);
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
 }

@@ -14,11 +14,17 @@ export async function startSidecar(
   { name, service, resources, flags, outbound = '127.0.0.1:0', nodeFlags = [] },
 ) {
   const file = room.file(`${name}.yaml`, resources.map((resource) => JSON.stringify(resource)).join('\n---\n'));
-  const started = room.start(room.proxyCore, process.execPath, [
-    ...[...nodeFlags, room.executable, 'sidecar', '--service', service, '--config', file],
+  const [command, ...first] = room.nodeCommand(service);
+  const started = room.start(room.proxyCore, command, [
+    ...[...first, ...nodeFlags, room.executable, 'sidecar', '--service', service, '--config', file],
     ...['--outbound', outbound, '--admin', '127.0.0.1:0', ...flags],
   ]);
-  const line = await waitFor(started, `sidecar ${service}`, () => /^\{"ready":.*\}$/m.exec(started.output)?.[0]);
+  const line = await waitFor(
+    started,
+    `sidecar ${service}`,
+    () => /^\{"ready":.*\}$/m.exec(started.output)?.[0],
+    room.readyTimeoutMs,
+  );
   return { process: started, ready: JSON.parse(line) };
 }
 

@@ -6,7 +6,7 @@ import { cpus, loadavg, release, totalmem } from 'node:os';
 /** Debian's package of each program. */
 const packages = {
   ...{ nginx: 'nginx-light', haproxy: 'haproxy', openssl: 'openssl', taskset: 'util-linux', perf: 'linux-perf' },
-  ...{ 'g++': 'g++', make: 'make', strace: 'strace' },
+  ...{ 'g++': 'g++', make: 'make', strace: 'strace', valgrind: 'valgrind' },
 };
 /** What every run needs, whoever competes. */
 export const ownTools = ['openssl', 'taskset', 'g++', 'make'];
