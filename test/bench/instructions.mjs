@@ -29,7 +29,7 @@ Examples:
 
 const idleSeconds = 15;
 /** callgrind has to translate all code again once it counts. */
-const settleSeconds = 12;
+const settleSeconds = 20;
 /** Without much collecting, of which the counted seconds may by chance have more or less. */
 const nodeFlags = ['--perf-basic-prof', '--min-semi-space-size=16', '--max-semi-space-size=16'];
 const layers = ['JavaScript', 'builtins of V8', 'V8, Node, libuv', 'uWebSockets.js', 'libc'];
@@ -139,7 +139,9 @@ function addCounts(byName, text, map, weight) {
 }
 
 /** `JS:*checkHead file:///.../chunk-X.js:1:2`: without the place, which is another in each build. */
-const compiledName = (name) => (name === null ? 'gone' : name.replace(/ file:\/\/\S*$/, ''));
+function compiledName(name) {
+  return name === null ? 'gone' : name.replace(/ file:\/\/\S*$/, '');
+}
 
 function layerOf(object, name) {
   if (name.startsWith('Builtins_')) return layers[1];
