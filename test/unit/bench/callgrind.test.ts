@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-// @ts-expect-error -- a script of the benchmarks, without types
 import { CodeMap, countsOf } from '../../bench/callgrind.mjs';
 
 it('what callgrind counted is read where it lies, and not again where it was called from', () => {

@@ -3,7 +3,6 @@ import { SourceMap } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-// @ts-expect-error -- a script of the build, without types
 import { withConstants } from '../../../deploy/constants.mjs';
 
 interface Chunk {
