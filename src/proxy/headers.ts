@@ -7,7 +7,7 @@ export type HeaderList = string[];
  */
 export function isNamed(name: string, lowerName: string): boolean {
   if (name.length !== lowerName.length) return false;
-  // As a text it is compared with a sixth of the instructions.
+  // As a whole first: V8 compares texts with fewer instructions than this looks at their characters.
   if (name === lowerName) return true;
   for (let i = 0; i < name.length; i++) if ((name.charCodeAt(i) | 0x20) !== lowerName.charCodeAt(i)) return false;
   return true;

@@ -28,7 +28,7 @@ export class SharedLiveState implements LiveState {
 
   /**
    * `nowMs` must be one clock for all loops: `monotonicMs`, not `performance.now`, whose zero differs by thread. `buffer`: of the first, for the others.
-   * `isShared`: several loops count in it. One alone does so without `Atomics`, whose six calls for a request are 1 % of its instructions.
+   * `isShared`: several loops count in it. One alone does so without `Atomics`, whose four or five calls for a request are 1 % of its instructions.
    */
   constructor(
     nowMs: () => number,

@@ -126,3 +126,7 @@ describe('splitNetwork', () => {
     expect(partsMs).toEqual(ledger({ wait: 3, network: 2, own: 1 }));
   });
 });
+
+it('there is a time for each part, and none has begun', () => {
+  expect(newPartsMs()).toEqual(parts.map(() => 0));
+});
