@@ -10,6 +10,7 @@ import { isFieldText, isHexCode, isHostCode, isTargetText, isToken } from './cha
 import { type Failure, failures } from './failure.ts';
 import { fieldNames, fieldNumber } from './field-names.ts';
 import { type HeaderList, headerValue, isNamed } from './headers.ts';
+import { findField, noteField } from './known-fields.ts';
 import { fieldsTooLarge, type LimitMet, ofListener, targetTooLong, tooManyFields, whose } from './limit-met.ts';
 import { normalisePath, type PathPolicy } from './path.ts';
 import type { RefusedRequest, RequestHead } from './request.ts';
@@ -106,10 +107,15 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
     fieldBytes += name.length + value.length + 4;
     if (fieldBytes > bounds.headBytesMax)
       return tooMuch(fieldsTooLarge(bounds.headBytesMax, ofListener(bounds, 'head-bytes')), raw, host);
-    const number = fieldNumber(name);
-    if (number === 0 && !isToken(name)) return badRequest('A field name is not a token.', raw, host);
-    if (!hasPlainValues && !isFieldText(value))
-      return badRequest('A field value holds a control character.', raw, host);
+    const known = findField(name, value);
+    const number = known === null ? fieldNumber(name) : known.number;
+    if (known === null) {
+      if (number === 0 && !isToken(name)) return badRequest('A field name is not a token.', raw, host);
+      if (!hasPlainValues) {
+        if (!isFieldText(value)) return badRequest('A field value holds a control character.', raw, host);
+        noteField(number, name, value);
+      }
+    }
     switch (number === 0 ? specialField(name) : commonSpecials[number]!) {
       case null:
         headers[kept] = name;

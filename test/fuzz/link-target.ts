@@ -15,19 +15,13 @@ import {
   linkCreditFirst,
   streamCreditFirst,
 } from '../../src/proxy/link/frames.ts';
-import {
-  decodeEnd,
-  decodeHead,
-  decodeOpen,
-  encodeEnd,
-  encodeHead,
-  encodeOpen,
-} from '../../src/proxy/link/head-codec.ts';
+import { encodeEnd, encodeHead, encodeOpen } from '../../src/proxy/link/head-codec.ts';
 import { LinkCallee } from '../../src/proxy/link/link-callee.ts';
 import type { LinkChannel } from '../../src/proxy/link/link-channel.ts';
 import { LinkUpstream } from '../../src/proxy/link/link-upstream.ts';
 import type { Downstream, RequestHead, RequestReceiver } from '../../src/proxy/request.ts';
 import type { UpstreamHandler, UpstreamStream } from '../../src/proxy/upstream/upstream.ts';
+import { decodeEnd, decodeHead, decodeOpen } from '../unit/link/payload-text.ts';
 import { dialFake, FakeSocket } from './link-sockets.ts';
 
 export const targets = ['parser', 'callee', 'caller'] as const;

@@ -4,9 +4,9 @@
  */
 import type { Socket } from 'node:net';
 import type { HopTiming } from '../../telemetry/ledger.ts';
+import { writeLatin1 } from '../latin1.ts';
 import { dataBytesMax, type FrameType, frameHeaderBytes, frameType, headFlags, joinedBytesMax } from './frames.ts';
 import { headLength, writeHead } from './head-codec.ts';
-import { writeLatin1 } from './latin1.ts';
 
 /** Two DATA frames of the largest size, and some others. */
 export const blockBytes = 136 * 1024;

@@ -1,6 +1,6 @@
 /**
- * Heads, trailers and timings as payloads of frames, and back. A payload is built as one latin1 string and written in one call, and read
- * in one (docs/link.md has the layout): writing each text by itself would call into native code some twenty times a head.
+ * Heads, trailers and timings as payloads of frames, and back (docs/link.md has the layout). A payload is built as one latin1 string and written in one call: writing
+ * each text by itself would call into native code some twenty times a head. It is read where it lies, and made a text, as a whole, only for what is not known.
  *
  * Nothing here throws: what is no payload of this version is null. Lengths are believed only as far as the payload reaches.
  */
@@ -8,10 +8,13 @@ import { limits } from '../../model/limits.ts';
 import type { HopTiming } from '../../telemetry/ledger.ts';
 import { fieldNames, fieldNumber } from '../field-names.ts';
 import type { HeaderList } from '../headers.ts';
+import { findField, findFieldAt, type KnownField, noteField } from '../known-fields.ts';
+import { readLatin1, writeLatin1 } from '../latin1.ts';
+import { reasonOf } from '../local-reply.ts';
+import { LastView } from '../same-octets.ts';
 import type { UpstreamHead } from '../upstream/upstream.ts';
 import { headFlags, isHeadFlags, joinedBytesMax } from './frames.ts';
-import { writeLatin1 } from './latin1.ts';
-import { decodeTiming, encodeTiming, timingChars, writeTiming } from './timing-codec.ts';
+import { decodeTiming, encodeTiming, timingBytes, writeTiming } from './timing-codec.ts';
 
 /** Number 0 says that the method follows. */
 export const methodNames: readonly string[] = ['', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'];
@@ -37,7 +40,7 @@ export interface OpenPayload {
 
 /** Handed on as the answer's head that it is. What the fields say is not judged here. */
 export interface HeadPayload extends UpstreamHead {
-  /** Where the first bytes of the body begin in the payload: it ends with them. -1: none are in it. */
+  /** Where the first bytes of the body begin in `bytes`: the payload ends with them. -1: none are in it. */
   readonly dataAt: number;
   /** Nothing follows. */
   readonly endsStream: boolean;
@@ -73,6 +76,11 @@ function fields(headers: readonly string[]): string {
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
     const value = headers[i + 1]!;
+    const known = findField(name, value);
+    if (known !== null) {
+      block += known.onLink;
+      continue;
+    }
     const number = fieldNumber(name);
     block += (number === 0 ? byteChars[0]! + text(name) : byteChars[number]!) + varint(value.length) + value;
   }
@@ -110,7 +118,9 @@ export function encodeHead(
 
 /** How long `payload` of `encodeHead` is with the times of its hop, if there are any. */
 export const headLength = (payload: string, timing: HopTiming | null): number =>
-  timing === null ? payload.length : payload.length + timingChars;
+  timing === null ? payload.length : payload.length + timingBytes;
+
+const blockView = new LastView();
 
 /** Writes as many bytes as `headLength` says. */
 export function writeHead(bytes: Buffer, at: number, payload: string, timing: HopTiming | null): void {
@@ -118,10 +128,10 @@ export function writeHead(bytes: Buffer, at: number, payload: string, timing: Ho
     writeLatin1(bytes, payload, at);
     return;
   }
-  writeLatin1(bytes, payload, at + timingChars);
+  writeLatin1(bytes, payload, at + timingBytes);
   // The flags go before the times, the last byte of which takes their place.
-  bytes[at] = bytes[at + timingChars]! | headFlags.hasTiming;
-  writeTiming(bytes, at + 1, timing);
+  bytes[at] = bytes[at + timingBytes]! | headFlags.hasTiming;
+  writeTiming(blockView.of(bytes), at + 1, timing);
 }
 
 /** Empty, as most are, when there is neither. */
@@ -138,21 +148,31 @@ export function encodeEnd(trailers: readonly string[], timing: HopTiming | null)
 
 /** Where reading is; -1 once the payload made no sense. One for all: reading a payload is never interrupted. */
 let at = 0;
-let source = '';
+let source: Uint8Array = new Uint8Array(0);
+let payloadStart = 0;
+let payloadEnd = 0;
+/** The payload as text; empty until something in it has to be read as such. */
+let sourceText = '';
+const lastView = new LastView();
+const nameLengths: readonly number[] = fieldNames.map((name) => name.length);
+const firstLetters: readonly number[] = fieldNames.map((name) => (name === '' ? 0 : name.charCodeAt(0)));
 
-function begin(payload: string): void {
-  source = payload;
-  at = 0;
+function begin(bytes: Buffer, start: number, end: number): void {
+  source = bytes;
+  sourceText = '';
+  payloadStart = start;
+  payloadEnd = end;
+  at = start;
 }
 
 /** True when everything was read and made sense. */
-const isWhole = (): boolean => at === source.length;
+const isWhole = (): boolean => at === payloadEnd;
 
 /** True when what was read made sense, and as much is left as may lie behind a head. */
-const hasJoinedBody = (): boolean => at > 0 && at < source.length && source.length - at <= joinedBytesMax;
+const hasJoinedBody = (): boolean => at >= 0 && at < payloadEnd && payloadEnd - at <= joinedBytesMax;
 
 function readByte(): number {
-  return at >= 0 && at < source.length ? source.charCodeAt(at++) : fail();
+  return at >= 0 && at < payloadEnd ? source[at++]! : fail();
 }
 
 function fail(): 0 {
@@ -174,52 +194,109 @@ function readVarint(): number {
   }
 }
 
-function readText(): string {
-  const length = readVarint();
+/** Goes on behind a text of this length, and answers where it begins; -1: the payload is not as long. */
+function skipText(length: number): number {
   const start = at;
-  if (start < 0 || length > source.length - start) {
+  if (start < 0 || length > payloadEnd - start) {
     fail();
-    return '';
+    return -1;
   }
   at = start + length;
-  return source.slice(start, at);
+  return start;
 }
 
-/** A name or a method: by its number, or as it is. */
-function readName(names: readonly string[]): string {
+function readText(): string {
+  const start = skipText(readVarint());
+  return start === -1 ? '' : textOf(start, at);
+}
+
+/** The payload is made a text as a whole, and once: most have none that is not known, and a call into native code costs more than a slice. */
+function textOf(start: number, end: number): string {
+  if (start === end) return '';
+  if (sourceText === '') sourceText = readLatin1(source as Buffer, payloadStart, payloadEnd);
+  return sourceText.slice(start - payloadStart, end - payloadStart);
+}
+
+function readMethod(): string {
   const number = readByte();
   if (number === 0) return readText();
-  const name = names[number];
+  const name = methodNames[number];
   if (name !== undefined) return name;
   fail();
   return '';
 }
 
-function readFields(): HeaderList {
+/** The phrase that goes with the status is not read but compared. */
+function readReason(status: number): string {
+  const length = readVarint();
+  const start = skipText(length);
+  if (start === -1) return '';
+  const usual = reasonOf(status);
+  if (usual.length !== length) return textOf(start, at);
+  for (let i = 0; i < length; i++) if (source[start + i] !== usual.charCodeAt(i)) return textOf(start, at);
+  return usual;
+}
+
+/** `isFirst`: nobody else reads them before they are used. */
+function readFields(isFirst: boolean): HeaderList {
   const count = readVarint();
   // Each takes at least two bytes: a count that cannot be is found before anything is allocated for it.
-  if (count > limits.linkFieldsMax || count * 2 > source.length) {
+  if (count > limits.linkFieldsMax || count * 2 > payloadEnd - payloadStart) {
     fail();
     return [];
   }
   const headers: HeaderList = [];
-  for (let i = 0; i < count; i++) {
-    headers.push(readName(fieldNames), readText());
-    if (at < 0) return headers;
+  const view = lastView.of(source);
+  for (let i = 0; i < count && at >= 0; i++) {
+    const known = findFieldHere(view);
+    if (known === null) readField(headers, isFirst);
+    else {
+      headers.push(known.name, known.value);
+      at += known.onLink.length;
+    }
   }
   return headers;
 }
 
+/** The field that begins where reading is, if it is known: its lengths have one byte each then. */
+function findFieldHere(view: DataView): KnownField | null {
+  const start = at;
+  const bytes = source;
+  if (payloadEnd - start < 2) return null;
+  const number = bytes[start]!;
+  const isNamed = number === 0;
+  const nameLength = isNamed ? bytes[start + 1]! : nameLengths[number];
+  if (nameLength === undefined) return null;
+  const lengthAt = isNamed ? start + 2 + nameLength : start + 1;
+  if (lengthAt >= payloadEnd) return null;
+  const valueLength = bytes[lengthAt]!;
+  const end = lengthAt + 1 + valueLength;
+  if (end > payloadEnd) return null;
+  return findFieldAt(view, start, end, nameLength, isNamed ? bytes[start + 2]! : firstLetters[number]!, valueLength);
+}
+
+function readField(headers: HeaderList, isFirst: boolean): void {
+  const number = readByte();
+  const name = number === 0 ? readText() : fieldNames[number];
+  const value = readText();
+  if (at < 0 || name === undefined) {
+    fail();
+    return;
+  }
+  if (isFirst) noteField(number, name, value);
+  headers.push(name, value);
+}
+
 function readTiming(): HopTiming | null {
-  const timing = at < 0 ? null : decodeTiming(source, at);
+  const start = skipText(timingBytes);
+  const timing = start === -1 ? null : decodeTiming(lastView.of(source), start);
   if (timing === null) fail();
-  else at += timingChars;
   return timing;
 }
 
-/** Null: no OPEN of this version. What the fields say is not judged here. */
-export function decodeOpen(payload: string): OpenPayload | null {
-  begin(payload);
+/** The payload of an OPEN lies in `bytes` from `start` to `end`, as with the others. Null: no OPEN of this version. What the fields say is not judged here. */
+export function decodeOpen(bytes: Buffer, start: number, end: number): OpenPayload | null {
+  begin(bytes, start, end);
   if (readByte() !== httpKind) return null;
   const flag = readByte();
   if ((flag & ~(openFlags.endsStream | openFlags.hasLength)) !== 0) return null;
@@ -227,23 +304,24 @@ export function decodeOpen(payload: string): OpenPayload | null {
   const hasLength = (flag & openFlags.hasLength) !== 0;
   if (endsStream && hasLength) return null;
   const bodyBytes = hasLength ? readVarint() : endsStream ? 0 : -1;
-  const method = readName(methodNames);
+  const method = readMethod();
   const target = readText();
-  const headers = readFields();
+  // Who checks its fields notes them.
+  const headers = readFields(false);
   if (!isWhole() || (hasLength && bodyBytes === 0)) return null;
   return { method, target, headers, bodyBytes, endsStream };
 }
 
 /** Null: no HEAD of this version. */
-export function decodeHead(payload: string): HeadPayload | null {
-  begin(payload);
+export function decodeHead(bytes: Buffer, start: number, end: number): HeadPayload | null {
+  begin(bytes, start, end);
   const flag = readByte();
   if (!isHeadFlags(flag)) return null;
   const timing = (flag & headFlags.hasTiming) !== 0 ? readTiming() : null;
   const status = readVarint();
   const bodyBytes = (flag & headFlags.hasLength) !== 0 ? readVarint() : -1;
-  const reason = readText();
-  const headers = readFields();
+  const reason = readReason(status);
+  const headers = readFields(true);
   const hasData = (flag & headFlags.hasData) !== 0;
   if (!(hasData ? hasJoinedBody() : isWhole()) || status < 200 || status > 999) return null;
   return {
@@ -262,12 +340,12 @@ export function decodeHead(payload: string): HeadPayload | null {
 export const noEnd: EndPayload = { trailers: [], timing: null };
 
 /** Null: no END of this version. */
-export function decodeEnd(payload: string): EndPayload | null {
-  if (payload.length === 0) return noEnd;
-  begin(payload);
+export function decodeEnd(bytes: Buffer, start: number, end: number): EndPayload | null {
+  if (start === end) return noEnd;
+  begin(bytes, start, end);
   const flag = readByte();
   if ((flag & ~endFlags.hasTiming) !== 0) return null;
   const timing = flag === 0 ? null : readTiming();
-  const trailers = readFields();
+  const trailers = readFields(false);
   return isWhole() ? { trailers, timing } : null;
 }

@@ -10,7 +10,6 @@ import { localReply } from '../local-reply.ts';
 import type { ListenerOptions } from '../request.ts';
 import { allStreams, frameType, goawayReason, type LinkFault, resetReason } from './frames.ts';
 import { decodeOpen, type OpenPayload } from './head-codec.ts';
-import { readLatin1 } from './latin1.ts';
 import { LinkAnswer } from './link-answer.ts';
 import { type ChannelOwner, LinkChannel } from './link-channel.ts';
 
@@ -106,7 +105,7 @@ export class LinkCallee implements ChannelOwner {
     const { channel } = this;
     if (type !== frameType.open) return 'HEAD is not for the caller to send';
     if (id <= channel.lastStream) return 'OPEN of a stream that was open before';
-    const open = decodeOpen(readLatin1(bytes, start, end));
+    const open = decodeOpen(bytes, start, end);
     if (open === null) return 'OPEN cannot be read';
     const answer = new LinkAnswer(open);
     channel.add(answer, id);

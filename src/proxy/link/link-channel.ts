@@ -10,6 +10,7 @@ import { limits } from '../../model/limits.ts';
 import type { HopTiming } from '../../telemetry/ledger.ts';
 import { atTurnEnd } from '../../telemetry/loop-turn.ts';
 import type { CoarseTimer, Swept } from '../coarse-timer.ts';
+import { readLatin1 } from '../latin1.ts';
 import { BandwidthProbe } from './bandwidth-probe.ts';
 import { FrameOutput } from './frame-output.ts';
 import { FrameParser, type FrameReceiver } from './frame-parser.ts';
@@ -26,7 +27,6 @@ import {
   streamCreditFirst,
 } from './frames.ts';
 import { decodeEnd } from './head-codec.ts';
-import { readLatin1 } from './latin1.ts';
 import type { LinkStream } from './link-stream.ts';
 import { StreamTable } from './stream-table.ts';
 
@@ -197,7 +197,7 @@ export class LinkChannel implements FrameReceiver, Swept {
   }
 
   private takeEnd(id: number, bytes: Buffer, start: number, end: number): LinkFault | null {
-    const payload = decodeEnd(start === end ? '' : readLatin1(bytes, start, end));
+    const payload = decodeEnd(bytes, start, end);
     if (payload === null) return 'END cannot be read';
     const stream = this.streams.get(id);
     if (stream === undefined) return id > this.lastStream ? 'END of a stream that was never open' : null;

@@ -5,7 +5,6 @@ import type { CoarseTimer } from '../coarse-timer.ts';
 import { type Failure, failures } from '../failure.ts';
 import { allStreams, frameType, type GoawayReason, goawayReason, type LinkFault } from './frames.ts';
 import { decodeHead, noEnd } from './head-codec.ts';
-import { readLatin1 } from './latin1.ts';
 import { type ChannelOwner, LinkChannel } from './link-channel.ts';
 import { LinkRequest } from './link-request.ts';
 import { type DialTarget, dial, type LinkSecurity } from './link-socket.ts';
@@ -182,10 +181,10 @@ export class LinkClient implements ChannelOwner {
     const stream = channel.streams.get(id);
     if (stream === undefined) return null;
     if (stream.isRemoteEnded) return 'HEAD behind END';
-    const head = decodeHead(readLatin1(bytes, start, end));
+    const head = decodeHead(bytes, start, end);
     if (stream instanceof LinkRequest) stream.takeHead(head);
     if (head === null) return null;
-    if (head.dataAt >= 0) stream.takeJoined(bytes.subarray(start + head.dataAt, end));
+    if (head.dataAt >= 0) stream.takeJoined(bytes.subarray(head.dataAt, end));
     if (head.endsStream) stream.takeEnd(noEnd);
     return null;
   }

@@ -2,6 +2,7 @@
 import { beyondAscii, isFieldText, isToken } from '../char-classes.ts';
 import { fieldNumber, lineStart } from '../field-names.ts';
 import { isNamed } from '../headers.ts';
+import { findField } from '../known-fields.ts';
 import type { AnswerHead } from '../request.ts';
 
 /**
@@ -21,11 +22,14 @@ export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
     const value = headers[i + 1]!;
-    const number = fieldNumber(name);
-    if (number === 0 && !isToken(name)) return null;
-    if (beyondAscii.test(value)) {
-      if (!isFieldText(value)) return null;
-      isAscii = false;
+    const known = findField(name, value);
+    const number = known === null ? fieldNumber(name) : known.number;
+    if (known === null) {
+      if (number === 0 && !isToken(name)) return null;
+      if (beyondAscii.test(value)) {
+        if (!isFieldText(value)) return null;
+        isAscii = false;
+      }
     }
     if (isNamed(name, 'date')) {
       if (isDated) continue;
@@ -33,7 +37,7 @@ export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean
     }
     // This core sends no trailers.
     if (isNamed(name, 'trailer')) continue;
-    block += lineStart(number, name) + value;
+    block += known === null ? lineStart(number, name) + value : known.line;
   }
   // writeStatus puts one CRLF behind what it is given.
   const date = isDated ? '' : dateField();

@@ -14,6 +14,7 @@ import { failures } from '../failure.ts';
 import { fieldNames, fieldNumber } from '../field-names.ts';
 import { type CheckedHead, checkHead, RefusedHead, refusedRequest } from '../head-check.ts';
 import type { HeaderList } from '../headers.ts';
+import { findField, noteField } from '../known-fields.ts';
 import { type LocalReply, localReply } from '../local-reply.ts';
 import type { Listener, LocalListenerOptions, RefusedRequest } from '../request.ts';
 import { dropTrailerField } from '../trailers.ts';
@@ -242,14 +243,18 @@ const reading: {
 };
 
 function readField(name: string, value: string): void {
-  const number = fieldNumber(name);
-  if (beyondAscii.test(value)) {
+  const known = findField(name, value);
+  // The same texts as everywhere else: to compare them then takes no look at their characters.
+  if (known !== null) {
+    reading.headers.push(known.name, known.value);
+  } else if (beyondAscii.test(value)) {
     const bytes = restoreBytes(value);
     if (bytes === null) reading.changedName ??= name;
     reading.headers.push(name, bytes ?? '');
     reading.hasPlainValues = false;
   } else {
-    // The same text as everywhere else: to compare it then takes no look at its characters.
+    const number = fieldNumber(name);
+    noteField(number, name, value);
     reading.headers.push(number === 0 ? name : fieldNames[number]!, value);
   }
   // uWS looks at the length of the first Connection field and at nothing else.

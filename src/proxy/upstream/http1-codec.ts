@@ -177,8 +177,12 @@ export class AnswerParser {
   }
 
   private readHead(): void {
-    const { text } = this.section;
-    const status = (text.charCodeAt(9) - 48) * 100 + (text.charCodeAt(10) - 48) * 10 + text.charCodeAt(11) - 48;
+    const { versionAndCode, reason } = this.section;
+    const status =
+      (versionAndCode.charCodeAt(9) - 48) * 100 +
+      (versionAndCode.charCodeAt(10) - 48) * 10 +
+      versionAndCode.charCodeAt(11) -
+      48;
     if (status < 200) {
       this.skipInterim(status);
       return;
@@ -188,7 +192,7 @@ export class AnswerParser {
       this.fail('upstream-garbage');
       return;
     }
-    const isOld = text.charCodeAt(7) === 48;
+    const isOld = versionAndCode.charCodeAt(7) === 48;
     const length = fields.contentLength;
     // RFC 9112 section 6.1: both lengths, or a transfer coding in HTTP/1.0, are what smuggling is made of.
     if (fields.isChunked && (length >= 0 || isOld)) {
@@ -213,7 +217,7 @@ export class AnswerParser {
     this.isHeadDone = true;
     const head: UpstreamHead = {
       status,
-      reason: text.slice(13, this.section.reasonEnd),
+      reason,
       headers: fields.headers,
       bodyBytes: status === 204 ? -1 : length,
       hasBody,
@@ -350,14 +354,13 @@ class AnswerFields {
   nominated: string[] | null = null;
 
   constructor(section: Http1Section) {
-    const { text, marks } = section;
-    for (let i = 0; i < section.fieldCount * 4; i += 4) {
-      const name = text.slice(marks[i]!, marks[i + 1]!);
-      const value = text.slice(marks[i + 2]!, marks[i + 3]!);
+    for (let i = 0; i < section.fieldCount; i++) {
+      const name = section.nameOf(i);
+      const value = section.valueOf(i);
       // Those that have a number are none of this hop's, and the same text as everywhere else is compared without a look at its characters.
-      const number = fieldNumber(name);
-      if (number !== 0) this.headers.push(fieldNames[number]!, value);
-      else if (!this.takeHopField(name, value)) this.headers.push(name, value);
+      const number = section.known[i]?.isNumbered === true ? -1 : fieldNumber(name);
+      if (number === 0 && this.takeHopField(name, value)) continue;
+      this.headers.push(number > 0 ? fieldNames[number]! : name, value);
     }
     if (this.nominated !== null) this.dropNominated(this.nominated);
   }
@@ -435,11 +438,8 @@ class AnswerFields {
   }
 }
 
-function readTrailers({ text, marks, fieldCount }: Http1Section, nominated: readonly string[] | null): HeaderList {
+function readTrailers(section: Http1Section, nominated: readonly string[] | null): HeaderList {
   const trailers: HeaderList = [];
-  for (let i = 0; i < fieldCount * 4; i += 4) {
-    const name = text.slice(marks[i]!, marks[i + 1]!);
-    trailers.push(name, text.slice(marks[i + 2]!, marks[i + 3]!));
-  }
+  for (let i = 0; i < section.fieldCount; i++) trailers.push(section.nameOf(i), section.valueOf(i));
   return passableTrailers(trailers, nominated === null ? null : new Set(nominated));
 }

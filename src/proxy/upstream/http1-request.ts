@@ -4,6 +4,7 @@
  */
 import { fieldNumber, lineStart } from '../field-names.ts';
 import { isNamed } from '../headers.ts';
+import { findField } from '../known-fields.ts';
 import { isToken } from './http1-octets.ts';
 import type { UpstreamRequest } from './upstream.ts';
 
@@ -18,7 +19,9 @@ export function serializeRequest(request: UpstreamRequest): string | null {
   let text = `${method} ${target} HTTP/1.1`;
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
-    text += lineStart(fieldNumber(name), name) + headers[i + 1]!;
+    const value = headers[i + 1]!;
+    const known = findField(name, value);
+    text += known === null ? lineStart(fieldNumber(name), name) + value : known.line;
   }
   if (bodyBytes > 0) return `${text}\r\nContent-Length: ${bodyBytes}\r\n\r\n`;
   if (bodyBytes < 0) return `${text}\r\nTransfer-Encoding: chunked\r\n\r\n`;

@@ -7,7 +7,10 @@
  */
 import { limits } from '../../model/limits.ts';
 import type { FailureCode } from '../failure.ts';
+import { readLatin1 } from '../latin1.ts';
+import { LastView } from '../same-octets.ts';
 import { isFieldText, isToken } from './http1-octets.ts';
+import { findLine, type KnownLine, meetLine } from './known-lines.ts';
 
 const HTAB = 9;
 const LF = 10;
@@ -25,18 +28,26 @@ const statusCodeEnd = 12;
 const heldBytesMin = 1024;
 const shortLineBytesMax = 128;
 
+const lastView = new LastView();
+
 export class Http1Section {
-  /** The whole section, latin1, once `take` answered an index. */
+  /** The whole section, latin1, once `take` answered an index; empty when all its lines are known. */
   text = '';
   /** How many fields it has: of a head at most `limits.headerFieldsMax`. Trailers may be more, and are then to be dropped. */
   fieldCount = 0;
   /** Four for each field, up to that limit: where its name starts and ends and its value starts and ends, from the start of the section. Reused: what lies beyond is old. */
   readonly marks: number[] = [];
-  /** Where the reason phrase ends. It starts after the status code and a blank. */
-  reasonEnd = 0;
+  /** By field: the line that came before; null: its marks say where it is. Reused like `marks`. */
+  readonly known: (KnownLine | null)[] = [];
+  /** `HTTP/1.1 200`, once `take` answered an index, and what stands behind it. */
+  versionAndCode = '';
+  reason = '';
   failureCode: FailureCode = 'upstream-garbage';
   private isHead = true;
   private hasStatusLine = false;
+  /** Where the status line ends, unless it is known. */
+  private reasonEnd = 0;
+  private hasUnknown = false;
   /** Start of the first line that is not read yet, from the start of the section. */
   private lineStart = 0;
   private held: Buffer | null = null;
@@ -46,12 +57,24 @@ export class Http1Section {
     this.text = '';
     this.fieldCount = 0;
     this.reasonEnd = 0;
+    this.hasUnknown = false;
     this.failureCode = 'upstream-garbage';
     this.isHead = startsWithStatusLine;
     this.hasStatusLine = !startsWithStatusLine;
     this.lineStart = 0;
     this.held = null;
     this.heldBytes = 0;
+  }
+
+  /** Of a field, by its index up to `limits.headerFieldsMax`. */
+  nameOf(field: number): string {
+    const { marks } = this;
+    return this.known[field]?.name ?? this.text.slice(marks[field * 4]!, marks[field * 4 + 1]!);
+  }
+
+  valueOf(field: number): string {
+    const { marks } = this;
+    return this.known[field]?.value ?? this.text.slice(marks[field * 4 + 2]!, marks[field * 4 + 3]!);
   }
 
   /** Reads on in `bytes` from `start` to `end`. Answers where the section ends in it, `sectionNeedsMore` or `sectionFailed`. */
@@ -99,7 +122,13 @@ export class Http1Section {
 
   private complete(bytes: Buffer, start: number, end: number, answer: number): number {
     if (end - start > limits.headBytesMax) return this.failTooLarge();
-    this.text = end - start === 2 ? '' : bytes.toString('latin1', start, end);
+    if (this.hasUnknown) {
+      this.text = readLatin1(bytes, start, end);
+      if (this.reasonEnd > 0) {
+        this.versionAndCode = this.text.slice(0, statusCodeEnd);
+        this.reason = this.text.slice(statusCodeEnd + 1, this.reasonEnd);
+      }
+    }
     this.held = null;
     return answer;
   }
@@ -112,9 +141,10 @@ export class Http1Section {
 
   /** Reads whole lines from the first unread one. Answers the index after the empty line, or why there is none. */
   private readLines(bytes: Buffer, start: number, end: number): number {
+    const view = lastView.of(bytes);
     let at = start + this.lineStart;
     if (!this.hasStatusLine) {
-      at = this.readStatusLine(bytes, start, end);
+      at = this.readStatusLine(bytes, view, start, end);
       if (at < 0) return at;
       this.hasStatusLine = true;
       this.lineStart = at - start;
@@ -124,14 +154,20 @@ export class Http1Section {
         if (at + 1 === end) return sectionNeedsMore;
         return bytes[at + 1] === LF ? at + 2 : sectionFailed;
       }
-      at = this.readField(bytes, start, at, end);
+      at = this.readField(bytes, view, start, at, end);
       if (at < 0) return at;
       this.lineStart = at - start;
     }
     return sectionNeedsMore;
   }
 
-  private readStatusLine(bytes: Buffer, start: number, end: number): number {
+  private readStatusLine(bytes: Buffer, view: DataView, start: number, end: number): number {
+    const known = findLine(view, start, end, true);
+    if (known !== null) {
+      this.versionAndCode = known.name;
+      this.reason = known.value;
+      return start + known.length;
+    }
     const fixedEnd = Math.min(end, start + statusCodeEnd);
     for (let at = start; at < fixedEnd; at++) {
       if (!isStatusOctet(at - start, bytes[at]!)) return sectionFailed;
@@ -143,11 +179,21 @@ export class Http1Section {
       at++;
       while (at < end && isFieldText[bytes[at]!] === 1) at++;
     }
+    const next = endOfLine(bytes, at, end);
+    if (next < 0) return next;
     this.reasonEnd = at - start;
-    return endOfLine(bytes, at, end);
+    this.hasUnknown = true;
+    const nameEnd = start + statusCodeEnd;
+    meetLine(bytes, view, { at: start, nameEnd, valueStart: Math.min(nameEnd + 1, at), valueEnd: at, end: next }, true);
+    return next;
   }
 
-  private readField(bytes: Buffer, start: number, nameStart: number, end: number): number {
+  private readField(bytes: Buffer, view: DataView, start: number, nameStart: number, end: number): number {
+    const known = this.fieldCount < limits.headerFieldsMax ? findLine(view, nameStart, end, false) : null;
+    if (known !== null) {
+      this.known[this.fieldCount++] = known;
+      return nameStart + known.length;
+    }
     let at = nameStart;
     while (at < end && isToken[bytes[at]!] === 1) at++;
     if (at === end) return sectionNeedsMore;
@@ -166,6 +212,9 @@ export class Http1Section {
       this.fieldCount++;
       return next;
     }
+    meetLine(bytes, view, { at: nameStart, nameEnd, valueStart, valueEnd, end: next }, false);
+    this.hasUnknown = true;
+    this.known[this.fieldCount] = null;
     const mark = this.fieldCount++ * 4;
     this.marks[mark] = nameStart - start;
     this.marks[mark + 1] = nameEnd - start;

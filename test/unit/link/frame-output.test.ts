@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { blockBytes, FrameOutput } from '../../../src/proxy/link/frame-output.ts';
 import { FrameParser } from '../../../src/proxy/link/frame-parser.ts';
 import { dataBytesMax, frameType, joinedBytesMax } from '../../../src/proxy/link/frames.ts';
-import { decodeHead, encodeHead } from '../../../src/proxy/link/head-codec.ts';
+import { encodeHead } from '../../../src/proxy/link/head-codec.ts';
+import { decodeHead } from './payload-text.ts';
 
 /** Takes what it is given, and says so when the test does. */
 class StuckSocket {

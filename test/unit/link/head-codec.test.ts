@@ -2,11 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { fieldNames } from '../../../src/proxy/field-names.ts';
+import { readLatin1 } from '../../../src/proxy/latin1.ts';
 import { frameShapes, frameType, joinedBytesMax } from '../../../src/proxy/link/frames.ts';
 import {
-  decodeEnd,
-  decodeHead,
-  decodeOpen,
   encodeEnd,
   encodeHead,
   encodeOpen,
@@ -15,10 +13,10 @@ import {
   varint,
   writeHead,
 } from '../../../src/proxy/link/head-codec.ts';
-import { readLatin1 } from '../../../src/proxy/link/latin1.ts';
-import { timingChars } from '../../../src/proxy/link/timing-codec.ts';
+import { timingBytes } from '../../../src/proxy/link/timing-codec.ts';
 import type { HopTiming } from '../../../src/telemetry/ledger.ts';
 import { newPartsMs, parts } from '../../../src/telemetry/recorder.ts';
+import { decodeEnd, decodeHead, decodeOpen } from './payload-text.ts';
 
 const latin1 = (maxLength: number) =>
   fc.string({ unit: fc.nat(255).map((code) => String.fromCharCode(code)), maxLength });
@@ -230,7 +228,7 @@ describe('what goes in comes out', () => {
 
   it('a timing of an unknown scale is none', () => {
     const payload = encodeEnd([], { partsMs: newPartsMs(), totalMs: 1 });
-    expect(payload).toHaveLength(1 + timingChars + 1);
+    expect(payload).toHaveLength(1 + timingBytes + 1);
     const withScale = (scale: number) => `${payload[0]!}${String.fromCharCode(scale)}${payload.slice(2)}`;
     expect(decodeEnd(withScale(22))?.timing?.totalMs).toBe(1 << 22);
     expect([decodeEnd(withScale(23)), decodeEnd(withScale(255))]).toEqual([null, null]);

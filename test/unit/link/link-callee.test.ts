@@ -10,11 +10,12 @@ import {
   resetReason,
   streamCreditFirst,
 } from '../../../src/proxy/link/frames.ts';
-import { decodeEnd, decodeHead, type HeadPayload } from '../../../src/proxy/link/head-codec.ts';
+import type { HeadPayload } from '../../../src/proxy/link/head-codec.ts';
 import type { Listener } from '../../../src/proxy/request.ts';
 import type { FakeProxy } from '../listener/listener-fakes.ts';
 import { FakeEndpoint, fakeMesh } from '../proxy/proxy-fakes.ts';
 import { frame, frames, LinkRoom, type RawPeer, turns, until } from './link-room.ts';
+import { decodeEnd, decodeHead } from './payload-text.ts';
 
 /** Of a client, and of the sidecar in front of it. */
 const mostFields = limits.headerFieldsMax + limits.linkAddedFieldsMax;

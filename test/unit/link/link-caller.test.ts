@@ -8,11 +8,11 @@ import {
   resetReason,
   streamCreditFirst,
 } from '../../../src/proxy/link/frames.ts';
-import { decodeOpen } from '../../../src/proxy/link/head-codec.ts';
 import type { LinkUpstream } from '../../../src/proxy/link/link-upstream.ts';
 import type { UpstreamRequest } from '../../../src/proxy/upstream/upstream.ts';
 import { Recording } from '../upstream/recording.ts';
 import { frame, frames, getCart, LinkRoom, postCart, type RawPeer, turns, until } from './link-room.ts';
+import { decodeOpen } from './payload-text.ts';
 
 let room: LinkRoom;
 let upstream: LinkUpstream;

@@ -5,13 +5,14 @@ import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
 import type { Failure } from '../../../src/proxy/failure.ts';
 import { FrameParser } from '../../../src/proxy/link/frame-parser.ts';
 import { frameHeaderBytes, frameType } from '../../../src/proxy/link/frames.ts';
-import { decodeHead, encodeEnd, encodeHead, encodeOpen } from '../../../src/proxy/link/head-codec.ts';
+import { encodeEnd, encodeHead, encodeOpen } from '../../../src/proxy/link/head-codec.ts';
 import { type CallerRefusal, createLinkListener } from '../../../src/proxy/link/link-server.ts';
 import type { LinkSecurity } from '../../../src/proxy/link/link-socket.ts';
 import { LinkUpstream, type LinkUpstreamOptions } from '../../../src/proxy/link/link-upstream.ts';
 import type { Listener, RefusedHeadFacts, RequestAcceptor } from '../../../src/proxy/request.ts';
 import type { UpstreamRequest } from '../../../src/proxy/upstream/upstream.ts';
 import { FakeProxy } from '../listener/listener-fakes.ts';
+import { decodeHead } from './payload-text.ts';
 
 const nobodyWaitsMs = 10_000;
 

@@ -1,0 +1,103 @@
+/**
+ * Fields that came before, and what was made of them. Clients, apps and sidecars say the same of themselves in each message; of a field that is found here
+ * nobody looks at the characters again, and its line for HTTP/1.1 and its octets for the link are one text each, ready to be joined.
+ *
+ * Bounded: one field at each of `places`, found by the lengths of name and value and the first letter, and none longer than `octetsMax`. One comes in when it is noted twice in a
+ * row at its place, so that those that never come again displace little; credentials, and what is another with each message, never do.
+ */
+import { beyondAscii, isToken } from './char-classes.ts';
+import { fieldNames, lineStart } from './field-names.ts';
+import { sameOctets } from './same-octets.ts';
+
+export interface KnownField {
+  /** A token. */
+  readonly name: string;
+  /** `fieldNumber` of the name. */
+  readonly number: number;
+  /** HTAB, blanks and visible ASCII. */
+  readonly value: string;
+  /** What ends the line before, and the field's own line without its end. */
+  readonly line: string;
+  /** As the link has it: number of the name, or 0 with length and name; length and value (docs/link.md). */
+  readonly onLink: string;
+}
+
+const places = 1024;
+/** As many bits as `places` has are left of 32. */
+const placeShift = 22;
+/** Of `onLink`. Lengths are below 128 then, and have one octet. */
+const octetsMax = 128;
+const isCredential = /auth|cookie|key|secret|session|signature|token/i;
+const isOtherEachTime = /^(traceparent|tracestate|server-timing|.*-request-id)$/i;
+/** By number of the name; that of none of them is asked for by `keepField`. */
+const mayBeKnown = fieldNames.map((name) => !isCredential.test(name) && !isOtherEachTime.test(name));
+
+const fields: (KnownField | null)[] = new Array<KnownField | null>(places).fill(null);
+/** Of the value that was noted last at each place. */
+const noted = new Int32Array(places);
+const octets = Buffer.allocUnsafeSlow(places * octetsMax);
+const octetsView = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
+
+const placeOf = (nameLength: number, firstLetter: number, valueLength: number): number =>
+  Math.imul(nameLength | (firstLetter << 8) | (valueLength << 16), 0x9e37_79b1) >>> placeShift;
+
+/** Null: it is not known. */
+export function findField(name: string, value: string): KnownField | null {
+  const field = fields[placeOf(name.length, name.charCodeAt(0), value.length)]!;
+  return field !== null && field.name === name && field.value === value ? field : null;
+}
+
+/** The same for a field that lies in `view` as `onLink`, from `at` to `end`. */
+export function findFieldAt(
+  view: DataView,
+  at: number,
+  end: number,
+  nameLength: number,
+  firstLetter: number,
+  valueLength: number,
+): KnownField | null {
+  const place = placeOf(nameLength, firstLetter, valueLength);
+  const field = fields[place]!;
+  return field !== null &&
+    field.onLink.length === end - at &&
+    sameOctets(view, at, octetsView, place * octetsMax, end - at)
+    ? field
+    : null;
+}
+
+/** By who reads a field first of all, and has not found it: it may be known from now on. Any text may be given. */
+export function noteField(number: number, name: string, value: string): void {
+  const { length } = value;
+  if (length === 0 || length >= octetsMax || !mayBeKnown[number]!) return;
+  const print =
+    value.charCodeAt(0) |
+    (value.charCodeAt(length >> 2) << 8) |
+    (value.charCodeAt(length >> 1) << 16) |
+    (value.charCodeAt(length - 1) << 24);
+  const place = placeOf(name.length, name.charCodeAt(0), length);
+  if (noted[place] === print) keepField(number, name, value);
+  else noted[place] = print;
+}
+
+/** It is known from now on, if it may be: answers it then. */
+export function keepField(number: number, name: string, value: string): KnownField | null {
+  if (!(number === 0 ? isToken(name) && !isCredential.test(name) : mayBeKnown[number]!) || beyondAscii.test(value))
+    return null;
+  const nameOnLink = number === 0 ? String.fromCharCode(0, name.length) + name : String.fromCharCode(number);
+  const onLink = nameOnLink + String.fromCharCode(value.length) + value;
+  if (value.length === 0 || onLink.length > octetsMax) return null;
+  const place = placeOf(name.length, name.charCodeAt(0), value.length);
+  octets.write(onLink, place * octetsMax, 'latin1');
+  // Each in one piece, and none a part of a longer text that it would keep alive.
+  const field = {
+    name: number === 0 ? inOnePiece(name) : fieldNames[number]!,
+    number,
+    value: inOnePiece(value),
+    line: inOnePiece(lineStart(number, name) + value),
+    onLink: inOnePiece(onLink),
+  };
+  fields[place] = field;
+  return field;
+}
+
+const inOnePiece = (text: string): string => Buffer.from(text, 'latin1').toString('latin1');

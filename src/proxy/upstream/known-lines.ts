@@ -1,0 +1,95 @@
+/**
+ * Lines of answers that came before. An app says the same of itself in each answer, but for a length or a date; a line that is found here was read, strictly, when it
+ * came first, and nobody looks at its octets one by one again (24 instructions each).
+ *
+ * One for all endpoints of a loop, and bounded: a line has one place, found by eight of its octets, and comes in when it is met there twice in a row. Of fields those
+ * that may be known anyway (known-fields.ts), and the empty ones.
+ */
+import { fieldNumber } from '../field-names.ts';
+import { isNamed } from '../headers.ts';
+import { keepField } from '../known-fields.ts';
+import { sameOctets } from '../same-octets.ts';
+
+export interface KnownLine {
+  /** Of a status line the version and the code, `HTTP/1.1 200`. In lower case where it frames the answer: to compare it then takes no look at its letters. */
+  readonly name: string;
+  /** Of a status line the reason. */
+  readonly value: string;
+  /** Octets with the line's end. */
+  readonly length: number;
+  readonly isStatus: boolean;
+  /** Its name has a number: it is no field of this hop's. */
+  readonly isNumbered: boolean;
+}
+
+/** Where in `bytes` the parts of a line are that was read. */
+export interface LineParts {
+  at: number;
+  nameEnd: number;
+  valueStart: number;
+  valueEnd: number;
+  /** Behind its CRLF. */
+  end: number;
+}
+
+const octetsMin = 12;
+const octetsMax = 128;
+const places = 256;
+/** As many bits as `places` has are left of 32. */
+const placeShift = 24;
+const framing = ['connection', 'keep-alive', 'content-length', 'transfer-encoding'];
+
+const lines: (KnownLine | null)[] = new Array<KnownLine | null>(places).fill(null);
+/** Of the line that was met last at each place, and is not known. */
+const met = new Int32Array(places);
+const octets = Buffer.allocUnsafeSlow(places * octetsMax);
+const octetsView = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
+
+/** By eight octets of it. Names mostly differ in these: their first four, and what stands behind `Content-`. */
+const placeOf = (view: DataView, at: number): number =>
+  Math.imul(view.getInt32(at, true) ^ Math.imul(view.getInt32(at + 8, true), 0x85eb_ca6b), 0x9e37_79b1) >>> placeShift;
+
+/** The line that begins at `at`, before `end`: a status line or a field; null: it is not known. */
+export function findLine(view: DataView, at: number, end: number, isStatus: boolean): KnownLine | null {
+  if (end - at < octetsMin) return null;
+  const place = placeOf(view, at);
+  const line = lines[place]!;
+  return line !== null &&
+    line.isStatus === isStatus &&
+    line.length <= end - at &&
+    sameOctets(view, at, octetsView, place * octetsMax, line.length)
+    ? line
+    : null;
+}
+
+/** A line that was read, strictly, and is none that `findLine` knows: it may be known from now on. */
+export function meetLine(
+  bytes: Buffer,
+  view: DataView,
+  { at, nameEnd, valueStart, valueEnd, end }: LineParts,
+  isStatus: boolean,
+): void {
+  const length = end - at;
+  if (length < octetsMin || length > octetsMax) return;
+  const place = placeOf(view, at);
+  const print = view.getInt32(at) ^ (view.getInt32(at + (length >> 1)) << 1) ^ (view.getInt32(end - 6) << 2) ^ length;
+  if (met[place] !== print) {
+    met[place] = print;
+    return;
+  }
+  const name = bytes.toString('latin1', at, nameEnd);
+  const number = fieldNumber(name);
+  const value = bytes.toString('latin1', valueStart, valueEnd);
+  // Its texts are those that everybody else finds.
+  const field = isStatus ? null : keepField(number, name, value);
+  const framingName = framing.find((lower) => isNamed(name, lower));
+  if (field === null && framingName === undefined && !isStatus) return;
+  bytes.copy(octets, place * octetsMax, at, end);
+  lines[place] = {
+    name: framingName ?? field?.name ?? name,
+    value: field?.value ?? value,
+    length,
+    isStatus,
+    isNumbered: number !== 0,
+  };
+}
