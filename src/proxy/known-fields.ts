@@ -69,14 +69,19 @@ export function findFieldAt(
 export function noteField(number: number, name: string, value: string): void {
   const { length } = value;
   if (length === 0 || length >= octetsMax || !mayBeKnown[number]!) return;
-  const print =
-    value.charCodeAt(0) |
-    (value.charCodeAt(length >> 2) << 8) |
-    (value.charCodeAt(length >> 1) << 16) |
-    (value.charCodeAt(length - 1) << 24);
+  const print = printOf(value);
   const place = placeOf(name.length, name.charCodeAt(0), length);
   if (noted[place] === print) keepField(number, name, value);
   else noted[place] = print;
+}
+
+/** Of six characters: three are the last ones, in which counters and times differ. */
+function printOf(value: string): number {
+  const last = value.length - 1;
+  const spread = value.charCodeAt(0) | (value.charCodeAt(last >> 2) << 8) | (value.charCodeAt(last >> 1) << 16);
+  // Of a short one those before the first are NaN, which counts as 0.
+  const end = value.charCodeAt(last) | (value.charCodeAt(last - 1) << 8) | (value.charCodeAt(last - 2) << 16);
+  return Math.imul(spread, 0x9e37_79b1) ^ end;
 }
 
 /** It is known from now on, if it may be: answers it then. */

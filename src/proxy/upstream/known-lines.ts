@@ -72,7 +72,9 @@ export function meetLine(
   const length = end - at;
   if (length < octetsMin || length > octetsMax) return;
   const place = placeOf(view, at);
-  const print = view.getInt32(at) ^ (view.getInt32(at + (length >> 1)) << 1) ^ (view.getInt32(end - 6) << 2) ^ length;
+  let print = length;
+  for (let i = at; i < end - 4; i += 4) print = Math.imul(print ^ view.getInt32(i, true), 0x9e37_79b1);
+  print = Math.imul(print ^ view.getInt32(end - 6, true), 0x85eb_ca6b);
   if (met[place] !== print) {
     met[place] = print;
     return;
