@@ -3,7 +3,7 @@
  * came first, and nobody looks at its octets one by one again (24 instructions each).
  *
  * One for all endpoints of a loop, and bounded: a line has one place, found by eight of its octets, and comes in when it is met there twice in a row. Of fields those
- * that may be known anyway (known-fields.ts), and the empty ones.
+ * that may be known anyway (known-fields.ts), and those that frame an answer.
  */
 import { fieldNumber } from '../field-names.ts';
 import { isNamed } from '../headers.ts';
@@ -24,12 +24,12 @@ export interface KnownLine {
 
 /** Where in `bytes` the parts of a line are that was read. */
 export interface LineParts {
-  at: number;
-  nameEnd: number;
-  valueStart: number;
-  valueEnd: number;
+  readonly at: number;
+  readonly nameEnd: number;
+  readonly valueStart: number;
+  readonly valueEnd: number;
   /** Behind its CRLF. */
-  end: number;
+  readonly end: number;
 }
 
 const octetsMin = 12;
