@@ -1,6 +1,7 @@
 /**
  * Requests that wait for regular expressions: gathered per loop turn into one batch, one batch at a time, each check with a deadline. A
- * check that passes it ends its worker; the batch's other members are decided once more, each alone.
+ * check that passes it ends its worker; the batch's other members are decided once more, each alone. The deadline is one of CPU time
+ * where that is known: on a machine that is busy, or whose container is throttled, any thread stands still for 50 ms now and then.
  */
 import { limits } from '../model/limits.ts';
 import type { Pattern } from '../proxy/compiled-unit.ts';
@@ -17,6 +18,8 @@ export interface PatternQueueOptions {
   readonly onError: (error: unknown) => void;
   /** The monotonic clock that all threads share. */
   readonly nowMs: () => number;
+  /** See thread-cpu.ts. */
+  readonly threadCpuMs: (threadId: number) => number | null;
 }
 
 /** Counted since start; each is a reason for `pattern-failed` but the first two. */
@@ -47,6 +50,8 @@ interface InFlight {
   readonly abort: AbortController;
   readonly submittedAtMs: number;
   timer: NodeJS.Timeout | null;
+  /** The check under way has passed its deadline. */
+  isOverdue: boolean;
 }
 
 export class PatternQueue implements SlowDecisions {
@@ -137,6 +142,7 @@ export class PatternQueue implements SlowDecisions {
       abort: new AbortController(),
       submittedAtMs: this.options.nowMs(),
       timer: null,
+      isOverdue: false,
     };
     this.inFlight = inFlight;
     this.stats.batches++;
@@ -174,12 +180,20 @@ export class PatternQueue implements SlowDecisions {
   private watch(inFlight: InFlight, inMs: number): void {
     inFlight.timer = setTimeout(() => {
       const nowMs = this.options.nowMs();
-      const { check, checkStartedAtMs } = inFlight.progress;
-      const leftMs = check === -1 ? limits.regexDeadlineMs : checkStartedAtMs + limits.regexDeadlineMs - nowMs;
+      const leftMs = limits.regexDeadlineMs - this.ranMs(inFlight.progress, nowMs);
       const batchLeftMs = inFlight.submittedAtMs + limits.regexWaitMs - nowMs;
+      inFlight.isOverdue = leftMs <= 0;
       if (leftMs <= 0 || batchLeftMs <= 0) inFlight.abort.abort();
       else this.watch(inFlight, Math.ceil(Math.min(leftMs, batchLeftMs)));
     }, inMs);
+  }
+
+  /** How long the check under way has run: at most as long as it has been there, and as its worker has run since it took the batch. */
+  private ranMs({ check, checkStartedAtMs, threadId, cpuAtStartMs }: Progress, nowMs: number): number {
+    if (check === -1) return 0;
+    const passedMs = nowMs - checkStartedAtMs;
+    const cpuMs = this.options.threadCpuMs(threadId);
+    return cpuMs === null ? passedMs : Math.min(passedMs, cpuMs - cpuAtStartMs);
   }
 
   private answered(inFlight: InFlight, verdicts: Uint8Array): void {
@@ -198,17 +212,16 @@ export class PatternQueue implements SlowDecisions {
     if (!this.release(inFlight)) return;
     const isCutOff = inFlight.abort.signal.aborted;
     if (!isCutOff) this.options.onError(error);
-    const { check, checkStartedAtMs } = inFlight.progress;
-    const nowMs = this.options.nowMs();
+    const { check } = inFlight.progress;
     // Cut off because the batch as a whole took too long: then nobody is to blame.
-    const isBlamed = check !== -1 && (!isCutOff || nowMs - checkStartedAtMs >= limits.regexDeadlineMs);
+    const isBlamed = check !== -1 && (!isCutOff || inFlight.isOverdue);
     const again: Waiting[] = [];
     let first = 0;
     for (const member of inFlight.members) {
       const culprit = isBlamed ? member.patterns[check - first] : undefined;
       first += member.patterns.length;
       if (culprit !== undefined) {
-        this.cutOffs.add(member.routes, culprit, nowMs);
+        this.cutOffs.add(member.routes, culprit, this.options.nowMs());
         this.fail(member, 'cutOffs');
       } else if (member.isAlone || check === -1) {
         this.fail(member, isCutOff ? 'expired' : 'workerFailures');

@@ -16,6 +16,7 @@ import { packUnits } from './packed-units.ts';
 import { PatternQueue, type PatternStats } from './pattern-queue.ts';
 import { inSlices } from './slices.ts';
 import { type PatternBatch, Progress, type TaskName, type Tasks } from './tasks.ts';
+import { threadCpuMs } from './thread-cpu.ts';
 
 export interface DecisionPoolOptions {
   /** The bundled worker. Default: beside the executable's own files in dist/. */
@@ -53,6 +54,7 @@ export class DecisionPool implements SlowDecisions {
       run: (batch, signal) => run(this.matcher, 'matchPatterns', batch, signal),
       onError,
       nowMs: monotonicMs,
+      threadCpuMs,
     });
   }
 

@@ -31,27 +31,47 @@ export type TaskName = keyof Tasks;
  */
 export class Progress {
   readonly buffer: SharedArrayBuffer;
-  private readonly startedAt: Float64Array;
+  private readonly times: Float64Array;
   private readonly at: Int32Array;
 
-  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(16)) {
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(24)) {
     this.buffer = buffer;
-    this.startedAt = new Float64Array(buffer, 0, 1);
-    this.at = new Int32Array(buffer, 8, 1);
+    this.times = new Float64Array(buffer, 0, 2);
+    this.at = new Int32Array(buffer, 16, 2);
+  }
+
+  /** By the worker, before its first check: who it is (thread-cpu.ts) and how much CPU time it had used until then, null when unknown. */
+  start(threadId: number, cpuMs: number | null): void {
+    this.times[1] = cpuMs ?? 0;
+    this.at[1] = cpuMs === null ? 0 : threadId;
   }
 
   /** `nowMs` by the monotonic clock that all threads share. */
   begin(check: number, nowMs: number): void {
-    this.startedAt[0] = nowMs;
+    this.times[0] = nowMs;
     Atomics.store(this.at, 0, check + 1);
   }
 
-  /** The check being evaluated; -1 before the first. */
+  /** All checks are done: what still takes time is nobody's pattern. */
+  end(): void {
+    Atomics.store(this.at, 0, 0);
+  }
+
+  /** The check being evaluated; -1 before the first and after the last. */
   get check(): number {
     return Atomics.load(this.at, 0) - 1;
   }
 
   get checkStartedAtMs(): number {
-    return this.startedAt[0]!;
+    return this.times[0]!;
+  }
+
+  /** 0 when the worker's CPU time is not known. */
+  get threadId(): number {
+    return this.at[1]!;
+  }
+
+  get cpuAtStartMs(): number {
+    return this.times[1]!;
   }
 }

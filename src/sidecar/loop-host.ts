@@ -2,6 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import { PatternQueue } from '../decisions/pattern-queue.ts';
 import type { PatternBatch } from '../decisions/tasks.ts';
+import { threadCpuMs } from '../decisions/thread-cpu.ts';
 import { limits } from '../model/limits.ts';
 import type { Discovery } from '../proxy/discovery.ts';
 import { monotonicMs, SharedLiveState } from '../proxy/live-state.ts';
@@ -52,6 +53,7 @@ export class LoopHost {
       run: (batch, signal) => this.#match(batch, signal),
       onError: (error) => logger.error({ error: String(error) }, 'a worker failed'),
       nowMs: monotonicMs,
+      threadCpuMs,
     });
     this.#instruments = new Instruments(options, {
       writeAccessLog:

@@ -15,6 +15,8 @@ interface Submitted {
 class Bench {
   readonly submitted: Submitted[] = [];
   readonly errors: unknown[] = [];
+  /** Of the one worker. */
+  cpuMs: number | null = null;
   readonly queue = new PatternQueue({
     run: (batch, signal) =>
       new Promise((resolve, reject) => {
@@ -23,6 +25,7 @@ class Bench {
       }),
     onError: (error) => this.errors.push(error),
     nowMs: () => performance.now(),
+    threadCpuMs: () => this.cpuMs,
   });
   readonly service = serviceOf();
 
@@ -36,6 +39,11 @@ class Bench {
   async flush(): Promise<Submitted> {
     await vi.advanceTimersByTimeAsync(0);
     return this.submitted.at(-1)!;
+  }
+
+  /** The worker has taken the batch. */
+  start({ batch }: Submitted): void {
+    new Progress(batch.progress).start(1, this.cpuMs);
   }
 
   /** The worker is at this check, from now on. */
@@ -190,6 +198,50 @@ describe('a check that passes its deadline', () => {
     expect(batch.signal.aborted).toBe(false);
     await vi.advanceTimersByTimeAsync(1);
     expect(batch.signal.aborted).toBe(true);
+  });
+
+  it('counts the time that its worker ran, not that in which it stood still', async () => {
+    const bench = new Bench();
+    bench.cpuMs = 700;
+    const answers = bench.ask('/a');
+    const batch = await bench.flush();
+    bench.start(batch);
+    bench.begin(batch, 0);
+    await vi.advanceTimersByTimeAsync(limits.regexDeadlineMs * 4);
+    expect(batch.signal.aborted).toBe(false);
+    bench.cpuMs += limits.regexDeadlineMs - 1;
+    await vi.advanceTimersByTimeAsync(limits.regexDeadlineMs);
+    expect(batch.signal.aborted).toBe(false);
+    bench.cpuMs += 1;
+    await vi.advanceTimersByTimeAsync(1);
+    expect(answers).toEqual([null]);
+    expect(bench.queue.stats).toMatchObject({ cutOffs: 1, expired: 0 });
+  });
+
+  it('is cut off by the clock once nobody can tell how long its worker ran', async () => {
+    const bench = new Bench();
+    bench.cpuMs = 700;
+    bench.ask('/a');
+    const batch = await bench.flush();
+    bench.start(batch);
+    bench.begin(batch, 0);
+    bench.cpuMs = null;
+    await vi.advanceTimersByTimeAsync(limits.regexDeadlineMs);
+    expect(batch.signal.aborted).toBe(true);
+  });
+
+  it('is not the one whose answer lies there while the loop stood still', async () => {
+    const bench = new Bench();
+    const answers = bench.ask('/a');
+    const batch = await bench.flush();
+    bench.begin(batch, 0);
+    new Progress(batch.batch.progress).end();
+    await vi.advanceTimersByTimeAsync(limits.regexDeadlineMs * 3);
+    expect(batch.signal.aborted).toBe(false);
+    batch.resolve(Uint8Array.of(1));
+    await bench.flush();
+    expect(answers).not.toEqual([null]);
+    expect(bench.queue.stats.cutOffs).toBe(0);
   });
 
   const cutOff = async (bench: Bench, service = bench.service) => {
