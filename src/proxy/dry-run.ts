@@ -8,7 +8,7 @@ import { type DecisionFacts, explain } from './explanation.ts';
 import { type FailureCode, failures } from './failure.ts';
 import { noBackendDetail, noEndpointDetail, noRouteDetail } from './failure-detail.ts';
 import { checkHead, RefusedHead } from './head-check.ts';
-import type { HeaderList } from './headers.ts';
+import { fieldOf } from './headers.ts';
 import { bodyTooLarge, ofListener } from './limit-met.ts';
 import type { PathPolicy } from './path.ts';
 import type { ConfigurationInForce } from './proxy.ts';
@@ -57,8 +57,8 @@ type Outcome = Pick<DryAnswer, 'failure' | 'detail'> & { readonly location?: str
 const failed = (code: FailureCode, detail: string): Outcome => ({ failure: failures[code].code, detail });
 
 function headOf({ method, host, path, headers }: DescribedRequest, parts: DryRunParts): RequestHead | RefusedHead {
-  const fields: HeaderList = ['Host', host];
-  for (const [name, value] of headers) fields.push(name, value);
+  const fields = [fieldOf('Host', host)];
+  for (const [name, value] of headers) fields.push(fieldOf(name, value));
   const facts = { sourceAddress: '127.0.0.1', readAtMs: 0, loopMs: 0 };
   return checkHead(
     { method, target: path, headers: fields, isHttp10: false, paths: parts.paths, ...facts },

@@ -3,7 +3,8 @@
  * (RFC 9110 section 7.6.3). Written once for a request, before it is routed: another attempt, and every copy, has the same fields.
  */
 import { isToken } from './char-classes.ts';
-import { canonicalName, type HeaderList, headerValue, isNamed } from './headers.ts';
+import { canonicalName, fieldIds, isNamed } from './field-names.ts';
+import { dropFields, type Field, fieldOf, fieldValue, type HeaderList } from './headers.ts';
 import type { RequestAcceptor, RequestHead } from './request.ts';
 
 /**
@@ -42,16 +43,16 @@ export function writeForwarding(head: RequestHead, { xForwarded, forwarded, adds
   if (xForwarded !== 'off') {
     addToList(headers, 'X-Forwarded-For', address === '' ? 'unknown' : address);
     // The hop in front knows better what the client used; a second value would be one that apps compare with `https` and find different.
-    if (headerValue(headers, 'x-forwarded-proto') === undefined) headers.push('X-Forwarded-Proto', 'http');
-    if (head.authority !== '' && headerValue(headers, 'x-forwarded-host') === undefined)
-      headers.push('X-Forwarded-Host', head.authority);
+    if (fieldValue(headers, fieldIds.xForwardedProto) === undefined) headers.push(fieldOf('X-Forwarded-Proto', 'http'));
+    if (head.authority !== '' && fieldValue(headers, fieldIds.xForwardedHost) === undefined)
+      headers.push(fieldOf('X-Forwarded-Host', head.authority));
   }
   if (forwarded !== 'off') {
     // Behind a quote that was never closed, what is added would be read as part of the peer's own words.
-    dropFields(headers, (name, value) => isNamed(name, 'forwarded') && hasOpenQuote(value));
+    dropFields(headers, ({ id, value }) => id === fieldIds.forwarded && hasOpenQuote(value));
     addToList(headers, 'Forwarded', forwardedElement(address, head.authority));
   }
-  if (addsVia) headers.push('Via', head.isHttp10 ? '1.0 weft' : '1.1 weft');
+  if (addsVia) headers.push(fieldOf('Via', head.isHttp10 ? '1.0 weft' : '1.1 weft'));
 }
 
 /** A forwarded-element (RFC 7239 section 4): node of the peer, Host as it came, protocol of the request. */
@@ -66,12 +67,12 @@ function forwardedElement(address: string, authority: string): string {
 function addToList(headers: HeaderList, name: string, added: string): void {
   const lowerName = name.toLowerCase();
   let list = '';
-  dropFields(headers, (other, value) => {
+  dropFields(headers, ({ name: other, value }) => {
     if (!isNamed(other, lowerName)) return false;
     if (value !== '') list += `${value}, `;
     return true;
   });
-  headers.push(name, list + added);
+  headers.push(fieldOf(name, list + added));
 }
 
 /** A zone (`fe80::1%eth0`) means something on this machine only (RFC 4007 section 11.2). */
@@ -81,14 +82,14 @@ function withoutZone(address: string): string {
 }
 
 /** Says who called: Forwarded, X-Real-IP and every X-Forwarded field, Weft's own words or not. */
-function isForwarding(name: string): boolean {
+function isForwarding({ name }: Field): boolean {
   const lower = canonicalName(name);
   return lower === 'forwarded' || lower === 'x-real-ip' || lower.startsWith('x-forwarded-');
 }
 
 /** The same field as the one with dashes to some apps (see `canonicalName`), and not to us. */
-function isLookAlike(name: string): boolean {
-  return name.includes('_') && isForwarding(name);
+function isLookAlike(field: Field): boolean {
+  return field.name.includes('_') && isForwarding(field);
 }
 
 /** Whether a quoted string is left open at the end (RFC 9110 section 5.6.4). */
@@ -100,16 +101,4 @@ function hasOpenQuote(value: string): boolean {
     else if (character === '\\' && isQuoted) i++;
   }
   return isQuoted;
-}
-
-function dropFields(headers: HeaderList, isDropped: (name: string, value: string) => boolean): void {
-  let kept = 0;
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
-    const value = headers[i + 1]!;
-    if (isDropped(name, value)) continue;
-    headers[kept++] = name;
-    headers[kept++] = value;
-  }
-  headers.length = kept;
 }

@@ -1,7 +1,8 @@
 /** The key by which RingHash and Maglev send a request: the first of the configured sources that the request carries, hashed. */
 import loadXxhash from 'xxhash-wasm';
 import type { HashSource } from '../model/snapshot.ts';
-import { joinedHeaderValue } from './headers.ts';
+import { fieldIds } from './field-names.ts';
+import { type Field, joinedHeaderValue } from './headers.ts';
 import { queryValue } from './query.ts';
 import type { RequestHead } from './request.ts';
 
@@ -46,10 +47,10 @@ function keyOf(source: HashSource, request: RequestHead): string | undefined {
 }
 
 /** The first cookie of that name; a client may send several Cookie fields (RFC 9113 section 8.2.3). */
-function cookieValue(headers: readonly string[], name: string): string | undefined {
-  for (let i = 0; i < headers.length; i += 2) {
-    if (headers[i]!.length !== 6 || headers[i]!.toLowerCase() !== 'cookie') continue;
-    const value = cookieOf(headers[i + 1]!, name);
+function cookieValue(headers: readonly Field[], name: string): string | undefined {
+  for (const field of headers) {
+    if (field.id !== fieldIds.cookie) continue;
+    const value = cookieOf(field.value, name);
     if (value !== undefined) return value;
   }
   return undefined;

@@ -8,9 +8,9 @@ import { limits } from '../model/limits.ts';
 import { defaultListenerLimits, type HeadLimits } from '../model/listener-limits.ts';
 import { isFieldText, isHexCode, isHostCode, isTargetText, isToken } from './char-classes.ts';
 import { type Failure, failures } from './failure.ts';
-import { fieldNames, fieldNumber } from './field-names.ts';
-import { type HeaderList, headerValue, isNamed } from './headers.ts';
-import { findField, noteField } from './known-fields.ts';
+import { fieldIds, lowerNames } from './field-names.ts';
+import { cutTo, dropFields, fieldOf, fieldValue, type HeaderList } from './headers.ts';
+import { noteField } from './known-fields.ts';
 import { fieldsTooLarge, type LimitMet, ofListener, targetTooLong, tooManyFields, whose } from './limit-met.ts';
 import { normalisePath, type PathPolicy } from './path.ts';
 import type { RefusedRequest, RequestHead } from './request.ts';
@@ -20,10 +20,8 @@ export interface RawHead {
   readonly method: string;
   /** As sent. Absolute form is accepted too: its authority replaces Host (RFC 9112 section 3.2.2). */
   readonly target: string;
-  /** Flat, order kept. The check takes it over: it is compacted in place and becomes `headers` of the checked head. */
+  /** In order. The check takes it over: it is compacted in place and becomes `headers` of the checked head. */
   readonly headers: HeaderList;
-  /** Whoever read them has seen that values are HTAB, blanks and visible ASCII. Absent: nobody has looked. */
-  readonly hasPlainValues?: boolean;
   readonly isHttp10: boolean;
   /** Absent: `normalise`. */
   readonly paths?: PathPolicy | undefined;
@@ -67,22 +65,25 @@ export const methodsThatPass = `The method is not one of those that pass: ${meth
 const charsMax = limits.refusalDetailCharsMax;
 
 /** Fields that are never forwarded as they are, Connection-nominated ones aside (RFC 9110 section 7.6.1, RFC 7540 section 3.2.1). */
-type Special =
-  | 'te'
-  | 'host'
-  | 'expect'
-  | 'upgrade'
-  | 'trailer'
-  | 'connection'
-  | 'keep-alive'
-  | 'content-length'
-  | 'http2-settings'
-  | 'proxy-connection'
-  | 'transfer-encoding';
+const specialNames = [
+  'te',
+  'host',
+  'expect',
+  'upgrade',
+  'trailer',
+  'connection',
+  'keep-alive',
+  'content-length',
+  'http2-settings',
+  'proxy-connection',
+  'transfer-encoding',
+] as const;
+/** By id. */
+const specials = lowerNames.map((name) => specialNames.find((special) => special === name) ?? null);
 
 /** Returns the checked head, or what is wrong with it. `bounds` are the listener's. Never throws. */
 export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimits.inbound): CheckedHead | RefusedHead {
-  const { method, target, headers, isHttp10, hasPlainValues = false } = raw;
+  const { method, target, headers, isHttp10 } = raw;
   // Most are told by a comparison; a look-up would hash the text first.
   if (method !== 'GET' && method !== 'POST' && !methods.has(method)) {
     return isToken(method)
@@ -91,7 +92,7 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
   }
   if (target.length > bounds.targetBytesMax)
     return tooMuch(targetTooLong(bounds.targetBytesMax, ofListener(bounds, 'target-bytes')), raw, null);
-  if (headers.length > 2 * bounds.headerFieldsMax)
+  if (headers.length > bounds.headerFieldsMax)
     return tooMuch(tooManyFields(bounds.headerFieldsMax, ofListener(bounds, 'head-fields')), raw, null);
 
   let host: string | null = null;
@@ -101,26 +102,21 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
   let trailer: string | null = null;
   let fieldBytes = 0;
   let kept = 0;
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
-    const value = headers[i + 1]!;
+  for (let i = 0; i < headers.length; i++) {
+    const field = headers[i]!;
+    const { name, value, id } = field;
     fieldBytes += name.length + value.length + 4;
     if (fieldBytes > bounds.headBytesMax)
       return tooMuch(fieldsTooLarge(bounds.headBytesMax, ofListener(bounds, 'head-bytes')), raw, host);
-    const known = findField(name, value);
-    const number = known === null ? fieldNumber(name) : known.number;
-    if (known === null) {
-      if (number === 0 && !isToken(name)) return badRequest('A field name is not a token.', raw, host);
-      if (!hasPlainValues) {
-        if (!isFieldText(value)) return badRequest('A field value holds a control character.', raw, host);
-        noteField(number, name, value);
-      }
+    if (field.place === -1) {
+      if (field.number === 0 && !isToken(name)) return badRequest('A field name is not a token.', raw, host);
+      if (!field.isPlain && !isFieldText(value))
+        return badRequest('A field value holds a control character.', raw, host);
+      noteField(field);
     }
-    switch (number === 0 ? specialField(name) : commonSpecials[number]!) {
+    switch (specials[id]!) {
       case null:
-        headers[kept] = name;
-        headers[kept + 1] = value;
-        kept += 2;
+        headers[kept++] = field;
         break;
       case 'host':
         if (host !== null) return badRequest('There is more than one Host.', raw, host);
@@ -153,15 +149,14 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
         break;
     }
   }
-  // Setting the length would call into the runtime.
-  while (headers.length > kept) headers.pop();
+  cutTo(headers, kept);
 
   const bodyBytes = raw.bodyBytes ?? bodyLength(contentLength, transferEncoding, isHttp10);
   if (raw.bodyBytes !== undefined && (contentLength !== null || transferEncoding !== null))
     return badRequest('The length of the body is said twice.', raw, host);
   if (typeof bodyBytes === 'string') return badRequest(bodyBytes, raw, host);
   // RFC 9110 section 6.6.2: only chunks carry what it announces.
-  if (trailer !== null && bodyBytes === -1) headers.push('Trailer', trailer);
+  if (trailer !== null && bodyBytes === -1) headers.push(fieldOf('Trailer', trailer));
   let isLastOfConnection = false;
   let nominated: ReadonlySet<string> | null = null;
   if (connection !== null) {
@@ -195,7 +190,7 @@ export function refusedRequest(
   { method, target, headers }: Pick<RawHead, 'method' | 'target' | 'headers'>,
   host: string | null,
 ): RefusedRequest {
-  const said = host ?? headerValue(headers, 'host');
+  const said = host ?? fieldValue(headers, fieldIds.host);
   const path = pathAsItCame(target);
   return {
     ...(isToken(method) ? { method: method.slice(0, charsMax) } : {}),
@@ -211,37 +206,6 @@ function pathAsItCame(target: string): string {
   if (authorityAt === 0 && target.charCodeAt(0) !== 0x2f) return '';
   const pathAt = authorityAt === 0 ? 0 : authorityEnd(target, authorityAt);
   return target.slice(pathAt).split(/[?#]/, 1)[0]!;
-}
-
-/** The field's name when it is one that the listener deals with itself. Most names are ruled out by their length. */
-function specialField(name: string): Special | null {
-  switch (name.length) {
-    case 2:
-      return isName(name, 'te');
-    case 4:
-      return isName(name, 'host');
-    case 6:
-      return isName(name, 'expect');
-    case 7:
-      return isName(name, 'upgrade') ?? isName(name, 'trailer');
-    case 10:
-      return isName(name, 'connection') ?? isName(name, 'keep-alive');
-    case 14:
-      return isName(name, 'content-length') ?? isName(name, 'http2-settings');
-    case 16:
-      return isName(name, 'proxy-connection');
-    case 17:
-      return isName(name, 'transfer-encoding');
-    default:
-      return null;
-  }
-}
-
-/** By `fieldNumber`. */
-const commonSpecials: readonly (Special | null)[] = fieldNames.map(specialField);
-
-function isName<Name extends Special>(name: string, special: Name): Name | null {
-  return isNamed(name, special) ? special : null;
 }
 
 /** Length of the body (-1: chunked), or what is wrong with the framing. Both fields together are refused by their presence. */
@@ -276,15 +240,7 @@ function applyConnection(headers: HeaderList, connection: string): ReadonlySet<s
       return 'Connection nominates Host, Content-Length or Authorization.';
     nominated.add(name);
   }
-  let kept = 0;
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
-    if (nominated.has(name.toLowerCase())) continue;
-    headers[kept] = name;
-    headers[kept + 1] = headers[i + 1]!;
-    kept += 2;
-  }
-  headers.length = kept;
+  dropFields(headers, ({ name }) => nominated.has(name.toLowerCase()));
   return nominated;
 }
 

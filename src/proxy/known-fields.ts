@@ -6,23 +6,10 @@
  * row at its place, so that those that never come again displace little; credentials, and what is another with each message, never do.
  */
 import { beyondAscii, isToken } from './char-classes.ts';
-import { fieldNames, lineStart } from './field-names.ts';
-import { sameOctets } from './same-octets.ts';
+import { fieldId, fieldNames, lineStart } from './field-names.ts';
+import { Field, fieldOf } from './headers.ts';
 
-export interface KnownField {
-  /** A token. */
-  readonly name: string;
-  /** `fieldNumber` of the name. */
-  readonly number: number;
-  /** HTAB, blanks and visible ASCII. */
-  readonly value: string;
-  /** What ends the line before, and the field's own line without its end. */
-  readonly line: string;
-  /** As the link has it: number of the name, or 0 with length and name; length and value (docs/link.md). */
-  readonly onLink: string;
-}
-
-const places = 1024;
+export const places = 1024;
 /** As many bits as `places` has are left of 32. */
 const placeShift = 22;
 /** Of `onLink`. Lengths are below 128 then, and have one octet. */
@@ -32,47 +19,30 @@ const isOtherEachTime = /^(traceparent|tracestate|server-timing|.*-request-id)$/
 /** By number of the name; that of none of them is asked for by `keepField`. */
 const mayBeKnown = fieldNames.map((name) => !isCredential.test(name) && !isOtherEachTime.test(name));
 
-const fields: (KnownField | null)[] = new Array<KnownField | null>(places).fill(null);
+const fields: (Field | null)[] = new Array<Field | null>(places).fill(null);
 /** Of the value that was noted last at each place. */
 const noted = new Int32Array(places);
-const octets = Buffer.allocUnsafeSlow(places * octetsMax);
-const octetsView = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
 
 const placeOf = (nameLength: number, firstLetter: number, valueLength: number): number =>
   Math.imul(nameLength | (firstLetter << 8) | (valueLength << 16), 0x9e37_79b1) >>> placeShift;
 
 /** Null: it is not known. */
-export function findField(name: string, value: string): KnownField | null {
+export function findField(name: string, value: string): Field | null {
   const field = fields[placeOf(name.length, name.charCodeAt(0), value.length)]!;
   return field !== null && field.name === name && field.value === value ? field : null;
 }
 
-/** The same for a field that lies in `view` as `onLink`, from `at` to `end`. */
-export function findFieldAt(
-  view: DataView,
-  at: number,
-  end: number,
-  nameLength: number,
-  firstLetter: number,
-  valueLength: number,
-): KnownField | null {
-  const place = placeOf(nameLength, firstLetter, valueLength);
-  const field = fields[place]!;
-  return field !== null &&
-    field.onLink.length === end - at &&
-    sameOctets(view, at, octetsView, place * octetsMax, end - at)
-    ? field
-    : null;
-}
+/** The field as it is known, or a new one of which nothing is. */
+export const knownOrNew = (name: string, value: string): Field => findField(name, value) ?? fieldOf(name, value);
 
-/** By who reads a field first of all, and has not found it: it may be known from now on. Any text may be given. */
-export function noteField(number: number, name: string, value: string): void {
+/** By who checks a field that is not known: it may be from now on. */
+export function noteField({ number, name, value }: Field): void {
   const { length } = value;
   if (length === 0 || length >= octetsMax || !mayBeKnown[number]!) return;
   const print = printOf(value);
   const place = placeOf(name.length, name.charCodeAt(0), length);
-  if (noted[place] === print) keepField(number, name, value);
-  else noted[place] = print;
+  if (noted[place] !== print) noted[place] = print;
+  else if (findField(name, value) === null) keepField(number, name, value);
 }
 
 /** Of six characters: three are the last ones, in which counters and times differ. */
@@ -85,22 +55,24 @@ function printOf(value: string): number {
 }
 
 /** It is known from now on, if it may be: answers it then. */
-export function keepField(number: number, name: string, value: string): KnownField | null {
+export function keepField(number: number, name: string, value: string): Field | null {
   if (!(number === 0 ? isToken(name) && !isCredential.test(name) : mayBeKnown[number]!) || beyondAscii.test(value))
     return null;
   const nameOnLink = number === 0 ? String.fromCharCode(0, name.length) + name : String.fromCharCode(number);
   const onLink = nameOnLink + String.fromCharCode(value.length) + value;
   if (value.length === 0 || onLink.length > octetsMax) return null;
   const place = placeOf(name.length, name.charCodeAt(0), value.length);
-  octets.write(onLink, place * octetsMax, 'latin1');
   // Each in one piece, and none a part of a longer text that it would keep alive.
-  const field = {
-    name: number === 0 ? inOnePiece(name) : fieldNames[number]!,
+  const field = new Field(
+    number === 0 ? inOnePiece(name) : fieldNames[number]!,
+    inOnePiece(value),
     number,
-    value: inOnePiece(value),
-    line: inOnePiece(lineStart(number, name) + value),
-    onLink: inOnePiece(onLink),
-  };
+    fieldId(number, name),
+    true,
+    place,
+    inOnePiece(lineStart(number, name) + value),
+    inOnePiece(onLink),
+  );
   fields[place] = field;
   return field;
 }

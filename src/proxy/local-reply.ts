@@ -1,7 +1,7 @@
 /** The answers that Weft gives itself: which failure it was, in a header for programs and in JSON for people. */
 import { STATUS_CODES } from 'node:http';
 import type { Failure } from './failure.ts';
-import type { HeaderList } from './headers.ts';
+import { fieldOf, type HeaderList, headerList } from './headers.ts';
 
 export interface LocalReply {
   readonly status: number;
@@ -27,8 +27,8 @@ export function reasonOf(status: number): string {
  */
 export function localReply(failure: Failure, detail: string, requestId: string): LocalReply {
   const { code, status, message } = failure;
-  const headers: HeaderList = ['Content-Type', 'application/json', 'Weft-Failure', code, 'Weft-Request-Id', requestId];
-  if (status === 503 && failure.isSafeToRetry) headers.push('Retry-After', retryAfter);
+  const headers = headerList(['Content-Type', 'application/json', 'Weft-Failure', code, 'Weft-Request-Id', requestId]);
+  if (status === 503 && failure.isSafeToRetry) headers.push(fieldOf('Retry-After', retryAfter));
   const body = Buffer.from(`${JSON.stringify({ failure: code, status, message, detail, requestId })}\n`);
   return { status, reason: reasonOf(status), headers, body };
 }

@@ -23,7 +23,8 @@ import { hasUntried, pickEndpoint } from './endpoint-choice.ts';
 import { type CurrentAttempt, Exchange, type ExchangeSteps } from './exchange.ts';
 import { type Failure, type FailureCode, failures } from './failure.ts';
 import { attemptDetail, clientGoneDetail, noBackendDetail, noEndpointDetail, noRouteDetail } from './failure-detail.ts';
-import { type HeaderList, headerValue, isNamed } from './headers.ts';
+import { fieldIds } from './field-names.ts';
+import { dropFields, fieldOf, fieldValue, type HeaderList } from './headers.ts';
 import { answerLimitMet, bodyLimitMet, type LimitMet } from './limit-met.ts';
 import { localReply, reasonOf } from './local-reply.ts';
 import { Mirror } from './mirror.ts';
@@ -82,7 +83,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
 
   /** `body`: the limits of the listener that it came in by. */
   accept(head: RequestHead, downstream: Downstream, body: BodyLimits = noBodyLimits): RequestReceiver {
-    const exchange = new Exchange(this, head, downstream, headerValue(head.headers, 'weft-timing') === '1', body);
+    const exchange = new Exchange(this, head, downstream, fieldValue(head.headers, fieldIds.weftTiming) === '1', body);
     exchange.isLoopEstimate = this.parts.isLoopEstimate();
     this.active++;
     this.deadlines.add(exchange);
@@ -151,7 +152,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     exchange.partsMs[partIndex.decide] = nowMs - head.readAtMs;
 
     if (action.redirect !== null) {
-      const headers: HeaderList = ['Location', redirectLocation(head, action.redirect)];
+      const headers = [fieldOf('Location', redirectLocation(head, action.redirect))];
       if (action.responseHeaders !== null) changeHeaders(headers, action.responseHeaders);
       this.replyLocally(exchange, action.redirect.status, headers, null);
       this.complete(exchange, this.parts.now());
@@ -248,7 +249,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
   answer(exchange: Exchange, attempt: CurrentAttempt, head: UpstreamHead, nowMs: number): void {
     const { headers, status } = head;
     const isSidecar = attempt.endpoint.hasSidecar;
-    const farFailure = takeValue(headers, 'weft-failure');
+    const farFailure = takeValue(headers, fieldIds.weftFailure);
     // A registered sidecar that says that no byte was acted upon lets us go elsewhere. Nobody else's word counts, nor is it passed on:
     // a caller could not tell it from ours.
     if (isSidecar && farFailure !== null && status === 503) {
@@ -269,7 +270,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
     if (exchange.backend!.responseHeaders !== null) changeHeaders(headers, exchange.backend!.responseHeaders);
     if (farFailure !== null && isSidecar) {
       exchange.farFailure = farFailure;
-      headers.push('Weft-Failure', farFailure);
+      headers.push(fieldOf('Weft-Failure', farFailure));
     }
     if (exchange.isTimingAsked) this.addServerTiming(exchange, headers, isSidecar, nowMs);
     exchange.downstream.head(head, this.timingOf(exchange, nowMs));
@@ -294,7 +295,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
       if (far !== null) splitNetwork(partsMs, far, exchange.attempt!.waitedBeforeMs);
     }
     const totalMs = closeParts(exchange, nowMs);
-    headers.push('Server-Timing', formatServerTiming(partsMs, totalMs, far));
+    headers.push(fieldOf('Server-Timing', formatServerTiming(partsMs, totalMs, far)));
   }
 
   // --- Failure -------------------------------------------------------------------------------------------------------------------
@@ -422,30 +423,23 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
 }
 
 /** Removes a field and returns its last value, or null. */
-function takeValue(headers: HeaderList, lowerName: string): string | null {
-  if (headerValue(headers, lowerName) === undefined) return null;
-  let value: string | null = null;
-  let kept = 0;
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
-    if (isNamed(name, lowerName)) {
-      value = headers[i + 1]!;
-      continue;
-    }
-    headers[kept] = name;
-    headers[kept + 1] = headers[i + 1]!;
-    kept += 2;
-  }
-  headers.length = kept;
-  return value;
+function takeValue(headers: HeaderList, fieldId: number): string | null {
+  if (fieldValue(headers, fieldId) === undefined) return null;
+  let last = '';
+  dropFields(headers, ({ id, value }) => {
+    if (id === fieldId) last = value;
+    return id === fieldId;
+  });
+  return last;
 }
 
 /** The far sidecar's Server-Timing is the last one: fields of its app come before it and stay. */
 function takeFarTiming(headers: HeaderList): ReturnType<typeof parseFarTiming> {
-  for (let i = headers.length - 2; i >= 0; i -= 2) {
-    if (!isNamed(headers[i]!, 'server-timing')) continue;
-    const far = parseFarTiming(headers[i + 1]!);
-    if (far !== null) headers.splice(i, 2);
+  for (let i = headers.length - 1; i >= 0; i--) {
+    const { id, value } = headers[i]!;
+    if (id !== fieldIds.serverTiming) continue;
+    const far = parseFarTiming(value);
+    if (far !== null) headers.splice(i, 1);
     return far;
   }
   return null;

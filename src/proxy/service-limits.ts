@@ -10,7 +10,7 @@ export function serviceLimitMet(request: UpstreamRequest, limits: UnitLimits, se
   const { targetBytes, requestHeadFields, requestHeadBytes, requestBodyBytes } = limits;
   if (targetBytes !== 0 && target.length > targetBytes)
     return targetTooLong(targetBytes, ofService(service, 'targetBytes'));
-  if (requestHeadFields !== 0 && headers.length > 2 * requestHeadFields)
+  if (requestHeadFields !== 0 && headers.length > requestHeadFields)
     return tooManyFields(requestHeadFields, ofService(service, 'requestHeadFields'));
   if (isHeadLarger(headers, requestHeadBytes))
     return fieldsTooLarge(requestHeadBytes, ofService(service, 'requestHeadBytes'));
@@ -21,7 +21,7 @@ export function serviceLimitMet(request: UpstreamRequest, limits: UnitLimits, se
 /** Each field counts its name, its value and 4 for colon, blank and line end. `bytesMax` 0: no limit. */
 export function isHeadLarger(headers: HeaderList, bytesMax: number): boolean {
   if (bytesMax === 0) return false;
-  let bytes = 2 * headers.length;
-  for (const text of headers) bytes += text.length;
+  let bytes = 4 * headers.length;
+  for (const { name, value } of headers) bytes += name.length + value.length;
   return bytes > bytesMax;
 }

@@ -2,7 +2,9 @@
  * The shape of a message as it leaves: header filters, rewrites and Weft's own fields, applied in one pass to a checked head.
  */
 import type { HeaderChange, PathChange, Redirect } from '../model/snapshot.ts';
-import { type HeaderList, isNamed } from './headers.ts';
+import { fieldIds, fieldNumber } from './field-names.ts';
+import { dropFields, type Field, fieldOf, type HeaderList, newField } from './headers.ts';
+import { knownOrNew, noteField } from './known-fields.ts';
 import type { RequestHead } from './request.ts';
 import type { LoopAction } from './tables.ts';
 import type { UpstreamRequest } from './upstream/upstream.ts';
@@ -41,19 +43,13 @@ export function shapeRequest(
 /** Set, add, remove (Gateway API HTTPHeaderFilter), in place. */
 export function changeHeaders(headers: HeaderList, change: HeaderChange): void {
   if (change.remove.length > 0 || change.set.length > 0) {
-    let kept = 0;
-    for (let i = 0; i < headers.length; i += 2) {
-      const name = headers[i]!;
+    dropFields(headers, ({ name }) => {
       const lower = name.toLowerCase();
-      if (change.remove.includes(lower) || change.set.some(([set]) => set.toLowerCase() === lower)) continue;
-      headers[kept] = name;
-      headers[kept + 1] = headers[i + 1]!;
-      kept += 2;
-    }
-    headers.length = kept;
+      return change.remove.includes(lower) || change.set.some(([set]) => set.toLowerCase() === lower);
+    });
   }
-  for (const [name, value] of change.set) headers.push(name, value);
-  for (const [name, value] of change.add) headers.push(name, value);
+  for (const [name, value] of change.set) headers.push(fieldOf(name, value));
+  for (const [name, value] of change.add) headers.push(fieldOf(name, value));
 }
 
 /** The path after a rewrite or redirect filter (HTTPPathModifier); `path` has no query. */
@@ -77,17 +73,32 @@ export function upstreamHeaders(
   isTraceValid: boolean,
 ): HeaderList {
   const source = head.headers;
-  const headers: HeaderList = ['Host', authority];
-  for (let i = 0; i < source.length; i += 2) {
-    const name = source[i]!;
-    if (isNamed(name, 'traceparent') || isNamed(name, 'weft-timing')) continue;
+  const headers: HeaderList = [hostField(authority)];
+  for (let i = 0; i < source.length; i++) {
+    const field = source[i]!;
+    const { id } = field;
+    if (id === fieldIds.traceparent || id === fieldIds.weftTiming) continue;
     // An empty one is taken, and not sent on (section 3.3.1.1).
-    if ((!isTraceValid || source[i + 1] === '') && isNamed(name, 'tracestate')) continue;
-    headers.push(name, source[i + 1]!);
+    if (id === fieldIds.tracestate && (!isTraceValid || field.value === '')) continue;
+    headers.push(field);
   }
-  headers.push('traceparent', traceparent);
-  if (isTimingForwarded) headers.push('Weft-Timing', '1');
+  headers.push(newField(traceparentNumber, 'traceparent', traceparent, true));
+  if (isTimingForwarded) headers.push(fieldOf('Weft-Timing', '1'));
   return headers;
+}
+
+const traceparentNumber = fieldNumber('traceparent');
+/** Of the request before: mostly it is the next one's, too. */
+let lastAuthority = '';
+let lastHost = fieldOf('Host', lastAuthority);
+
+function hostField(authority: string): Field {
+  if (authority !== lastAuthority || lastHost.place === -1) {
+    lastAuthority = authority;
+    lastHost = knownOrNew('Host', authority);
+    if (lastHost.place === -1) noteField(lastHost);
+  }
+  return lastHost;
 }
 
 /** Location of a redirect (Gateway API HTTPRequestRedirectFilter, RFC 9110 section 10.2.2). */

@@ -1,7 +1,8 @@
 /** The trailer section of a message: which of its fields go on to the next hop (RFC 9110 section 6.5). */
 import { limits } from '../model/limits.ts';
 import { isFieldText, isToken } from './char-classes.ts';
-import { canonicalName, type HeaderList, isNamed } from './headers.ts';
+import { canonicalName, fieldIds } from './field-names.ts';
+import { dropFields, type HeaderList } from './headers.ts';
 
 /** Of all messages without trailers, therefore frozen. */
 export const noTrailers: HeaderList = [];
@@ -34,24 +35,23 @@ const neverPrefixes = ['if-', 'x-forwarded-', 'weft-'] as const;
  */
 export function passableTrailers(trailers: HeaderList, nominated: ReadonlySet<string> | null = null): HeaderList {
   if (trailers.length === 0) return noTrailers;
-  if (trailers.length > 2 * limits.headerFieldsMax) return noTrailers;
+  if (trailers.length > limits.headerFieldsMax) return noTrailers;
   const passed: HeaderList = [];
   let bytes = 0;
-  for (let i = 0; i < trailers.length; i += 2) {
-    const name = trailers[i]!;
-    const value = trailers[i + 1]!;
+  for (const field of trailers) {
+    const { name, value } = field;
     bytes += name.length + value.length + 4;
     if (bytes > limits.headBytesMax) return noTrailers;
     if (!mayBeTrailer(name) || nominated?.has(name.toLowerCase()) === true || !isToken(name) || !isFieldText(value))
       continue;
-    passed.push(name, value);
+    passed.push(field);
   }
   return passed;
 }
 
 /** Drops the announcement of trailers, in place: where none can follow, it would promise what does not come. */
 export function dropTrailerField(headers: HeaderList): void {
-  for (let i = headers.length - 2; i >= 0; i -= 2) if (isNamed(headers[i]!, 'trailer')) headers.splice(i, 2);
+  dropFields(headers, ({ id }) => id === fieldIds.trailer);
 }
 
 function mayBeTrailer(name: string): boolean {

@@ -10,6 +10,12 @@ import { type RedactPath, withoutPath } from './path-redaction.ts';
 import { type Direction, type PartsMs, parts } from './recorder.ts';
 import { isSampled, thresholdOf } from './sampling.ts';
 
+/** A header field, as far as a log needs it. */
+interface NamedValue {
+  readonly name: string;
+  readonly value: string;
+}
+
 /** What is logged of one request. No query string is, and no header that is not named in the policy: both carry secrets. */
 export interface AccessEntry {
   /** Wall clock, ms since the epoch, when the request was finished. */
@@ -40,8 +46,8 @@ export interface AccessEntry {
   readonly answerBytes: number;
   readonly traceId: string;
   readonly spanId: string;
-  /** Of the request as it came, name and value in turn. */
-  readonly headers: readonly string[];
+  /** Of the request as it came, in order. */
+  readonly headers: readonly NamedValue[];
   readonly totalMs: number;
   /** By `partIndex`. */
   readonly partsMs: PartsMs;
@@ -269,12 +275,12 @@ function formatEntry(
 }
 
 /** Of fields that came more than once all values. */
-function namedHeaders(headers: readonly string[], wanted: readonly string[]): Record<string, string> {
+function namedHeaders(headers: readonly NamedValue[], wanted: readonly string[]): Record<string, string> {
   const named: Record<string, string> = {};
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!.toLowerCase();
+  for (const field of headers) {
+    const name = field.name.toLowerCase();
     if (!wanted.includes(name)) continue;
-    const value = named[name] === undefined ? headers[i + 1]! : `${named[name]}, ${headers[i + 1]!}`;
+    const value = named[name] === undefined ? field.value : `${named[name]}, ${field.value}`;
     named[name] = value.slice(0, limits.loggedHeaderCharsMax);
   }
   return named;

@@ -6,6 +6,7 @@ import assert from 'node:assert';
 import { limits } from '../../src/model/limits.ts';
 import { defaultListenerLimits } from '../../src/model/listener-limits.ts';
 import { CoarseTimer } from '../../src/proxy/coarse-timer.ts';
+import { headerList } from '../../src/proxy/headers.ts';
 import { FrameParser } from '../../src/proxy/link/frame-parser.ts';
 import {
   frameHeaderBytes,
@@ -15,13 +16,12 @@ import {
   linkCreditFirst,
   streamCreditFirst,
 } from '../../src/proxy/link/frames.ts';
-import { encodeEnd, encodeHead, encodeOpen } from '../../src/proxy/link/head-codec.ts';
 import { LinkCallee } from '../../src/proxy/link/link-callee.ts';
 import type { LinkChannel } from '../../src/proxy/link/link-channel.ts';
 import { LinkUpstream } from '../../src/proxy/link/link-upstream.ts';
 import type { Downstream, RequestHead, RequestReceiver } from '../../src/proxy/request.ts';
 import type { UpstreamHandler, UpstreamStream } from '../../src/proxy/upstream/upstream.ts';
-import { decodeEnd, decodeHead, decodeOpen } from '../unit/link/payload-text.ts';
+import { decodeEnd, decodeHead, decodeOpen, encodeEnd, encodeHead, encodeOpen } from '../unit/link/payload-text.ts';
 import { dialFake, FakeSocket } from './link-sockets.ts';
 
 export const targets = ['parser', 'callee', 'caller'] as const;
@@ -115,7 +115,7 @@ function readsAgain(type: number, payload: string): string {
       assert(head.headers.length <= 2 * limits.linkFieldsMax && head.headers.length <= payload.length);
       // Times beyond 17 years are cut when they are written, and so differ.
       const { status, reason, headers, bodyBytes, hasBody } = head;
-      const again = decodeHead(encodeHead(status, reason, headers, bodyBytes, hasBody));
+      const again = decodeHead(encodeHead({ status, reason, headers, bodyBytes, hasBody }));
       // What lies behind a head is joined to it in the frame, not by the codec.
       assert.deepEqual(again, { ...head, far: null, dataAt: -1, endsStream: false });
       if (head.dataAt >= 0) assert(head.dataAt < payload.length && payload.length - head.dataAt <= joinedBytesMax);
@@ -335,13 +335,16 @@ class FakeRequest implements RequestReceiver {
     } else if (this.habit === 7) {
       this.begin(-1);
       this.downstream.body(Buffer.from('x'));
-      this.downstream.end(['Checksum', 'x'], { partsMs: new Array<number>(10).fill(1), totalMs: 10 });
+      this.downstream.end(headerList(['Checksum', 'x']), { partsMs: new Array<number>(10).fill(1), totalMs: 10 });
     }
   }
 
   private begin(bodyBytes: number): void {
     this.isAnswered = true;
-    this.downstream.head({ status: 200, reason: 'OK', headers: ['Server', 'x'], bodyBytes, hasBody: true }, null);
+    this.downstream.head(
+      { status: 200, reason: 'OK', headers: headerList(['Server', 'x']), bodyBytes, hasBody: true },
+      null,
+    );
   }
 
   private answer(bytes: number): void {
@@ -428,7 +431,7 @@ class FakeAsking implements UpstreamHandler {
       {
         method: this.isHead ? 'HEAD' : 'POST',
         target: '/',
-        headers: ['Host', 'cart'],
+        headers: headerList(['Host', 'cart']),
         isChecked: false,
         bodyBytes,
         sendsZeroLength: true,
@@ -458,7 +461,7 @@ class FakeAsking implements UpstreamHandler {
   onHead({ bodyBytes, hasBody, status, headers }: Parameters<UpstreamHandler['onHead']>[0]): void {
     this.called('head');
     assert(this.isAssigned && this.headBytes === null, 'one head');
-    assert(status >= 200 && status <= 999 && headers.length <= 2 * limits.linkFieldsMax);
+    assert(status >= 200 && status <= 999 && headers.length <= limits.linkFieldsMax);
     assert(!this.isHead || !hasBody || bodyBytes === 0, 'HEAD has no body');
     this.headBytes = hasBody ? bodyBytes : 0;
     if (this.habit === 2) this.pause();

@@ -5,8 +5,10 @@
 import type { Socket } from 'node:net';
 import type { HopTiming } from '../../telemetry/ledger.ts';
 import { writeLatin1 } from '../latin1.ts';
+import type { AnswerHead } from '../request.ts';
+import { FieldTable } from './field-table.ts';
 import { dataBytesMax, type FrameType, frameHeaderBytes, frameType, headFlags, joinedBytesMax } from './frames.ts';
-import { headLength, writeHead } from './head-codec.ts';
+import { type OpenRequest, writeHead, writeOpen } from './head-codec.ts';
 
 /** Two DATA frames of the largest size, and some others. */
 export const blockBytes = 136 * 1024;
@@ -20,6 +22,8 @@ export class FrameOutput {
   /** Bytes of this turn that are not written yet. */
   pendingBytes = 0;
   private readonly socket: Socket;
+  /** Fields of the heads that were written. */
+  private readonly said = new FieldTable();
   private blocks: Buffer[] = [];
   /** Bytes used of each block but the last one, whose are `used`. */
   private filled: number[] = [];
@@ -52,17 +56,31 @@ export class FrameOutput {
     return this.pendingBytes + this.untakenBytes;
   }
 
-  /** HEAD, with the times of this hop if there are any: see `encodeHead`. */
-  putHead(stream: number, payload: string, timing: HopTiming | null): void {
-    const length = headLength(payload, timing);
-    const block = this.reserve(frameHeaderBytes + length);
+  /** OPEN, whose payload has at most `bytesMax` bytes. */
+  putOpen(stream: number, request: OpenRequest, bytesMax: number): void {
+    const block = this.reserve(frameHeaderBytes + bytesMax);
+    this.headAt = -1;
+    this.dataAt = -1;
+    const end = writeOpen(block, this.used + frameHeaderBytes, request, this.said);
+    this.endFrame(block, frameType.open, stream, end);
+  }
+
+  /** HEAD, whose payload has at most `bytesMax` bytes, with the times of this hop if there are any. */
+  putHead(stream: number, head: AnswerHead, timing: HopTiming | null, bytesMax: number): void {
+    const block = this.reserve(frameHeaderBytes + bytesMax);
     this.headAt = this.used;
     this.dataAt = -1;
     this.lastStream = stream;
-    const at = writeHeader(block, this.used, frameType.head, stream, length);
-    writeHead(block, at, payload, timing);
-    this.used = at + length;
-    this.pendingBytes += frameHeaderBytes + length;
+    const end = writeHead(block, this.used + frameHeaderBytes, head, timing, this.said);
+    this.endFrame(block, frameType.head, stream, end);
+  }
+
+  /** The payload is written, up to `end`. */
+  private endFrame(block: Buffer, type: FrameType, stream: number, end: number): void {
+    const start = this.used;
+    writeHeader(block, start, type, stream, end - start - frameHeaderBytes);
+    this.used = end;
+    this.pendingBytes += end - start;
   }
 
   /** Another frame whose payload is text of characters up to U+00FF. */

@@ -1,20 +1,22 @@
 /**
- * Heads, trailers and timings as payloads of frames, and back (docs/link.md has the layout). A payload is built as one latin1 string and written in one call: writing
- * each text by itself would call into native code some twenty times a head. It is read where it lies, and made a text, as a whole, only for what is not known.
+ * Heads, trailers and timings as payloads of frames, and back (docs/link.md has the layout). A payload is written into the frame, and read where it lies; it is made a text, as a
+ * whole, only for what was not said before.
  *
  * Nothing here throws: what is no payload of this version is null. Lengths are believed only as far as the payload reaches.
  */
 import { limits } from '../../model/limits.ts';
 import type { HopTiming } from '../../telemetry/ledger.ts';
-import { fieldNames, fieldNumber } from '../field-names.ts';
-import type { HeaderList } from '../headers.ts';
-import { findField, findFieldAt, type KnownField, noteField } from '../known-fields.ts';
+import { fieldNames } from '../field-names.ts';
+import { type Field, fieldOf, type HeaderList, newField } from '../headers.ts';
+import { noteField } from '../known-fields.ts';
 import { readLatin1, writeLatin1 } from '../latin1.ts';
 import { reasonOf } from '../local-reply.ts';
-import { LastView } from '../same-octets.ts';
-import type { UpstreamHead } from '../upstream/upstream.ts';
+import type { AnswerHead } from '../request.ts';
+import { isPlainOctets, LastView } from '../same-octets.ts';
+import type { UpstreamHead, UpstreamRequest } from '../upstream/upstream.ts';
+import { type FieldTable, placeBytes, placeMark } from './field-table.ts';
 import { headFlags, isHeadFlags, joinedBytesMax } from './frames.ts';
-import { decodeTiming, encodeTiming, timingBytes, writeTiming } from './timing-codec.ts';
+import { decodeTiming, timingBytes, writeTiming } from './timing-codec.ts';
 
 /** Number 0 says that the method follows. */
 export const methodNames: readonly string[] = ['', 'GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'];
@@ -53,95 +55,113 @@ export interface EndPayload {
 
 // --- Write -------------------------------------------------------------------------------------------------------------------------
 
-/** Characters 0 to 255, ready to be joined. */
-const byteChars: readonly string[] = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code));
-
-/** Seven bits a byte, low ones first, the high bit says that more follows (LEB128). 0 to 2^53 - 1. */
-export function varint(value: number): string {
-  if (value < 0x80) return byteChars[value]!;
-  if (value < 0x4000) return byteChars[(value & 0x7f) | 0x80]! + byteChars[value >> 7]!;
-  let text = '';
-  let left = value;
-  while (left >= 0x80) {
-    text += byteChars[(left % 0x80) | 0x80]!;
-    left = Math.floor(left / 0x80);
-  }
-  return text + byteChars[left]!;
-}
-
-const text = (value: string): string => varint(value.length) + value;
-
-function fields(headers: readonly string[]): string {
-  let block = varint(headers.length >> 1);
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
-    const value = headers[i + 1]!;
-    const known = findField(name, value);
-    if (known !== null) {
-      block += known.onLink;
-      continue;
-    }
-    const number = fieldNumber(name);
-    block += (number === 0 ? byteChars[0]! + text(name) : byteChars[number]!) + varint(value.length) + value;
-  }
-  return block;
-}
-
-/**
- * `bodyBytes` as in UpstreamRequest: 0 is none, -1 unknown. Heads were checked to be latin1; of another character the low byte arrives, which
- * the peer judges like any other.
- */
-export function encodeOpen(method: string, target: string, headers: readonly string[], bodyBytes: number): string {
-  const flag = bodyBytes === 0 ? openFlags.endsStream : bodyBytes > 0 ? openFlags.hasLength : 0;
-  const number = methodNumbers.get(method);
-  return (
-    byteChars[httpKind]! +
-    byteChars[flag]! +
-    (bodyBytes > 0 ? varint(bodyBytes) : '') +
-    (number === undefined ? byteChars[0]! + text(method) : byteChars[number]!) +
-    text(target) +
-    fields(headers)
-  );
-}
-
-/** Without the times of the hop, which `writeHead` puts behind the flags. */
-export function encodeHead(
-  status: number,
-  reason: string,
-  headers: readonly string[],
-  bodyBytes: number,
-  hasBody: boolean,
-): string {
-  const flag = (bodyBytes >= 0 ? headFlags.hasLength : 0) | (hasBody ? headFlags.hasBody : 0);
-  return byteChars[flag]! + varint(status) + (bodyBytes >= 0 ? varint(bodyBytes) : '') + text(reason) + fields(headers);
-}
-
-/** How long `payload` of `encodeHead` is with the times of its hop, if there are any. */
-export const headLength = (payload: string, timing: HopTiming | null): number =>
-  timing === null ? payload.length : payload.length + timingBytes;
-
+/** Of the block that is written to. */
 const blockView = new LastView();
 
-/** Writes as many bytes as `headLength` says. */
-export function writeHead(bytes: Buffer, at: number, payload: string, timing: HopTiming | null): void {
-  if (timing === null) {
-    writeLatin1(bytes, payload, at);
-    return;
+/** Seven bits a byte, low ones first, the high bit says that more follows (LEB128). 0 to 2^53 - 1. Answers where it ends, like all that follow. */
+export function writeVarint(bytes: Buffer, start: number, value: number): number {
+  let end = start;
+  let left = value;
+  while (left >= 0x80) {
+    bytes[end++] = (left % 0x80) | 0x80;
+    left = Math.floor(left / 0x80);
   }
-  writeLatin1(bytes, payload, at + timingBytes);
-  // The flags go before the times, the last byte of which takes their place.
-  bytes[at] = bytes[at + timingBytes]! | headFlags.hasTiming;
-  writeTiming(blockView.of(bytes), at + 1, timing);
+  bytes[end] = left;
+  return end + 1;
 }
 
-/** Empty, as most are, when there is neither. */
-export function encodeEnd(trailers: readonly string[], timing: HopTiming | null): string {
+function writeText(bytes: Buffer, start: number, text: string): number {
+  const textAt = writeVarint(bytes, start, text.length);
+  writeLatin1(bytes, text, textAt);
+  return textAt + text.length;
+}
+
+/** A number that stands for a text, or 0 and the text. */
+function writeNumbered(bytes: Buffer, start: number, number: number, text: string): number {
+  bytes[start] = number;
+  return number === 0 ? writeText(bytes, start + 1, text) : start + 1;
+}
+
+/** `said`: what was said before on the link; null: each is said in full. */
+function writeFields(bytes: Buffer, start: number, headers: readonly Field[], said: FieldTable | null): number {
+  const view = blockView.of(bytes);
+  let end = writeVarint(bytes, start, headers.length);
+  for (let i = 0; i < headers.length; i++) {
+    const field = headers[i]!;
+    if (said !== null && field.place !== -1) {
+      const isAgain = said.say(field);
+      view.setUint16(end, (isAgain ? placeMark.again : placeMark.first) | field.place);
+      end += placeBytes;
+      if (isAgain) continue;
+    }
+    end = writeText(bytes, writeNumbered(bytes, end, field.number, field.name), field.value);
+  }
+  return end;
+}
+
+/** As many bytes a payload may take; `texts`: characters of its texts beside the fields. */
+export function payloadBytesMax(texts: number, headers: readonly Field[]): number {
+  let bytes = texts + otherBytesMax + headers.length * fieldBytesMax;
+  for (let i = 0; i < headers.length; i++) bytes += headers[i]!.name.length + headers[i]!.value.length;
+  return bytes;
+}
+
+/** Place and number of a field, and the lengths of its texts. */
+const fieldBytesMax = placeBytes + 7;
+/** Kind, flags, times, and the lengths around the fields. */
+const otherBytesMax = 64;
+
+/** What OPEN says of a request. `bodyBytes` as there: 0 is none, -1 unknown. */
+export type OpenRequest = Pick<UpstreamRequest, 'method' | 'target' | 'headers' | 'bodyBytes'>;
+
+/**
+ * OPEN; there is room for `payloadBytesMax`. Heads were checked to be latin1; of another character the low byte arrives, which the peer judges like
+ * any other.
+ */
+export function writeOpen(
+  bytes: Buffer,
+  start: number,
+  { method, target, headers, bodyBytes }: OpenRequest,
+  said: FieldTable,
+): number {
+  bytes[start] = httpKind;
+  bytes[start + 1] = bodyBytes === 0 ? openFlags.endsStream : bodyBytes > 0 ? openFlags.hasLength : 0;
+  let end = start + 2;
+  if (bodyBytes > 0) end = writeVarint(bytes, end, bodyBytes);
+  end = writeNumbered(bytes, end, methodNumbers.get(method) ?? 0, method);
+  return writeFields(bytes, writeText(bytes, end, target), headers, said);
+}
+
+/** HEAD, with the times of the hop if there are any; there is room for `payloadBytesMax`. */
+export function writeHead(
+  bytes: Buffer,
+  start: number,
+  { status, reason, headers, bodyBytes, hasBody }: AnswerHead,
+  timing: HopTiming | null,
+  said: FieldTable,
+): number {
+  bytes[start] =
+    (bodyBytes >= 0 ? headFlags.hasLength : 0) |
+    (hasBody ? headFlags.hasBody : 0) |
+    (timing === null ? 0 : headFlags.hasTiming);
+  let end = start + 1;
+  if (timing !== null) {
+    writeTiming(blockView.of(bytes), end, timing);
+    end += timingBytes;
+  }
+  end = writeVarint(bytes, end, status);
+  if (bodyBytes >= 0) end = writeVarint(bytes, end, bodyBytes);
+  return writeFields(bytes, writeText(bytes, end, reason), headers, said);
+}
+
+/** END as text, for it may have to wait. Empty, as most are, when there is neither. */
+export function encodeEnd(trailers: readonly Field[], timing: HopTiming | null): string {
   if (trailers.length === 0 && timing === null) return '';
-  return (
-    byteChars[timing === null ? 0 : endFlags.hasTiming]! +
-    (timing === null ? '' : encodeTiming(timing)) +
-    fields(trailers)
-  );
+  const bytes = Buffer.allocUnsafe(payloadBytesMax(0, trailers));
+  bytes[0] = timing === null ? 0 : endFlags.hasTiming;
+  if (timing !== null) writeTiming(blockView.of(bytes), 1, timing);
+  const end = writeFields(bytes, timing === null ? 1 : 1 + timingBytes, trailers, null);
+  return readLatin1(bytes, 0, end);
 }
 
 // --- Read --------------------------------------------------------------------------------------------------------------------------
@@ -154,8 +174,6 @@ let payloadEnd = 0;
 /** The payload as text; empty until something in it has to be read as such. */
 let sourceText = '';
 const lastView = new LastView();
-const nameLengths: readonly number[] = fieldNames.map((name) => name.length);
-const firstLetters: readonly number[] = fieldNames.map((name) => (name === '' ? 0 : name.charCodeAt(0)));
 
 function begin(bytes: Buffer, start: number, end: number): void {
   source = bytes;
@@ -237,8 +255,8 @@ function readReason(status: number): string {
   return usual;
 }
 
-/** `isFirst`: nobody else reads them before they are used. */
-function readFields(isFirst: boolean): HeaderList {
+/** `heard`: what was said before on the link; null: all are said in full. */
+function readFields(heard: FieldTable | null): HeaderList {
   const count = readVarint();
   // Each takes at least two bytes: a count that cannot be is found before anything is allocated for it.
   if (count > limits.linkFieldsMax || count * 2 > payloadEnd - payloadStart) {
@@ -248,43 +266,30 @@ function readFields(isFirst: boolean): HeaderList {
   const headers: HeaderList = [];
   const view = lastView.of(source);
   for (let i = 0; i < count && at >= 0; i++) {
-    const known = findFieldHere(view);
-    if (known === null) readField(headers, isFirst);
-    else {
-      headers.push(known.name, known.value);
-      at += known.onLink.length;
-    }
+    const mark = payloadEnd - at < placeBytes ? 0 : view.getUint16(at);
+    const field = mark < placeMark.again ? readField() : heard === null ? null : readPlaced(heard, mark);
+    if (field === null) fail();
+    else headers.push(field);
   }
   return headers;
 }
 
-/** The field that begins where reading is, if it is known: its lengths have one byte each then. */
-function findFieldHere(view: DataView): KnownField | null {
-  const start = at;
-  const bytes = source;
-  if (payloadEnd - start < 2) return null;
-  const number = bytes[start]!;
-  const isNamed = number === 0;
-  const nameLength = isNamed ? bytes[start + 1]! : nameLengths[number];
-  if (nameLength === undefined) return null;
-  const lengthAt = isNamed ? start + 2 + nameLength : start + 1;
-  if (lengthAt >= payloadEnd) return null;
-  const valueLength = bytes[lengthAt]!;
-  const end = lengthAt + 1 + valueLength;
-  if (end > payloadEnd) return null;
-  return findFieldAt(view, start, end, nameLength, isNamed ? bytes[start + 2]! : firstLetters[number]!, valueLength);
+function readPlaced(heard: FieldTable, mark: number): Field | null {
+  at += placeBytes;
+  if (mark < placeMark.first) return heard.find(mark);
+  const field = mark < placeMark.end ? readField() : null;
+  return field === null ? null : heard.take(mark, field);
 }
 
-function readField(headers: HeaderList, isFirst: boolean): void {
+function readField(): Field | null {
   const number = readByte();
   const name = number === 0 ? readText() : fieldNames[number];
-  const value = readText();
-  if (at < 0 || name === undefined) {
-    fail();
-    return;
-  }
-  if (isFirst) noteField(number, name, value);
-  headers.push(name, value);
+  const start = skipText(readVarint());
+  if (start === -1 || name === undefined) return null;
+  const end = at;
+  const value = textOf(start, end);
+  const isPlain = isPlainOctets(lastView.of(source), start, end);
+  return number === 0 ? fieldOf(name, value, isPlain) : newField(number, name, value, isPlain);
 }
 
 function readTiming(): HopTiming | null {
@@ -295,7 +300,7 @@ function readTiming(): HopTiming | null {
 }
 
 /** The payload of an OPEN lies in `bytes` from `start` to `end`, as with the others. Null: no OPEN of this version. What the fields say is not judged here. */
-export function decodeOpen(bytes: Buffer, start: number, end: number): OpenPayload | null {
+export function decodeOpen(bytes: Buffer, start: number, end: number, heard: FieldTable): OpenPayload | null {
   begin(bytes, start, end);
   if (readByte() !== httpKind) return null;
   const flag = readByte();
@@ -307,13 +312,13 @@ export function decodeOpen(bytes: Buffer, start: number, end: number): OpenPaylo
   const method = readMethod();
   const target = readText();
   // Who checks its fields notes them.
-  const headers = readFields(false);
+  const headers = readFields(heard);
   if (!isWhole() || (hasLength && bodyBytes === 0)) return null;
   return { method, target, headers, bodyBytes, endsStream };
 }
 
 /** Null: no HEAD of this version. */
-export function decodeHead(bytes: Buffer, start: number, end: number): HeadPayload | null {
+export function decodeHead(bytes: Buffer, start: number, end: number, heard: FieldTable): HeadPayload | null {
   begin(bytes, start, end);
   const flag = readByte();
   if (!isHeadFlags(flag)) return null;
@@ -321,9 +326,11 @@ export function decodeHead(bytes: Buffer, start: number, end: number): HeadPaylo
   const status = readVarint();
   const bodyBytes = (flag & headFlags.hasLength) !== 0 ? readVarint() : -1;
   const reason = readReason(status);
-  const headers = readFields(true);
+  const headers = readFields(heard);
   const hasData = (flag & headFlags.hasData) !== 0;
   if (!(hasData ? hasJoinedBody() : isWhole()) || status < 200 || status > 999) return null;
+  // Nobody checks them before they are written.
+  for (let i = 0; i < headers.length; i++) if (headers[i]!.place === -1) noteField(headers[i]!);
   return {
     status,
     reason,
@@ -346,6 +353,6 @@ export function decodeEnd(bytes: Buffer, start: number, end: number): EndPayload
   const flag = readByte();
   if ((flag & ~endFlags.hasTiming) !== 0) return null;
   const timing = flag === 0 ? null : readTiming();
-  const trailers = readFields(false);
+  const trailers = readFields(null);
   return isWhole() ? { trailers, timing } : null;
 }

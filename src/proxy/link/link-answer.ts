@@ -1,10 +1,11 @@
 /** A request on a link, at the callee's end: how the proxy answers it, and how it hears of what the caller does. */
+import { limits } from '../../model/limits.ts';
 import type { HopTiming } from '../../telemetry/ledger.ts';
 import type { HeaderList } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
 import { noTrailers } from '../trailers.ts';
 import { headPayloadMax, resetReason } from './frames.ts';
-import { type EndPayload, encodeEnd, encodeHead, headLength, type OpenPayload } from './head-codec.ts';
+import { type EndPayload, encodeEnd, type OpenPayload, payloadBytesMax } from './head-codec.ts';
 import { LinkStream } from './link-stream.ts';
 
 export class LinkAnswer extends LinkStream implements Downstream {
@@ -28,13 +29,14 @@ export class LinkAnswer extends LinkStream implements Downstream {
 
   // --- From the proxy -----------------------------------------------------------------------------------------------------------------
 
-  head({ status, reason, headers, bodyBytes, hasBody }: AnswerHead, timing: HopTiming | null): void {
+  head(head: AnswerHead, timing: HopTiming | null): void {
     const { channel } = this;
     if (channel === null) return;
-    const payload = encodeHead(status, reason, headers, bodyBytes, hasBody);
+    const { reason, headers } = head;
+    const bytesMax = payloadBytesMax(reason.length, headers);
     // Possible only by what filters add to a head of the largest size.
-    if (headLength(payload, timing) > headPayloadMax) this.breakOff();
-    else channel.sendHead(this.id, payload, timing);
+    if (headers.length > limits.linkFieldsMax || bytesMax > headPayloadMax) this.breakOff();
+    else channel.sendHead(this.id, head, timing, bytesMax);
   }
 
   body(chunk: Uint8Array): boolean {

@@ -105,7 +105,7 @@ export class LinkCallee implements ChannelOwner {
     const { channel } = this;
     if (type !== frameType.open) return 'HEAD is not for the caller to send';
     if (id <= channel.lastStream) return 'OPEN of a stream that was open before';
-    const open = decodeOpen(bytes, start, end);
+    const open = decodeOpen(bytes, start, end, channel.heard);
     if (open === null) return 'OPEN cannot be read';
     const answer = new LinkAnswer(open);
     channel.add(answer, id);

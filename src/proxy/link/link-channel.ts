@@ -11,7 +11,9 @@ import type { HopTiming } from '../../telemetry/ledger.ts';
 import { atTurnEnd } from '../../telemetry/loop-turn.ts';
 import type { CoarseTimer, Swept } from '../coarse-timer.ts';
 import { readLatin1 } from '../latin1.ts';
+import type { AnswerHead } from '../request.ts';
 import { BandwidthProbe } from './bandwidth-probe.ts';
+import { FieldTable } from './field-table.ts';
 import { FrameOutput } from './frame-output.ts';
 import { FrameParser, type FrameReceiver } from './frame-parser.ts';
 import {
@@ -26,7 +28,7 @@ import {
   settingsMagic,
   streamCreditFirst,
 } from './frames.ts';
-import { decodeEnd } from './head-codec.ts';
+import { decodeEnd, type OpenRequest } from './head-codec.ts';
 import type { LinkStream } from './link-stream.ts';
 import { StreamTable } from './stream-table.ts';
 
@@ -57,6 +59,8 @@ export interface ChannelOptions {
 
 export class LinkChannel implements FrameReceiver, Swept {
   readonly streams = new StreamTable();
+  /** Fields of the heads that came. */
+  readonly heard = new FieldTable();
   /** Highest number of a stream that was ever open. */
   lastStream = 0;
   isEnded = false;
@@ -259,10 +263,16 @@ export class LinkChannel implements FrameReceiver, Swept {
     this.endTurnSoon();
   }
 
-  /** See `encodeHead`. */
-  sendHead(id: number, payload: string, timing: HopTiming | null): void {
+  /** `bytesMax`: `payloadBytesMax` of it, as with the next. */
+  sendOpen(id: number, request: OpenRequest, bytesMax: number): void {
     if (this.isEnded) return;
-    this.output.putHead(id, payload, timing);
+    this.output.putOpen(id, request, bytesMax);
+    this.endTurnSoon();
+  }
+
+  sendHead(id: number, head: AnswerHead, timing: HopTiming | null, bytesMax: number): void {
+    if (this.isEnded) return;
+    this.output.putHead(id, head, timing, bytesMax);
     this.endTurnSoon();
   }
 

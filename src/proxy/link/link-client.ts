@@ -142,7 +142,7 @@ export class LinkClient implements ChannelOwner {
   open(request: LinkRequest): void {
     const channel = this.channel!;
     const id = ++this.lastId;
-    channel.sendFrame(frameType.open, id, request.payload);
+    channel.sendOpen(id, request.request, request.openBytesMax);
     channel.add(request, id);
     this.opened.push(request);
   }
@@ -179,11 +179,12 @@ export class LinkClient implements ChannelOwner {
     // One whose OPEN waits for the end of the turn cannot be answered either.
     if (id > channel.leftThrough) return 'HEAD of a stream that was never open';
     const stream = channel.streams.get(id);
+    if (stream?.isRemoteEnded === true) return 'HEAD behind END';
+    // Also for a stream that is over: what it says for the first time may be said again.
+    const head = decodeHead(bytes, start, end, channel.heard);
+    if (head === null) return 'HEAD cannot be read';
     if (stream === undefined) return null;
-    if (stream.isRemoteEnded) return 'HEAD behind END';
-    const head = decodeHead(bytes, start, end);
     if (stream instanceof LinkRequest) stream.takeHead(head);
-    if (head === null) return null;
     if (head.dataAt >= 0) stream.takeJoined(bytes.subarray(head.dataAt, end));
     if (head.endsStream) stream.takeEnd(noEnd);
     return null;

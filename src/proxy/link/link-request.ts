@@ -1,10 +1,11 @@
 /** A request on a link, at the caller's end: what the proxy asks of a way to an endpoint, as one stream. */
 import { type Failure, failures } from '../failure.ts';
-import { type HeaderList, isNamed } from '../headers.ts';
+import { isOfHop } from '../field-names.ts';
+import type { HeaderList } from '../headers.ts';
 import { noTrailers } from '../trailers.ts';
 import type { UpstreamHandler, UpstreamRequest, UpstreamStream } from '../upstream/upstream.ts';
 import { type ResetReason, resetReason } from './frames.ts';
-import { type EndPayload, encodeEnd, encodeOpen, type HeadPayload } from './head-codec.ts';
+import { type EndPayload, encodeEnd, type HeadPayload, payloadBytesMax } from './head-codec.ts';
 import { LinkStream } from './link-stream.ts';
 
 /** Who holds a request that has no link yet. */
@@ -13,8 +14,9 @@ export interface RequestOwner {
 }
 
 export class LinkRequest extends LinkStream implements UpstreamStream {
-  /** Encoded OPEN. */
-  readonly payload: string;
+  readonly request: UpstreamRequest;
+  /** Of the payload of OPEN. */
+  readonly openBytesMax: number;
   readonly openedAtMs: number;
   private readonly owner: RequestOwner;
   private readonly handler: UpstreamHandler;
@@ -29,7 +31,8 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
     this.openedAtMs = openedAtMs;
     this.hasBody = request.bodyBytes !== 0;
     this.isHeadRequest = request.method === 'HEAD';
-    this.payload = encodeOpen(request.method, request.target, request.headers, request.bodyBytes);
+    this.request = request;
+    this.openBytesMax = payloadBytesMax(request.method.length + request.target.length, request.headers);
     if (!this.hasBody) this.endWithOpen();
   }
 
@@ -71,9 +74,9 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
     this.handler.onFailure(failure, false, detail);
   }
 
-  /** HEAD came; null: it cannot be read. */
-  takeHead(head: HeadPayload | null): void {
-    if (head === null || this.isHeaded || hasHopField(head.headers) || !this.mayHaveBody(head)) {
+  /** HEAD came. */
+  takeHead(head: HeadPayload): void {
+    if (this.isHeaded || hasHopField(head.headers) || !this.mayHaveBody(head)) {
       this.breakOff(failures['upstream-garbage']);
       return;
     }
@@ -148,26 +151,6 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
  * connection. Whether names and values can be sent at all is judged by the listener, which looks at each of their characters anyway.
  */
 function hasHopField(headers: HeaderList): boolean {
-  for (let i = 0; i < headers.length; i += 2) if (isOfHop(headers[i]!)) return true;
+  for (let i = 0; i < headers.length; i++) if (isOfHop[headers[i]!.id]!) return true;
   return false;
-}
-
-/** Its length tells most names apart without looking at them. */
-function isOfHop(name: string): boolean {
-  switch (name.length) {
-    case 2:
-      return isNamed(name, 'te');
-    case 7:
-      return isNamed(name, 'upgrade');
-    case 10:
-      return isNamed(name, 'connection') || isNamed(name, 'keep-alive');
-    case 14:
-      return isNamed(name, 'content-length') || isNamed(name, 'http2-settings');
-    case 16:
-      return isNamed(name, 'proxy-connection');
-    case 17:
-      return isNamed(name, 'transfer-encoding');
-    default:
-      return false;
-  }
 }

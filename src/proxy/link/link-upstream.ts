@@ -60,7 +60,7 @@ export class LinkUpstream implements Upstream, RequestOwner, PathOwner, Swept {
   open(request: UpstreamRequest, handler: UpstreamHandler, nowMs: number = this.environment.now()): UpstreamStream {
     const stream = new LinkRequest(this, request, handler, nowMs);
     // Filters add to heads that were checked before: the request is too large, not the link's fault.
-    if (stream.payload.length > headPayloadMax || request.headers.length > 2 * limits.linkFieldsMax) {
+    if (request.headers.length > limits.linkFieldsMax || stream.openBytesMax > headPayloadMax) {
       this.failSoon(stream, failures['headers-too-large']);
       return stream;
     }

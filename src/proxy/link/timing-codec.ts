@@ -6,7 +6,6 @@
  */
 import type { HopTiming } from '../../telemetry/ledger.ts';
 import { newPartsMs, type PartsMs, parts } from '../../telemetry/recorder.ts';
-import { readLatin1 } from '../latin1.ts';
 
 export const timingBytes = 3 + 2 * parts.length;
 const totalAt = 1;
@@ -34,15 +33,6 @@ export function writeTiming(view: DataView, at: number, { partsMs, totalMs }: Ho
 
 /** What is no time, NaN too, is 0. */
 const wordOf = (units: number): number => (units > 0 ? Math.min(wordMax, units + 0.5) | 0 : 0);
-
-const scratch = Buffer.alloc(timingBytes);
-const scratchView = new DataView(scratch.buffer, scratch.byteOffset, timingBytes);
-
-/** The same as text, for what is seldom sent. */
-export function encodeTiming(timing: HopTiming): string {
-  writeTiming(scratchView, 0, timing);
-  return readLatin1(scratch, 0, timingBytes);
-}
 
 /** Reads `timingBytes`. Null: there is none of this version. */
 export function decodeTiming(view: DataView, at: number): HopTiming | null {

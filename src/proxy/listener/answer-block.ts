@@ -1,8 +1,7 @@
 /** The head of an answer as one block of bytes behind the status code: one crossing into uWS instead of one a field. */
 import { beyondAscii, isFieldText, isToken } from '../char-classes.ts';
-import { fieldNumber, lineStart } from '../field-names.ts';
-import { isNamed } from '../headers.ts';
-import { findField } from '../known-fields.ts';
+import { fieldIds } from '../field-names.ts';
+import { lineOf } from '../headers.ts';
 import type { AnswerHead } from '../request.ts';
 
 /**
@@ -19,25 +18,22 @@ export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean
   let block = `${head.status} ${reason}`;
   let isAscii = !beyondAscii.test(reason);
   let isDated = !isWholeHead;
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
-    const value = headers[i + 1]!;
-    const known = findField(name, value);
-    const number = known === null ? fieldNumber(name) : known.number;
-    if (known === null) {
-      if (number === 0 && !isToken(name)) return null;
-      if (beyondAscii.test(value)) {
-        if (!isFieldText(value)) return null;
+  for (let i = 0; i < headers.length; i++) {
+    const field = headers[i]!;
+    if (field.place === -1) {
+      if (field.number === 0 && !isToken(field.name)) return null;
+      if (!field.isPlain && beyondAscii.test(field.value)) {
+        if (!isFieldText(field.value)) return null;
         isAscii = false;
       }
     }
-    if (isNamed(name, 'date')) {
+    if (field.id === fieldIds.date) {
       if (isDated) continue;
       isDated = true;
     }
     // This core sends no trailers.
-    if (isNamed(name, 'trailer')) continue;
-    block += known === null ? lineStart(number, name) + value : known.line;
+    if (field.id === fieldIds.trailer) continue;
+    block += lineOf(field);
   }
   // writeStatus puts one CRLF behind what it is given.
   const date = isDated ? '' : dateField();
@@ -47,9 +43,7 @@ export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean
 
 /** Whether `answerBlock` would make one of it, for an answer that is written when its proxy has done with it. */
 export function isSendable({ headers, reason }: AnswerHead): boolean {
-  if (!isFieldText(reason)) return false;
-  for (let i = 0; i < headers.length; i += 2) if (!isToken(headers[i]!) || !isFieldText(headers[i + 1]!)) return false;
-  return true;
+  return isFieldText(reason) && headers.every(({ name, value }) => isToken(name) && isFieldText(value));
 }
 
 /** Date (RFC 9110 section 6.6.1) behind its CRLF, for a head to which nobody else adds one. */

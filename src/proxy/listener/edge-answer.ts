@@ -2,8 +2,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { limits } from '../../model/limits.ts';
 import { isFieldText, isToken } from '../char-classes.ts';
+import { fieldIds } from '../field-names.ts';
 import type { CheckedHead } from '../head-check.ts';
-import { type HeaderList, isNamed } from '../headers.ts';
+import { dropFields, type HeaderList, headerList, textsOf } from '../headers.ts';
 import type { AnswerHead, Downstream, RequestReceiver } from '../request.ts';
 import { dropTrailerField, noTrailers, passableTrailers } from '../trailers.ts';
 import type { HeldAnswer, HeldAnswers } from './held-answers.ts';
@@ -52,7 +53,7 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
       else this.drop(chunk);
     });
     req.on('end', () => {
-      if (this.phase !== 'done') this.receiver?.onRequestEnd(passableTrailers(req.rawTrailers, nominated));
+      if (this.phase !== 'done') this.receiver?.onRequestEnd(passableTrailers(headerList(req.rawTrailers), nominated));
     });
   }
 
@@ -122,7 +123,7 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     const last = this.takeHeld();
     if (hasTrailers) {
       if (last !== null) res.write(last);
-      res.addTrailers(pairsOf(trailers));
+      res.addTrailers(trailers.map(({ name, value }): [string, string] => [name, value]));
     }
     if (last === null || hasTrailers) res.end();
     else res.end(last);
@@ -217,7 +218,9 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
     dropRepeatedDates(headers);
     // Node throws for a Trailer field without chunks to carry trailers, and an app may announce what it never sends.
     if (hasLength || !hasBody || this.req.httpVersionMinor === 0) dropTrailerField(headers);
-    this.res.writeHead(status, reason, !hasLength ? headers : headers.concat('Content-Length', `${bodyBytes}`));
+    const texts = textsOf(headers);
+    if (hasLength) texts.push('Content-Length', `${bodyBytes}`);
+    this.res.writeHead(status, reason, texts);
     return true;
   }
 
@@ -277,24 +280,15 @@ export class EdgeAnswer implements Downstream, HeldAnswer {
 
 /** Node throws at what this refuses. */
 function areValid(headers: HeaderList): boolean {
-  for (let i = 0; i < headers.length; i += 2) if (!isToken(headers[i]!) || !isFieldText(headers[i + 1]!)) return false;
-  return true;
+  return headers.every(({ name, value }) => isToken(name) && isFieldText(value));
 }
 
 /** An origin may say several, a filter may add one, and a recipient would have to guess; Node adds one where there is none. */
 function dropRepeatedDates(headers: HeaderList): void {
   let isDated = false;
-  let at = 0;
-  while (at < headers.length) {
-    const isDate = isNamed(headers[at]!, 'date');
-    if (isDate && isDated) headers.splice(at, 2);
-    else at += 2;
-    isDated ||= isDate;
-  }
-}
-
-function pairsOf(list: HeaderList): [string, string][] {
-  const pairs: [string, string][] = [];
-  for (let i = 0; i < list.length; i += 2) pairs.push([list[i]!, list[i + 1]!]);
-  return pairs;
+  dropFields(headers, ({ id }) => {
+    const isRepeated = isDated && id === fieldIds.date;
+    isDated ||= id === fieldIds.date;
+    return isRepeated;
+  });
 }

@@ -10,8 +10,10 @@ import { performance } from 'node:perf_hooks';
 import { limits } from '../../model/limits.ts';
 import type { ListenerLimits } from '../../model/listener-limits.ts';
 import { failures } from '../failure.ts';
+import { fieldIds, isNamed } from '../field-names.ts';
 import { checkHead, RefusedHead } from '../head-check.ts';
-import { headerValue, joinedHeaderValue } from '../headers.ts';
+import { fieldValue, headerList, joinedFieldValue } from '../headers.ts';
+import { knownOrNew } from '../known-fields.ts';
 import { localReply } from '../local-reply.ts';
 import type { ListenerSettings } from '../request.ts';
 import { EdgeAnswer, type EdgeTurn } from './edge-answer.ts';
@@ -114,7 +116,7 @@ export class EdgeConnection {
       {
         method: req.method ?? '',
         target: req.url ?? '',
-        headers: req.rawHeaders,
+        headers: headerList(req.rawHeaders, knownOrNew),
         isHttp10: req.httpVersionMinor === 0,
         paths,
         sourceAddress: peerAddress(this.socket),
@@ -180,9 +182,11 @@ export class EdgeConnection {
  * the connection ends with its answer.
  */
 function asksForUpgrade({ rawHeaders }: IncomingMessage): boolean {
+  if (!rawHeaders.some((text) => isNamed(text, 'upgrade'))) return false;
+  const headers = headerList(rawHeaders);
   return (
-    headerValue(rawHeaders, 'upgrade') !== undefined &&
-    joinedHeaderValue(rawHeaders, 'connection')?.toLowerCase().includes('upgrade') === true
+    fieldValue(headers, fieldIds.upgrade) !== undefined &&
+    joinedFieldValue(headers, fieldIds.connection)?.toLowerCase().includes('upgrade') === true
   );
 }
 

@@ -80,7 +80,7 @@ export function watchReader(socket: Socket, idleMs: number, onUnread: () => void
 
 function bytesOf({ status, reason, headers, body }: LocalReply, isToHead: boolean): Buffer {
   let head = `HTTP/1.1 ${status} ${reason}\r\n`;
-  for (let i = 0; i < headers.length; i += 2) head += `${headers[i]!}: ${headers[i + 1]!}\r\n`;
+  for (const { name, value } of headers) head += `${name}: ${value}\r\n`;
   head += `Content-Length: ${body.byteLength}\r\nConnection: close${dateField()}\r\n\r\n`;
   const block = Buffer.from(head, 'latin1');
   return isToHead ? block : Buffer.concat([block, body]);

@@ -11,10 +11,9 @@ import { formatAddress, isSocketPath, type LocalAddress } from '../../model/host
 import { defaultListenerLimits, type ListenerLimits } from '../../model/listener-limits.ts';
 import { beyondAscii, isToken } from '../char-classes.ts';
 import { failures } from '../failure.ts';
-import { fieldNames, fieldNumber } from '../field-names.ts';
 import { type CheckedHead, checkHead, RefusedHead, refusedRequest } from '../head-check.ts';
-import type { HeaderList } from '../headers.ts';
-import { findField, noteField } from '../known-fields.ts';
+import { fieldOf, type HeaderList } from '../headers.ts';
+import { findField } from '../known-fields.ts';
 import { type LocalReply, localReply } from '../local-reply.ts';
 import type { Listener, LocalListenerOptions, RefusedRequest } from '../request.ts';
 import { dropTrailerField } from '../trailers.ts';
@@ -135,11 +134,10 @@ class UwsListener implements Listener {
     res.onAborted(() => answer?.onAborted());
     const { options } = this;
     reading.headers = [];
-    reading.hasPlainValues = true;
     reading.coreCloses = null;
     reading.changedName = null;
     req.forEach(readField);
-    const { headers, hasPlainValues, coreCloses, changedName } = reading;
+    const { headers, coreCloses, changedName } = reading;
     const method = req.getCaseSensitiveMethod();
     if (changedName !== null) {
       const request = refusedRequest({ method, target: req.getUrl(), headers }, null);
@@ -152,7 +150,6 @@ class UwsListener implements Listener {
         method,
         target: query === undefined ? req.getUrl() : `${req.getUrl()}?${query}`,
         headers,
-        hasPlainValues,
         isHttp10: false,
         paths: options.paths,
         sourceAddress: this.sourceAddress(res),
@@ -232,30 +229,24 @@ function closingReply({ status, reason, headers, body }: LocalReply, isHead: boo
 /** The head that `readField` reads: one function for all, because a new one for each request is compiled again at its first call. */
 const reading: {
   headers: HeaderList;
-  hasPlainValues: boolean;
   coreCloses: boolean | null;
   changedName: string | null;
 } = {
   headers: [],
-  hasPlainValues: true,
   coreCloses: null,
   changedName: null,
 };
 
 function readField(name: string, value: string): void {
   const known = findField(name, value);
-  // The same texts as everywhere else: to compare them then takes no look at their characters.
   if (known !== null) {
-    reading.headers.push(known.name, known.value);
+    reading.headers.push(known);
   } else if (beyondAscii.test(value)) {
     const bytes = restoreBytes(value);
     if (bytes === null) reading.changedName ??= name;
-    reading.headers.push(name, bytes ?? '');
-    reading.hasPlainValues = false;
+    reading.headers.push(fieldOf(name, bytes ?? ''));
   } else {
-    const number = fieldNumber(name);
-    noteField(number, name, value);
-    reading.headers.push(number === 0 ? name : fieldNames[number]!, value);
+    reading.headers.push(fieldOf(name, value, true));
   }
   // uWS looks at the length of the first Connection field and at nothing else.
   if (reading.coreCloses === null && name === 'connection') reading.coreCloses = value.length === 5;

@@ -4,8 +4,8 @@
  */
 import { limits } from '../../model/limits.ts';
 import type { FailureCode } from '../failure.ts';
-import { fieldNames, fieldNumber } from '../field-names.ts';
-import { type HeaderList, isNamed } from '../headers.ts';
+import { fieldIds, isOfHop } from '../field-names.ts';
+import { dropFields, type Field, type HeaderList } from '../headers.ts';
 import { noTrailers, passableTrailers } from '../trailers.ts';
 import { hexValue, isFieldText } from './http1-octets.ts';
 import { Http1Section, sectionFailed, sectionNeedsMore } from './http1-section.ts';
@@ -355,41 +355,24 @@ class AnswerFields {
 
   constructor(section: Http1Section) {
     for (let i = 0; i < section.fieldCount; i++) {
-      const name = section.nameOf(i);
-      const value = section.valueOf(i);
-      // Those that have a number are none of this hop's, and the same text as everywhere else is compared without a look at its characters.
-      const number = section.known[i]?.isNumbered === true ? -1 : fieldNumber(name);
-      if (number === 0 && this.takeHopField(name, value)) continue;
-      this.headers.push(number > 0 ? fieldNames[number]! : name, value);
+      const field = section.fieldAt(i);
+      if (isOfHop[field.id]!) this.takeHopField(field);
+      else this.headers.push(field);
     }
     if (this.nominated !== null) this.dropNominated(this.nominated);
   }
 
-  /** True when the field is of this hop only. Its length tells most fields apart without looking at them. */
-  private takeHopField(name: string, value: string): boolean {
-    switch (name.length) {
-      case 2:
-        return isNamed(name, 'te');
-      case 7:
-        return isNamed(name, 'upgrade');
-      case 10:
-        return isNamed(name, 'connection') ? this.takeConnection(value) : isNamed(name, 'keep-alive');
-      case 14:
-        return isNamed(name, 'content-length') && this.takeContentLength(value);
-      case 16:
-        return isNamed(name, 'proxy-connection');
-      case 17:
-        return isNamed(name, 'transfer-encoding') && this.takeTransferEncoding(value);
-      default:
-        return false;
-    }
+  private takeHopField({ id, value }: Field): void {
+    if (id === fieldIds.connection) this.takeConnection(value);
+    else if (id === fieldIds.contentLength) this.takeContentLength(value);
+    else if (id === fieldIds.transferEncoding) this.takeTransferEncoding(value);
   }
 
-  private takeConnection(value: string): true {
+  private takeConnection(value: string): void {
     if (value === 'keep-alive') {
       // What nearly every server writes: splitting it was a sixth of the time of reading a head.
       this.keeps = true;
-      return true;
+      return;
     }
     for (const part of value.split(',')) {
       const option = part.trim().toLowerCase();
@@ -402,11 +385,10 @@ class AnswerFields {
         if (this.nominated.length > limits.headerFieldsMax) this.isBroken = true;
       }
     }
-    return true;
   }
 
   /** A second one is refused even when it is the same: RFC 9110 section 8.6 allows to, and no honest server sends it. */
-  private takeContentLength(value: string): true {
+  private takeContentLength(value: string): void {
     if (this.contentLength >= 0 || value.length === 0 || value.length > lengthDigitsMax) this.isBroken = true;
     let length = 0;
     for (let i = 0; i < value.length && !this.isBroken; i++) {
@@ -415,31 +397,22 @@ class AnswerFields {
       length = length * 10 + digit;
     }
     this.contentLength = length;
-    return true;
   }
 
   /** We ask for no other coding (no TE is sent), and with one the end of the message would be a matter of opinion. */
-  private takeTransferEncoding(value: string): true {
+  private takeTransferEncoding(value: string): void {
     if (this.isChunked || value.toLowerCase() !== 'chunked') this.isBroken = true;
     this.isChunked = true;
-    return true;
   }
 
   private dropNominated(nominated: readonly string[]): void {
     if (this.isBroken) return;
-    const { headers } = this;
-    let kept = 0;
-    for (let i = 0; i < headers.length; i += 2) {
-      if (nominated.includes(headers[i]!.toLowerCase())) continue;
-      headers[kept++] = headers[i]!;
-      headers[kept++] = headers[i + 1]!;
-    }
-    headers.length = kept;
+    dropFields(this.headers, ({ name }) => nominated.includes(name.toLowerCase()));
   }
 }
 
 function readTrailers(section: Http1Section, nominated: readonly string[] | null): HeaderList {
   const trailers: HeaderList = [];
-  for (let i = 0; i < section.fieldCount; i++) trailers.push(section.nameOf(i), section.valueOf(i));
+  for (let i = 0; i < section.fieldCount; i++) trailers.push(section.fieldAt(i));
   return passableTrailers(trailers, nominated === null ? null : new Set(nominated));
 }

@@ -2,9 +2,8 @@
  * A request head as bytes of HTTP/1.1, and the last line of defence against request splitting: of what filters have made of a head, no line
  * is written here that was not meant as a line, and no framing field that is not ours.
  */
-import { fieldNumber, lineStart } from '../field-names.ts';
-import { isNamed } from '../headers.ts';
-import { findField } from '../known-fields.ts';
+import { fieldIds } from '../field-names.ts';
+import { lineOf } from '../headers.ts';
 import { isToken } from './http1-octets.ts';
 import type { UpstreamRequest } from './upstream.ts';
 
@@ -17,22 +16,17 @@ export function serializeRequest(request: UpstreamRequest): string | null {
   const { method, target, headers, bodyBytes } = request;
   if (!request.isChecked && !isWritable(request)) return null;
   let text = `${method} ${target} HTTP/1.1`;
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
-    const value = headers[i + 1]!;
-    const known = findField(name, value);
-    text += known === null ? lineStart(fieldNumber(name), name) + value : known.line;
-  }
+  for (let i = 0; i < headers.length; i++) text += lineOf(headers[i]!);
   if (bodyBytes > 0) return `${text}\r\nContent-Length: ${bodyBytes}\r\n\r\n`;
   if (bodyBytes < 0) return `${text}\r\nTransfer-Encoding: chunked\r\n\r\n`;
   return text + (request.sendsZeroLength ? '\r\nContent-Length: 0\r\n\r\n' : '\r\n\r\n');
 }
 
 function isWritable({ method, target, headers }: UpstreamRequest): boolean {
-  if (!isTokenString(method) || !isTarget(target) || (headers.length & 1) === 1) return false;
-  for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i]!;
-    if (!isTokenString(name) || isFraming(name) || isBroken.test(headers[i + 1]!)) return false;
+  if (!isTokenString(method) || !isTarget(target)) return false;
+  for (const { name, value, id } of headers) {
+    if (!isTokenString(name) || id === fieldIds.contentLength || id === fieldIds.transferEncoding) return false;
+    if (isBroken.test(value)) return false;
   }
   return true;
 }
@@ -51,8 +45,4 @@ function isTokenString(name: string): boolean {
 /** No blank ends it early. */
 function isTarget(target: string): boolean {
   return target.length > 0 && !target.includes(' ') && !target.includes('\t') && !isBroken.test(target);
-}
-
-function isFraming(name: string): boolean {
-  return isNamed(name, 'content-length') || isNamed(name, 'transfer-encoding');
 }

@@ -7,6 +7,7 @@
  */
 import { limits } from '../../model/limits.ts';
 import type { FailureCode } from '../failure.ts';
+import { type Field, fieldOf } from '../headers.ts';
 import { readLatin1 } from '../latin1.ts';
 import { LastView } from '../same-octets.ts';
 import { isFieldText, isToken } from './http1-octets.ts';
@@ -66,15 +67,13 @@ export class Http1Section {
     this.heldBytes = 0;
   }
 
-  /** Of a field, by its index up to `limits.headerFieldsMax`. */
-  nameOf(field: number): string {
-    const { marks } = this;
-    return this.known[field]?.name ?? this.text.slice(marks[field * 4]!, marks[field * 4 + 1]!);
-  }
-
-  valueOf(field: number): string {
-    const { marks } = this;
-    return this.known[field]?.value ?? this.text.slice(marks[field * 4 + 2]!, marks[field * 4 + 3]!);
+  /** By its index up to `limits.headerFieldsMax`. */
+  fieldAt(index: number): Field {
+    const known = this.known[index]!;
+    if (known !== null) return known.field;
+    const { marks, text } = this;
+    const at = index * 4;
+    return fieldOf(text.slice(marks[at]!, marks[at + 1]!), text.slice(marks[at + 2]!, marks[at + 3]!));
   }
 
   /** Reads on in `bytes` from `start` to `end`. Answers where the section ends in it, `sectionNeedsMore` or `sectionFailed`. */
@@ -164,8 +163,8 @@ export class Http1Section {
   private readStatusLine(bytes: Buffer, view: DataView, start: number, end: number): number {
     const known = findLine(view, start, end, true);
     if (known !== null) {
-      this.versionAndCode = known.name;
-      this.reason = known.value;
+      this.versionAndCode = known.field.name;
+      this.reason = known.field.value;
       return start + known.length;
     }
     const fixedEnd = Math.min(end, start + statusCodeEnd);

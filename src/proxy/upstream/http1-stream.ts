@@ -96,7 +96,7 @@ export class Http1Stream implements UpstreamStream {
     this.isEnded = true;
     if (this.isChunked) {
       let last = '0\r\n';
-      for (let i = 0; i < trailers.length; i += 2) last += `${trailers[i]!}: ${trailers[i + 1]!}\r\n`;
+      for (const { name, value } of trailers) last += `${name}: ${value}\r\n`;
       this.outbox.putText(`${last}\r\n`);
       this.isRequestComplete = true;
       this.writeSoon();

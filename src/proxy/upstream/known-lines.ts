@@ -3,23 +3,19 @@
  * came first, and nobody looks at its octets one by one again (24 instructions each).
  *
  * One for all endpoints of a loop, and bounded: a line has one place, found by eight of its octets, and comes in when it is met there twice in a row. Of fields those
- * that may be known anyway (known-fields.ts), and those that frame an answer.
+ * that may be known anyway (known-fields.ts).
  */
 import { fieldNumber } from '../field-names.ts';
-import { isNamed } from '../headers.ts';
+import { type Field, fieldOf } from '../headers.ts';
 import { keepField } from '../known-fields.ts';
 import { sameOctets } from '../same-octets.ts';
 
 export interface KnownLine {
-  /** Of a status line the version and the code, `HTTP/1.1 200`. In lower case where it frames the answer: to compare it then takes no look at its letters. */
-  readonly name: string;
-  /** Of a status line the reason. */
-  readonly value: string;
+  /** Of a status line the name is version and code, `HTTP/1.1 200`, and the value its reason. */
+  readonly field: Field;
   /** Octets with the line's end. */
   readonly length: number;
   readonly isStatus: boolean;
-  /** Its name has a number: it is no field of this hop's. */
-  readonly isNumbered: boolean;
 }
 
 /** Where in `bytes` the parts of a line are that was read. */
@@ -37,7 +33,6 @@ const octetsMax = 128;
 const places = 256;
 /** As many bits as `places` has are left of 32. */
 const placeShift = 24;
-const framing = ['connection', 'keep-alive', 'content-length', 'transfer-encoding'];
 
 const lines: (KnownLine | null)[] = new Array<KnownLine | null>(places).fill(null);
 /** Of the line that was met last at each place, and is not known. */
@@ -80,18 +75,9 @@ export function meetLine(
     return;
   }
   const name = bytes.toString('latin1', at, nameEnd);
-  const number = fieldNumber(name);
   const value = bytes.toString('latin1', valueStart, valueEnd);
-  // Its texts are those that everybody else finds.
-  const field = isStatus ? null : keepField(number, name, value);
-  const framingName = framing.find((lower) => isNamed(name, lower));
-  if (field === null && framingName === undefined && !isStatus) return;
+  const field = isStatus ? fieldOf(name, value) : keepField(fieldNumber(name), name, value);
+  if (field === null) return;
   bytes.copy(octets, place * octetsMax, at, end);
-  lines[place] = {
-    name: framingName ?? field?.name ?? name,
-    value: field?.value ?? value,
-    length,
-    isStatus,
-    isNumbered: number !== 0,
-  };
+  lines[place] = { field, length, isStatus };
 }

@@ -1,10 +1,12 @@
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { headerList } from '../../../src/proxy/headers.ts';
 import { blockBytes, FrameOutput } from '../../../src/proxy/link/frame-output.ts';
 import { FrameParser } from '../../../src/proxy/link/frame-parser.ts';
 import { dataBytesMax, frameType, joinedBytesMax } from '../../../src/proxy/link/frames.ts';
-import { encodeHead } from '../../../src/proxy/link/head-codec.ts';
-import { decodeHead } from './payload-text.ts';
+import { payloadBytesMax } from '../../../src/proxy/link/head-codec.ts';
+import type { AnswerHead } from '../../../src/proxy/request.ts';
+import { decodeHead, encodeHead } from './payload-text.ts';
 
 /** Takes what it is given, and says so when the test does. */
 class StuckSocket {
@@ -29,6 +31,14 @@ function open() {
   let written = 0;
   const output = new FrameOutput(socket as unknown as Socket, () => written++);
   return { socket, output, written: () => written };
+}
+
+/** With its fields as names and values in turn. */
+const headOf = (headers: readonly string[]) => ({ status: 200, reason: 'OK', headers, bodyBytes: 5, hasBody: true });
+
+function put(output: FrameOutput, stream: number, head: ReturnType<typeof headOf>): void {
+  const given: AnswerHead = { ...head, headers: headerList(head.headers) };
+  output.putHead(stream, given, null, payloadBytesMax(head.reason.length, given.headers));
 }
 
 describe('the frames of a turn', () => {
@@ -62,10 +72,11 @@ describe('the frames of a turn', () => {
 
   it('that fill a block are not held back', () => {
     const { socket, output } = open();
-    const payload = 'x'.repeat(60_000);
+    const large = headOf(['A', 'x'.repeat(60_000)]);
+    const payload = encodeHead(large);
     for (let turn = 0; turn < 8; turn++) {
-      output.putHead(1, payload, null);
-      output.putHead(1, payload, null);
+      put(output, 1, large);
+      put(output, 1, large);
       output.flush();
     }
     expect(output.pendingBytes).toBe(0);
@@ -105,11 +116,11 @@ function framesOf(write: (output: FrameOutput) => void) {
 }
 
 describe('an answer that is whole within a turn', () => {
-  const head = encodeHead(200, 'OK', ['A', 'b'], 5, true);
+  const head = headOf(['A', 'b']);
 
   it('is one frame', () => {
     const [only, ...others] = framesOf((output) => {
-      output.putHead(7, head, null);
+      put(output, 7, head);
       expect(output.joinBody(7, hello)).toBe(true);
       expect(output.joinEnd(7)).toBe(true);
     });
@@ -149,16 +160,18 @@ describe('an answer that is whole within a turn', () => {
     ],
   ])('takes nothing else into its frame: %s', (_what, join) => {
     const { output } = open();
-    output.putHead(7, head, null);
+    put(output, 7, head);
     expect(join(output)).toBe(false);
   });
 
   it('does not grow beyond its block', () => {
     const { output } = open();
-    output.put(frameType.goaway, 0, 'x'.repeat(blockBytes - 8 - 8 - head.length - 4));
-    output.putHead(7, head, null);
-    expect(output.joinBody(7, hello)).toBe(false);
-    expect(output.joinBody(7, hello.subarray(0, 4))).toBe(true);
+    output.put(frameType.goaway, 0, 'x'.repeat(blockBytes - 8 - 8 - payloadBytesMax(2, headerList(['A', 'b']))));
+    put(output, 7, head);
+    const leftBytes = blockBytes - output.pendingBytes;
+    expect(leftBytes).toBeGreaterThan(0);
+    expect(output.joinBody(7, Buffer.alloc(leftBytes + 1))).toBe(false);
+    expect(output.joinBody(7, Buffer.alloc(leftBytes))).toBe(true);
   });
 });
 
@@ -197,10 +210,10 @@ describe('pieces of a body', () => {
     [
       'behind the head of the next answer',
       (output) => {
-        output.putHead(7, 'a head', null);
+        put(output, 7, headOf([]));
         output.putData(7, hello);
       },
-      [{ type: frameType.head, stream: 7, text: 'a head' }, data(7, 'hello')],
+      [{ type: frameType.head, stream: 7, text: encodeHead(headOf([])) }, data(7, 'hello')],
     ],
   ])('%s do not', (_what, write, others) => {
     const found = framesOf((output) => {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { type ListenerLimits, noBodyLimits } from '../../../src/model/listener-limits.ts';
+import { headerList, textsOf } from '../../../src/proxy/headers.ts';
 import {
   allStreams,
   dataBytesMax,
@@ -10,12 +11,11 @@ import {
   resetReason,
   streamCreditFirst,
 } from '../../../src/proxy/link/frames.ts';
-import type { HeadPayload } from '../../../src/proxy/link/head-codec.ts';
 import type { Listener } from '../../../src/proxy/request.ts';
 import type { FakeProxy } from '../listener/listener-fakes.ts';
 import { FakeEndpoint, fakeMesh } from '../proxy/proxy-fakes.ts';
 import { frame, frames, LinkRoom, type RawPeer, turns, until } from './link-room.ts';
-import { decodeEnd, decodeHead } from './payload-text.ts';
+import { decodeEnd, decodeHead, type HeadText } from './payload-text.ts';
 
 /** Of a client, and of the sidecar in front of it. */
 const mostFields = limits.headerFieldsMax + limits.linkAddedFieldsMax;
@@ -33,7 +33,7 @@ beforeEach(async () => {
 });
 afterEach(() => room.close());
 
-async function headOf(stream: number): Promise<HeadPayload> {
+async function headOf(stream: number): Promise<HeadText> {
   const { payload } = await peer.next(frameType.head, stream);
   return decodeHead(payload.toString('latin1'))!;
 }
@@ -179,7 +179,7 @@ describe('an OPEN that is no request is answered as by any listener, and its nei
       settings,
       frames.open(1, 0, ['Host', 'cart', 'Connection', 'x-a', 'X-A', '1', 'TE', 'trailers', 'X-B', '2']),
     );
-    expect((await proxy.nextCall()).head.headers).toEqual(['X-B', '2']);
+    expect(textsOf((await proxy.nextCall()).head.headers)).toEqual(['X-B', '2']);
   });
 });
 
@@ -263,7 +263,7 @@ describe('streams at the callee', () => {
     await until(() => call.ends === 1);
     expect([call.trailers, call.bodyBytes]).toEqual([['Checksum', 'abc'], 3]);
     call.downstream.head({ status: 200, reason: 'OK', headers: [], bodyBytes: -1, hasBody: true }, null);
-    call.downstream.end(['X-T', 'é'], null);
+    call.downstream.end(headerList(['X-T', 'é']), null);
     const { payload } = await peer.next(frameType.end, 1);
     expect(decodeEnd(payload.toString('latin1'))).toEqual({ trailers: ['X-T', 'é'], timing: null });
   });

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
+import { headerList } from '../../../src/proxy/headers.ts';
 import {
   allStreams,
   dataBytesMax,
@@ -47,6 +48,13 @@ describe('a callee that breaks the rules is left, and its streams are lost, not 
     ['a second SETTINGS', [frames.settings], /second SETTINGS/],
     ['OPEN', [frames.open(2)], /OPEN is not for the callee/],
     ['HEAD of no stream', [frames.head(9)], /HEAD of a stream that was never open/],
+    ['HEAD that cannot be read', [frame(frameType.head, 2, '\xff\xff\xff')], /HEAD cannot be read/],
+    [
+      'HEAD with a field again that was never said',
+      [frame(frameType.head, 2, '\0\xc8\x01\0\x01\x80\x07')],
+      /HEAD cannot be read/,
+    ],
+    ['an interim answer', [frames.head(2, 100)], /HEAD cannot be read/],
     ['DATA of no stream', [frames.data(9, 1)], /DATA of a stream that was never open/],
     ['rubbish', [Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')], /no frame|bytes, not/],
   ])('%s', async (_what, sent, why) => {
@@ -97,8 +105,6 @@ describe('a callee that breaks the rules is left, and its streams are lost, not 
 
 describe('an answer that is no HTTP ends its stream alone', () => {
   it.each<readonly [string, readonly Buffer[], string]>([
-    ['HEAD that cannot be read', [frame(frameType.head, 2, '\xff\xff\xff')], 'upstream-garbage'],
-    ['an interim answer', [frames.head(2, 100)], 'upstream-garbage'],
     ['two HEADs', [frames.head(2), frames.head(2)], 'upstream-garbage'],
     ['DATA before HEAD', [frames.data(2, 1)], 'upstream-garbage'],
     ['END before HEAD', [frames.end(2)], 'upstream-garbage'],
@@ -125,6 +131,19 @@ describe('an answer that is no HTTP ends its stream alone', () => {
     expect([bad.failure, good.head?.status, good.failure]).toEqual([failure, 201, '']);
     expect((await peer.next(frameType.reset, 2)).payload[0]).toBe(resetReason.cancelled);
     expect(bad.endings).toBe(1);
+  });
+
+  it('HEAD of a stream that is over is read, for what it says may be said again', async () => {
+    const gone = open();
+    await peer.next(frameType.open, 2);
+    gone.stream.destroy();
+    const again = open();
+    await peer.next(frameType.open, 3);
+    const start = '\x04\xc8\x01\0\x01';
+    peer.send(frame(frameType.head, 2, `${start}\x84\x07\0\x03X-A\x01b`), frame(frameType.head, 3, `${start}\x80\x07`));
+    peer.send(frames.end(3));
+    await again.ended;
+    expect([again.failure, again.head?.headers]).toEqual(['', ['X-A', 'b']]);
   });
 
   it('a body in answer to HEAD', async () => {
@@ -381,7 +400,7 @@ describe('credit of a stream', () => {
 
 describe('requests', () => {
   it('say what they are, and that nothing follows', async () => {
-    open({ ...getCart, target: '/a?b', headers: ['Host', 'cart', 'x-y', 'é'] });
+    open({ ...getCart, target: '/a?b', headers: headerList(['Host', 'cart', 'x-y', 'é']) });
     const { payload } = await peer.next(frameType.open, 2);
     expect(decodeOpen(payload.toString('latin1'))).toEqual({
       method: 'GET',
@@ -399,7 +418,7 @@ describe('requests', () => {
     ['larger than a frame', ['Host', 'cart', 'x', 'v'.repeat(97 * 1024)]],
     ['of more fields than a link carries', Array.from({ length: 2 * limits.linkFieldsMax + 2 }, () => 'x')],
   ])('that filters made %s fail alone', async (_what, headers) => {
-    const [large, good] = [open({ ...getCart, headers }), open()];
+    const [large, good] = [open({ ...getCart, headers: headerList(headers) }), open()];
     await large.ended;
     expect(large.failure).toBe('headers-too-large');
     const { stream } = await peer.next(frameType.open);

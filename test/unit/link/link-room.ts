@@ -3,16 +3,16 @@ import net from 'node:net';
 import { defaultListenerLimits, type ListenerLimits } from '../../../src/model/listener-limits.ts';
 import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
 import type { Failure } from '../../../src/proxy/failure.ts';
+import { headerList } from '../../../src/proxy/headers.ts';
 import { FrameParser } from '../../../src/proxy/link/frame-parser.ts';
 import { frameHeaderBytes, frameType } from '../../../src/proxy/link/frames.ts';
-import { encodeEnd, encodeHead, encodeOpen } from '../../../src/proxy/link/head-codec.ts';
 import { type CallerRefusal, createLinkListener } from '../../../src/proxy/link/link-server.ts';
 import type { LinkSecurity } from '../../../src/proxy/link/link-socket.ts';
 import { LinkUpstream, type LinkUpstreamOptions } from '../../../src/proxy/link/link-upstream.ts';
 import type { Listener, RefusedHeadFacts, RequestAcceptor } from '../../../src/proxy/request.ts';
 import type { UpstreamRequest } from '../../../src/proxy/upstream/upstream.ts';
 import { FakeProxy } from '../listener/listener-fakes.ts';
-import { decodeHead } from './payload-text.ts';
+import { decodeHead, encodeEnd, encodeHead, encodeOpen } from './payload-text.ts';
 
 const nobodyWaitsMs = 10_000;
 
@@ -51,7 +51,7 @@ export const frames = {
   open: (stream: number, bodyBytes = 0, headers: readonly string[] = ['Host', 'cart'], method = 'GET', target = '/') =>
     frame(frameType.open, stream, encodeOpen(method, target, headers, bodyBytes)),
   head: (stream: number, status = 200, bodyBytes = 0, headers: readonly string[] = [], hasBody = true) =>
-    frame(frameType.head, stream, encodeHead(status, 'OK', headers, bodyBytes, hasBody)),
+    frame(frameType.head, stream, encodeHead({ status, reason: 'OK', headers, bodyBytes, hasBody })),
   data: (stream: number, bytes: number | Uint8Array) =>
     frame(frameType.data, stream, typeof bytes === 'number' ? Buffer.alloc(bytes, 'd') : bytes),
   end: (stream: number, trailers: readonly string[] = []) => frame(frameType.end, stream, encodeEnd(trailers, null)),
@@ -157,7 +157,7 @@ export class RawPeer {
 export const getCart: UpstreamRequest = {
   method: 'GET',
   target: '/',
-  headers: ['Host', 'cart'],
+  headers: headerList(['Host', 'cart']),
   isChecked: false,
   bodyBytes: 0,
   sendsZeroLength: false,

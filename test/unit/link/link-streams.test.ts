@@ -3,6 +3,7 @@ import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
+import { headerList } from '../../../src/proxy/headers.ts';
 import { linkCreditFirst, streamCreditFirst } from '../../../src/proxy/link/frames.ts';
 import type { LinkUpstream } from '../../../src/proxy/link/link-upstream.ts';
 import type { AnswerHead, Listener } from '../../../src/proxy/request.ts';
@@ -93,7 +94,7 @@ describe('a link that breaks', () => {
 describe('a request and its answer', () => {
   it('arrive whole, with heads, bodies, trailers and times', async () => {
     const next = proxy.nextCall();
-    const asked = ask({ ...postCart(10), target: '/a?b=c', headers: ['Host', 'cart', 'X-One', '1'] });
+    const asked = ask({ ...postCart(10), target: '/a?b=c', headers: headerList(['Host', 'cart', 'X-One', '1']) });
     asked.stream.write(Buffer.from('hello'));
     asked.stream.write(Buffer.from('world'));
     asked.stream.end();
@@ -104,14 +105,17 @@ describe('a request and its answer', () => {
       path: '/a',
       query: '?b=c',
       bodyBytes: 10,
-      headers: ['X-One', '1'],
+      headers: headerList(['X-One', '1']).map((field) => ({ ...field, isPlain: true })),
     });
     expect([call.body, call.downstream.wantsTiming]).toEqual(['helloworld', true]);
     const partsMs = newPartsMs();
     partsMs[3] = 1.5;
-    call.downstream.head({ ...unknownLength, status: 201, headers: ['X-Two', '2'] }, { partsMs, totalMs: 2 });
+    call.downstream.head(
+      { ...unknownLength, status: 201, headers: headerList(['X-Two', '2']) },
+      { partsMs, totalMs: 2 },
+    );
     call.downstream.body(Buffer.from('answer'));
-    call.downstream.end(['X-Sum', 'abc'], { partsMs, totalMs: 3 });
+    call.downstream.end(headerList(['X-Sum', 'abc']), { partsMs, totalMs: 3 });
     await asked.ended;
     expect(asked.events).toEqual(['assigned', 'head', 'body', 'end']);
     const { far, ...head } = asked.head!;
@@ -125,7 +129,7 @@ describe('a request and its answer', () => {
   it('carry the trailers of a request', async () => {
     const { asked, call } = await accepted(postCart(-1));
     asked.stream.write(Buffer.from('body'));
-    asked.stream.end(['X-Sum', 'abc']);
+    asked.stream.end(headerList(['X-Sum', 'abc']));
     await until(() => call.ends === 1);
     expect([call.body, call.trailers]).toEqual(['body', ['X-Sum', 'abc']]);
   });

@@ -1,5 +1,6 @@
 /** Date stands exactly once in every answer (RFC 9110 section 6.6.1): the origin's at the edge, the core's own behind uWS. */
 import { describe, expect, it } from 'vitest';
+import { headerList } from '../../../src/proxy/headers.ts';
 import type { AnswerHead } from '../../../src/proxy/request.ts';
 import { kinds, ListenerRoom, parseAnswer, plain } from './listener-fakes.ts';
 
@@ -33,7 +34,7 @@ describe.each(kinds)('the Date of an answer through %s', (kind) => {
       room.client.send(`${method} / HTTP/1.1\r\nHost: a\r\n${fields}\r\n`);
       const { downstream } = await next;
       const body = head.hasBody === false ? '' : 'body';
-      downstream.head({ ...plain, bodyBytes: body.length, ...head, headers: [...headers] }, null);
+      downstream.head({ ...plain, bodyBytes: body.length, ...head, headers: headerList(headers) }, null);
       if (body !== '') downstream.body(Buffer.from(body));
       downstream.end([], null);
       await room.client.untilText(`\r\n\r\n${body}`);

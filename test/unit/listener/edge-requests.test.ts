@@ -1,5 +1,6 @@
 /** What of requests only the edge knows: it reads ahead, speaks HTTP/1.0, and carries trailers. */
 import { describe, expect, it } from 'vitest';
+import { headerList, textsOf } from '../../../src/proxy/headers.ts';
 import { ListenerRoom, parseAnswer, plain } from './listener-fakes.ts';
 
 describe('what only the edge knows', () => {
@@ -13,7 +14,7 @@ describe('what only the edge knows', () => {
     expect(accepted.trailers).toEqual(['X-Sum', '1']);
     accepted.downstream.head({ ...plain, bodyBytes: -1 }, null);
     accepted.downstream.body(Buffer.from('body'));
-    accepted.downstream.end(['X-Check', 'ok'], null);
+    accepted.downstream.end(headerList(['X-Check', 'ok']), null);
     await room.client.untilText('0\r\nX-Check: ok\r\n\r\n');
   });
 
@@ -145,8 +146,8 @@ describe('what only the edge knows', () => {
     const next = room.bench.proxy.nextCall();
     room.client.send('GET / HTTP/1.1\r\nB-b: 1\r\nHost: a\r\na-A: 2\r\nB-b: 3\r\n\r\n');
     const accepted = await next;
-    expect(accepted.head.headers).toEqual(['B-b', '1', 'a-A', '2', 'B-b', '3']);
-    accepted.answer({ headers: ['Z-z', '1', 'y-Y', '2', 'Z-z', '3'] }, 'x');
+    expect(textsOf(accepted.head.headers)).toEqual(['B-b', '1', 'a-A', '2', 'B-b', '3']);
+    accepted.answer({ headers: headerList(['Z-z', '1', 'y-Y', '2', 'Z-z', '3']) }, 'x');
     await room.client.untilText('\r\n\r\nx');
     expect(room.client.received).toContain('\r\nZ-z: 1\r\ny-Y: 2\r\nZ-z: 3\r\n');
   });

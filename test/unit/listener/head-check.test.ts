@@ -1,12 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { checkHead, parseHost, type RawHead, RefusedHead } from '../../../src/proxy/head-check.ts';
+import { headerList, textsOf } from '../../../src/proxy/headers.ts';
 
-function raw(change: Partial<RawHead> = {}): RawHead {
+/** `headers`: names and values in turn. */
+type RawChanges = Partial<Omit<RawHead, 'headers'>> & { readonly headers?: readonly string[] };
+
+function raw({ headers = host, ...change }: RawChanges = {}): RawHead {
   return {
     method: 'GET',
     target: '/',
-    headers: ['Host', 'a'],
+    headers: headerList(headers),
     isHttp10: false,
     sourceAddress: '127.0.0.1',
     readAtMs: 1,
@@ -15,7 +19,7 @@ function raw(change: Partial<RawHead> = {}): RawHead {
   };
 }
 
-function codeOf(change: Partial<RawHead>): string {
+function codeOf(change: RawChanges): string {
   const checked = checkHead(raw(change));
   return checked instanceof RefusedHead ? checked.failure.code : 'accepted';
 }
@@ -23,14 +27,14 @@ function codeOf(change: Partial<RawHead>): string {
 function headersOf(headers: string[], isHttp10 = false): string[] {
   const checked = checkHead(raw({ headers, isHttp10 }));
   if (checked instanceof RefusedHead) throw new Error(checked.detail);
-  return checked.headers;
+  return textsOf(checked.headers);
 }
 
 const host = ['Host', 'a'];
 const manyFields = Array.from({ length: limits.headerFieldsMax }, (_, i) => [`x${i}`, '']).flat();
 
 describe('checkHead refuses', () => {
-  it.each<[string, Partial<RawHead>]>([
+  it.each<[string, RawChanges]>([
     ['no Host', { headers: [] }],
     ['two Hosts', { headers: [...host, 'host', 'a'] }],
     ['an empty Host', { headers: ['Host', ''] }],
@@ -114,7 +118,7 @@ describe('checkHead refuses', () => {
     expect(codeOf(change)).toBe('bad-request');
   });
 
-  it.each<[string, string, Partial<RawHead>]>([
+  it.each<[string, string, RawChanges]>([
     ['CONNECT', 'method-not-supported', { method: 'CONNECT', target: 'a:1' }],
     ['an unknown method', 'method-not-supported', { method: 'BREW' }],
     ['TRACE', 'method-not-supported', { method: 'TRACE' }],
@@ -136,13 +140,13 @@ describe('checkHead refuses', () => {
 });
 
 describe('checkHead says of what it refuses, for the log,', () => {
-  const requestOf = (change: Partial<RawHead>) => {
+  const requestOf = (change: RawChanges) => {
     const checked = checkHead(raw(change));
     return checked instanceof RefusedHead ? checked.request : 'accepted';
   };
   const long = 'x'.repeat(limits.refusalDetailCharsMax);
 
-  it.each<[string, Partial<RawHead>, object]>([
+  it.each<[string, RawChanges, object]>([
     [
       'method, Host and path',
       { target: '/a/../b?key=secret', method: 'TRACE' },
@@ -252,7 +256,7 @@ describe('checkHead keeps the limits of its listener, to the byte', () => {
     headerFieldsMax: 5,
     targetBytesMax: 20,
   } as const;
-  const judge = (change: Partial<RawHead>): string => {
+  const judge = (change: RawChanges): string => {
     const checked = checkHead(raw(change), bounds);
     return checked instanceof RefusedHead ? `${checked.failure.code}: ${checked.detail}` : 'accepted';
   };
@@ -260,7 +264,7 @@ describe('checkHead keeps the limits of its listener, to the byte', () => {
   // Host, a and 4; x, its value and 4.
   const ofBytes = (bytes: number) => [...host, 'x', 'v'.repeat(bytes - 9 - 5)];
 
-  it.each<[string, Partial<RawHead>, string]>([
+  it.each<[string, RawChanges, string]>([
     ['a target of 20 bytes', { target: `/${'a'.repeat(19)}` }, 'accepted'],
     [
       'a target of 21 bytes',

@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach } from 'vitest';
 import { defaultListenerLimits, type ListenerLimits } from '../../../src/model/listener-limits.ts';
 import type { Failure } from '../../../src/proxy/failure.ts';
+import { type HeaderList, textsOf } from '../../../src/proxy/headers.ts';
 import { createEdgeListener } from '../../../src/proxy/listener/edge.ts';
 import { createUwsListener, type UwsListenerOptions } from '../../../src/proxy/listener/uws.ts';
 import type {
@@ -27,6 +28,7 @@ export class Call implements RequestReceiver {
   gone = 0;
   writable = 0;
   refusals = 0;
+  /** Names and values in turn. */
   trailers: string[] = [];
   onChunk: (chunk: Uint8Array) => void = () => {};
   onRefused: () => void = () => {};
@@ -43,9 +45,9 @@ export class Call implements RequestReceiver {
     this.onChunk(chunk);
     this.whenChanged();
   }
-  onRequestEnd(trailers: string[]): void {
+  onRequestEnd(trailers: HeaderList): void {
     this.ends++;
-    this.trailers = trailers;
+    this.trailers = textsOf(trailers);
     this.whenChanged();
   }
   onClientGone(): void {

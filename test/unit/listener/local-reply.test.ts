@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { failures } from '../../../src/proxy/failure.ts';
-import { headerValue } from '../../../src/proxy/headers.ts';
+import { joinedHeaderValue } from '../../../src/proxy/headers.ts';
 import { localReply, reasonOf } from '../../../src/proxy/local-reply.ts';
 
 describe('localReply', () => {
@@ -8,10 +8,10 @@ describe('localReply', () => {
     const reply = localReply(failures['unknown-service'], 'a "quoted" host', 'id1');
     expect(reply.status).toBe(404);
     expect(reply.reason).toBe('Not Found');
-    expect(headerValue(reply.headers, 'weft-failure')).toBe('unknown-service');
-    expect(headerValue(reply.headers, 'weft-request-id')).toBe('id1');
-    expect(headerValue(reply.headers, 'content-type')).toBe('application/json');
-    expect(headerValue(reply.headers, 'retry-after')).toBeUndefined();
+    expect(joinedHeaderValue(reply.headers, 'weft-failure')).toBe('unknown-service');
+    expect(joinedHeaderValue(reply.headers, 'weft-request-id')).toBe('id1');
+    expect(joinedHeaderValue(reply.headers, 'content-type')).toBe('application/json');
+    expect(joinedHeaderValue(reply.headers, 'retry-after')).toBeUndefined();
     expect(JSON.parse(reply.body.toString())).toEqual({
       failure: 'unknown-service',
       status: 404,
@@ -22,8 +22,8 @@ describe('localReply', () => {
   });
 
   it('says when to try again where nothing was acted upon', () => {
-    expect(headerValue(localReply(failures['pool-full'], '', '').headers, 'retry-after')).toBe('1');
-    expect(headerValue(localReply(failures['upstream-reset'], '', '').headers, 'retry-after')).toBeUndefined();
+    expect(joinedHeaderValue(localReply(failures['pool-full'], '', '').headers, 'retry-after')).toBe('1');
+    expect(joinedHeaderValue(localReply(failures['upstream-reset'], '', '').headers, 'retry-after')).toBeUndefined();
   });
 
   it('knows a reason for every status', () => {

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { checkHead, type RawHead, RefusedHead } from '../../../src/proxy/head-check.ts';
+import { headerList } from '../../../src/proxy/headers.ts';
 import { normalisePath, type PathPolicy } from '../../../src/proxy/path.ts';
 import { type Bench, kinds, openBench, parseAnswer, RawClient } from './listener-fakes.ts';
 
@@ -9,7 +10,7 @@ function check(target: string, paths?: PathPolicy) {
   const raw: RawHead = {
     method: 'GET',
     target,
-    headers: ['Host', 'a'],
+    headers: headerList(['Host', 'a']),
     isHttp10: false,
     paths,
     sourceAddress: '127.0.0.1',

@@ -2,13 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { type BodyLimits, noBodyLimits } from '../../../src/model/listener-limits.ts';
 import type { Exchange } from '../../../src/proxy/exchange.ts';
-import type { RequestHead } from '../../../src/proxy/request.ts';
+import type { RequestChanges } from '../../fixtures/service-unit.ts';
 import { FakeClient, FakeEndpoint, fakeAction, fakeHead, fakeMesh } from './proxy-fakes.ts';
 
 const firstWindowMs = limits.bodyGraceMs + limits.bodyWindowMs;
 
 /** One request to one endpoint, by a listener with these limits. */
-function send(body: Partial<BodyLimits>, head: Partial<RequestHead>) {
+function send(body: Partial<BodyLimits>, head: RequestChanges) {
   const endpoint = new FakeEndpoint('a:1', 0);
   const mesh = fakeMesh([endpoint], fakeAction({ timeouts: { requestMs: 0, perTryMs: 0, idleMs: 0 } }));
   const client = new FakeClient();

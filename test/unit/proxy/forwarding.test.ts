@@ -3,15 +3,16 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { failures } from '../../../src/proxy/failure.ts';
 import { type ForwardingPolicy, forwardingAcceptor, writeForwarding } from '../../../src/proxy/forwarding.ts';
-import type { RequestHead } from '../../../src/proxy/request.ts';
+import { textsOf } from '../../../src/proxy/headers.ts';
+import type { RequestChanges } from '../../fixtures/service-unit.ts';
 import { FakeClient, FakeEndpoint, fakeAction, fakeHead, fakeMesh } from './proxy-fakes.ts';
 
 const off: ForwardingPolicy = { xForwarded: 'off', forwarded: 'off', addsVia: false };
 
-function written(policy: Partial<ForwardingPolicy>, changes: Partial<RequestHead> = {}): string[] {
-  const head = fakeHead({ sourceAddress: '10.0.0.9', authority: 'cart:80', headers: [], ...changes });
+function written(policy: Partial<ForwardingPolicy>, changes: RequestChanges = {}): string[] {
+  const head = fakeHead({ sourceAddress: '10.0.0.9', authority: 'cart:80', ...changes });
   writeForwarding(head, { ...off, ...policy });
-  return head.headers;
+  return textsOf(head.headers);
 }
 
 const known = ['X-Forwarded-Proto', 'https', 'X-Forwarded-Host', 'shop.example'];
@@ -145,7 +146,7 @@ describe('a listener', () => {
     const head = fakeHead({ headers: ['X-Forwarded-For', '1.1.1.1'] });
     forwardingAcceptor(proxy, policy).accept(head, new FakeClient());
     endpoints[0]!.last.fail(failures['connect-failed']);
-    const [first, second] = endpoints.map(({ last }) => last.request.headers);
+    const [first, second] = endpoints.map(({ last }) => last.headers);
     expect(second).toEqual(first);
     expect(second!.filter((field) => !/^(traceparent|00-.*)$/.test(field))).toEqual([
       ...['Host', 'cart', 'X-Forwarded-For', '1.1.1.1, 127.0.0.1', 'X-Forwarded-Host', 'cart'],

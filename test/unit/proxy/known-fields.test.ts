@@ -1,21 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { fieldNumber } from '../../../src/proxy/field-names.ts';
-import { findField, findFieldAt, type KnownField, noteField } from '../../../src/proxy/known-fields.ts';
-import { varint } from '../../../src/proxy/link/head-codec.ts';
+import { fieldId, fieldNumber } from '../../../src/proxy/field-names.ts';
+import { type Field, fieldOf } from '../../../src/proxy/headers.ts';
+import { findField, knownOrNew, noteField } from '../../../src/proxy/known-fields.ts';
 
 const copy = (text: string) => Buffer.from(text, 'latin1').toString('latin1');
 
 /** Twice, as two messages would. */
-function say(name: string, value: string): KnownField | null {
-  for (let i = 0; i < 2; i++) if (findField(name, value) === null) noteField(fieldNumber(name), name, value);
+function say(name: string, value: string): Field | null {
+  for (let i = 0; i < 2; i++) if (findField(name, value) === null) noteField(fieldOf(name, value));
   return findField(name, value);
-}
-
-function findOnLink(field: string, name: string, value: string): KnownField | null {
-  const bytes = Buffer.from(`xyz${field}xyz`, 'latin1');
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return findFieldAt(view, 3, 3 + field.length, name.length, name.charCodeAt(0), value.length);
 }
 
 describe('a field that came before', () => {
@@ -26,22 +20,25 @@ describe('a field that came before', () => {
     ['X-Tenant', 'tenant-4711'],
     ['User-Agent', 'a\tb "c" ~'],
   ])('is known, with its line and its octets: %s', (name, value) => {
-    noteField(fieldNumber(name), name, `${value.slice(0, -1)}?`);
+    noteField(fieldOf(name, `${value.slice(0, -1)}?`));
     expect(findField(name, value)).toBeNull();
-    noteField(fieldNumber(name), name, value);
+    noteField(fieldOf(name, value));
     expect(findField(name, value)).toBeNull();
-    noteField(fieldNumber(name), name, value);
+    noteField(fieldOf(name, value));
     const known = findField(copy(name), copy(value))!;
     const number = fieldNumber(name);
-    const nameOnLink = number === 0 ? `\0${varint(name.length)}${name}` : varint(number);
+    const lengthOf = (text: string) => String.fromCharCode(text.length);
+    const nameOnLink = number === 0 ? `\0${lengthOf(name)}${name}` : String.fromCharCode(number);
     expect(known).toEqual({
       name,
       number,
+      id: fieldId(number, name),
       value,
       line: `\r\n${name}: ${value}`,
-      onLink: nameOnLink + varint(value.length) + value,
+      isPlain: true,
+      place: expect.any(Number),
+      onLink: nameOnLink + lengthOf(value) + value,
     });
-    expect(findOnLink(known.onLink, name, value)).toBe(known);
   });
 
   it.each([
@@ -92,12 +89,13 @@ describe('a field that came before', () => {
     );
   });
 
-  it('is not found in octets that differ in one, or go on', () => {
-    const { onLink } = say('X-Tenant', 'tenant-4711')!;
-    for (let at = 0; at < onLink.length; at++)
-      for (const other of ['\xff', String.fromCharCode(onLink.charCodeAt(at) ^ 1)])
-        expect(findOnLink(onLink.slice(0, at) + other + onLink.slice(at + 1), 'X-Tenant', 'tenant-4711')).toBeNull();
-    expect(findOnLink(`${onLink}x`, 'X-Tenant', 'tenant-4711')).toBeNull();
-    expect(findOnLink(onLink.slice(0, -1), 'X-Tenant', 'tenant-4711')).toBeNull();
+  it('is one and the same for all, until another takes its place', () => {
+    const known = say('X-Tenant', 'tenant-4711')!;
+    expect(knownOrNew('X-Tenant', copy('tenant-4711'))).toBe(known);
+    noteField(fieldOf('X-Tenant', 'tenant-4711'));
+    expect(findField('X-Tenant', 'tenant-4711')).toBe(known);
+    const other = say('X-Tenant', 'tenant-4712')!;
+    expect([other.place, findField('X-Tenant', 'tenant-4711')]).toEqual([known.place, null]);
+    expect(knownOrNew('X-Tenant', 'tenant-4711')).toEqual(fieldOf('X-Tenant', 'tenant-4711'));
   });
 });

@@ -1,9 +1,9 @@
-/** Stand-ins for what surrounds the proxy core: a client, endpoints that do what the test says, tables with one Service. */
+/** Stand-ins for what surrounds the proxy core: a client, endpoints that do what the test says, tables with one Service. They take and keep fields as names and values in turn. */
 import { limits } from '../../../src/model/limits.ts';
 import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
 import { Deadlines } from '../../../src/proxy/deadlines.ts';
 import type { Failure } from '../../../src/proxy/failure.ts';
-import type { HeaderList } from '../../../src/proxy/headers.ts';
+import { type HeaderList, headerList, textsOf } from '../../../src/proxy/headers.ts';
 import { HttpProxy, type HttpProxyParts } from '../../../src/proxy/proxy.ts';
 import type { AnswerHead, Downstream, RequestHead } from '../../../src/proxy/request.ts';
 import type { LoopAction, LoopEndpoint, LoopService, LoopSnapshot } from '../../../src/proxy/tables.ts';
@@ -15,6 +15,7 @@ import type {
 } from '../../../src/proxy/upstream/upstream.ts';
 import type { HopTiming } from '../../../src/telemetry/ledger.ts';
 import type { Recorder } from '../../../src/telemetry/recorder.ts';
+import type { RequestChanges } from '../../fixtures/service-unit.ts';
 
 export class FakeClient implements Downstream {
   wantsTiming = false;
@@ -37,7 +38,7 @@ export class FakeClient implements Downstream {
     return this.hasRoom;
   }
   end(trailers: HeaderList, timing: HopTiming | null): void {
-    this.trailers = trailers;
+    this.trailers = textsOf(trailers);
     this.events.push('end');
     this.noteTiming(timing);
   }
@@ -61,9 +62,7 @@ export class FakeClient implements Downstream {
     this.events.push('resume');
   }
   header(name: string): string | undefined {
-    const headers = this.answer?.headers ?? [];
-    for (let i = 0; i < headers.length; i += 2) if (headers[i]!.toLowerCase() === name) return headers[i + 1];
-    return undefined;
+    return this.answer?.headers.find((field) => field.name.toLowerCase() === name)?.value;
   }
 }
 
@@ -78,12 +77,15 @@ export class FakeStream implements UpstreamStream {
     readonly openedAtMs: number,
     readonly needsFresh: boolean,
   ) {}
+  get headers(): string[] {
+    return textsOf(this.request.headers);
+  }
   write(chunk: Uint8Array): boolean {
     this.bodyText += Buffer.from(chunk).toString('latin1');
     return this.hasRoom;
   }
   end(trailers: HeaderList = []): void {
-    this.trailers = trailers;
+    this.trailers = textsOf(trailers);
     this.events.push('end');
   }
   destroy(): void {
@@ -98,10 +100,11 @@ export class FakeStream implements UpstreamStream {
   assign(): void {
     this.handler.onAssigned(0, 0, true, this.openedAtMs, 0);
   }
-  answer(status: number, headers: string[] = [], body = '', trailers: string[] = []): void {
+  answer(status: number, fields: string[] = [], body = '', trailers: string[] = []): void {
+    const headers = headerList(fields);
     this.handler.onHead({ status, reason: '', headers, bodyBytes: body.length, hasBody: true, far: null });
     if (body !== '') this.handler.onBody(Buffer.from(body));
-    this.handler.onEnd(trailers, null);
+    this.handler.onEnd(headerList(trailers), null);
   }
   fail(failure: Failure, isReused = false): void {
     this.handler.onFailure(failure, isReused);
@@ -235,7 +238,7 @@ export function fakeMesh(
   return { proxy, clock, recorded, failureCounts, retries, live, service, snapshot };
 }
 
-export function fakeHead(changes: Partial<RequestHead> = {}): RequestHead {
+export function fakeHead({ headers = [], ...changes }: RequestChanges = {}): RequestHead {
   return {
     method: 'GET',
     path: '/',
@@ -244,7 +247,7 @@ export function fakeHead(changes: Partial<RequestHead> = {}): RequestHead {
     host: 'cart',
     authority: 'cart',
     isHttp10: false,
-    headers: [],
+    headers: headerList(headers),
     bodyBytes: 0,
     source: '',
     sourceAddress: '127.0.0.1',

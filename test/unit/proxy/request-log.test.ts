@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { noBodyLimits } from '../../../src/model/listener-limits.ts';
 import { failures } from '../../../src/proxy/failure.ts';
+import { headerList } from '../../../src/proxy/headers.ts';
 import { AccessLog } from '../../../src/telemetry/access-log.ts';
 import { FakeClient, FakeEndpoint, fakeHead, fakeMesh } from './proxy-fakes.ts';
 
@@ -87,7 +88,7 @@ describe('a failure at the far sidecar', () => {
     const endpoints = [new FakeEndpoint('a:1', 0, true), new FakeEndpoint('a:2', 1, false)];
     const { proxy, lines } = loggedMesh(endpoints);
     proxy.accept(fakeHead(), new FakeClient());
-    const headers = ['Weft-Failure', 'draining'];
+    const headers = headerList(['Weft-Failure', 'draining']);
     endpoints[0]!.last.handler.onHead({ status: 503, reason: '', headers, bodyBytes: 0, hasBody: true, far: null });
     endpoints[1]!.last.answer(500, ['Weft-Failure', 'internal-error']);
     expect(lines[0]).toMatchObject({ status: 500, attempts: 2 });

@@ -1,6 +1,7 @@
 /** An answer that breaks before anything of it has left: the client hears why. */
 import { describe, expect, it } from 'vitest';
 import { failures } from '../../../src/proxy/failure.ts';
+import { headerList } from '../../../src/proxy/headers.ts';
 import { FakeClient, FakeEndpoint, fakeHead, fakeMesh } from './proxy-fakes.ts';
 
 function answered(hasLeft: boolean, changes: Parameters<typeof fakeHead>[0] = {}) {
@@ -15,7 +16,8 @@ function answered(hasLeft: boolean, changes: Parameters<typeof fakeHead>[0] = {}
   });
   const { handler } = endpoint.last;
   endpoint.last.assign();
-  handler.onHead({ status: 200, reason: 'OK', headers: ['X-A', 'b'], bodyBytes: -1, hasBody: true, far: null });
+  const headers = headerList(['X-A', 'b']);
+  handler.onHead({ status: 200, reason: 'OK', headers, bodyBytes: -1, hasBody: true, far: null });
   handler.onBody(Buffer.from('part'));
   return { ...mesh, client, receiver, stream: endpoint.last };
 }

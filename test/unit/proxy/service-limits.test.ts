@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { UnitLimits } from '../../../src/model/snapshot.ts';
 import { failures } from '../../../src/proxy/failure.ts';
-import type { RequestHead } from '../../../src/proxy/request.ts';
+import { headerList } from '../../../src/proxy/headers.ts';
+import type { RequestChanges } from '../../fixtures/service-unit.ts';
 import { FakeClient, FakeEndpoint, fakeAction, fakeHead, fakeMesh } from './proxy-fakes.ts';
 
 const none: UnitLimits = {
@@ -15,7 +16,7 @@ const none: UnitLimits = {
 const ownBytes = 70 + 12;
 const traceparent = ['traceparent', `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`];
 
-function send(limits: Partial<UnitLimits>, head: Partial<RequestHead> = {}, action = fakeAction()) {
+function send(limits: Partial<UnitLimits>, head: RequestChanges = {}, action = fakeAction()) {
   const endpoints = [new FakeEndpoint('a:1', 0), new FakeEndpoint('a:2', 1)];
   const mesh = fakeMesh(endpoints, action, {}, { ...none, ...limits });
   const client = new FakeClient();
@@ -25,7 +26,7 @@ function send(limits: Partial<UnitLimits>, head: Partial<RequestHead> = {}, acti
 }
 
 describe('the limits of a Service', () => {
-  it.each<[string, Partial<UnitLimits>, Partial<RequestHead>, Partial<RequestHead>, number, string]>([
+  it.each<[string, Partial<UnitLimits>, RequestChanges, RequestChanges, number, string]>([
     [
       'targetBytes',
       { targetBytes: 6 },
@@ -80,7 +81,7 @@ describe('the limits of a Service', () => {
   it('count a request as it is sent: what the caller has said for itself is what the next hop counts too', () => {
     const headers = ['x', 'v'.repeat(300 - ownBytes - 5), ...traceparent];
     const { streams } = send({ requestHeadBytes: 300 }, { headers });
-    expect(streams()[0]!.request.headers.join('').length + 4 * 3).toBe(300);
+    expect(streams()[0]!.headers.join('').length + 4 * 3).toBe(300);
   });
 
   it('count what filters add, and the rewritten path', () => {
@@ -161,7 +162,7 @@ describe('the limits of a Service', () => {
       const { client, receiver, streams, failureCounts, live } = send({ responseHeadBytes: 256 });
       receiver.onRequestEnd([]);
       streams()[0]!.assign();
-      const headers = ['x', 'v'.repeat(bytes - 5)];
+      const headers = headerList(['x', 'v'.repeat(bytes - 5)]);
       streams()[0]!.handler.onHead({ status: 200, reason: '', headers, bodyBytes: 0, hasBody: true, far: null });
       if (bytes === 256) streams()[0]!.handler.onEnd([], null);
       expect(client.events).toEqual(events);

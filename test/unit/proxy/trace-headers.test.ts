@@ -11,7 +11,7 @@ function sentOn(headers: string[], source = '', ratio = 0) {
   const endpoint = new FakeEndpoint('a:1', 0);
   const { proxy } = fakeMesh([endpoint], undefined, { traceThreshold: thresholdOf(ratio) });
   proxy.accept(fakeHead({ headers, source }), new FakeClient());
-  const fields = endpoint.last.request.headers;
+  const fields = endpoint.last.headers;
   const valuesOf = (name: string) => fields.filter((_, i) => i % 2 === 1 && fields[i - 1]!.toLowerCase() === name);
   const [traceparent = '', ...more] = valuesOf('traceparent');
   expect(more).toEqual([]);

@@ -6,7 +6,7 @@ import { queryValue } from '../../../src/proxy/query.ts';
 import type { RequestHead } from '../../../src/proxy/request.ts';
 import { route } from '../../../src/proxy/router.ts';
 import type { LoopService } from '../../../src/proxy/tables.ts';
-import { actionOf, matchOf, requestOf, sidecarOf } from '../../fixtures/service-unit.ts';
+import { actionOf, matchOf, type RequestChanges, requestOf, sidecarOf } from '../../fixtures/service-unit.ts';
 
 /** A Service whose match i has action `i`. */
 function serviceOf(matches: readonly UnitMatch[]): LoopService {
@@ -21,7 +21,7 @@ function routeOf(service: LoopService, request: RequestHead, verdicts: Uint8Arra
   return decision.tag === 'action' ? decision.action.route : decision.tag;
 }
 
-const find = (matches: readonly UnitMatch[], target: string, rest: Partial<RequestHead> = {}) =>
+const find = (matches: readonly UnitMatch[], target: string, rest: RequestChanges = {}) =>
   routeOf(serviceOf(matches), requestOf(target, rest));
 
 describe('paths', () => {

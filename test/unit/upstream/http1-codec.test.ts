@@ -1,13 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
+import { textsOf } from '../../../src/proxy/headers.ts';
 import { AnswerParser, type ParseOutcome } from '../../../src/proxy/upstream/http1-codec.ts';
 import type { UpstreamHead } from '../../../src/proxy/upstream/upstream.ts';
+import type { HeadText } from './recording.ts';
 
 interface Reading {
   outcome: ParseOutcome;
   failureCode: string;
-  head: UpstreamHead | null;
+  head: HeadText | null;
   body: string;
   trailers: readonly string[];
   keepsConnection: boolean;
@@ -19,12 +21,12 @@ function read(answer: string, cuts: readonly number[] = [], method = 'GET'): Rea
   const bytes = Buffer.from(answer, 'latin1');
   const reused = Buffer.alloc(Math.max(1, bytes.length));
   const parser = new AnswerParser();
-  let head: UpstreamHead | null = null;
+  let head: HeadText | null = null;
   let body = '';
   const sink = {
     onHead: (seen: UpstreamHead) => {
       expect(head).toBeNull();
-      head = seen;
+      head = { ...seen, headers: textsOf(seen.headers) };
     },
     onBody: (chunk: Buffer) => {
       body += chunk.toString('latin1');
@@ -49,7 +51,7 @@ function read(answer: string, cuts: readonly number[] = [], method = 'GET'): Rea
       failureCode: last === 'failed' ? parser.failureCode : '',
       head,
       body,
-      trailers: parser.trailers,
+      trailers: textsOf(parser.trailers),
       keepsConnection: parser.keepsConnection,
       endsAtClose: parser.endsAtClose,
     };

@@ -1,6 +1,7 @@
 import net from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
+import { headerList } from '../../../src/proxy/headers.ts';
 import type { Http1Pool, Http1PoolOptions } from '../../../src/proxy/upstream/http1-pool.ts';
 import {
   deadPort,
@@ -113,7 +114,7 @@ describe('a request', () => {
       expect(recording).toMatchObject({ events: ['assigned', 'head', 'end'], isReused: round === 1 });
     }
     const evil = new Recording();
-    pool.open({ ...get, headers: ['A', 'b\r\nC: d'] }, evil).end();
+    pool.open({ ...get, headers: headerList(['A', 'b\r\nC: d']) }, evil).end();
     expect(evil.events).toEqual([]);
     await evil.ended;
     expect(evil.events).toEqual(['failure internal-error']);
@@ -121,7 +122,7 @@ describe('a request', () => {
 
   it('an injected head never reaches the endpoint', async () => {
     const pool = await answering((_head, socket) => socket.write(okEmpty));
-    for (const change of [{ target: '/\r\nA: b' }, { headers: ['A', '\n'] }, { method: 'G\0T' }]) {
+    for (const change of [{ target: '/\r\nA: b' }, { headers: headerList(['A', '\n']) }, { method: 'G\0T' }]) {
       expect((await fetchOnce(pool, change)).failure).toBe('internal-error');
     }
     expect(origin!.accepted).toBe(0);

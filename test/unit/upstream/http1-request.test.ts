@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { headerList } from '../../../src/proxy/headers.ts';
 import { serializeRequest } from '../../../src/proxy/upstream/http1-request.ts';
 import type { UpstreamRequest } from '../../../src/proxy/upstream/upstream.ts';
 
 const get: UpstreamRequest = {
   method: 'GET',
   target: '/a?b',
-  headers: ['Host', 'x', 'X-Y', 'z'],
+  headers: headerList(['Host', 'x', 'X-Y', 'z']),
   isChecked: false,
   bodyBytes: 0,
   sendsZeroLength: false,
@@ -13,23 +14,22 @@ const get: UpstreamRequest = {
 
 describe('a head that could be read as something else is not written', () => {
   const evil: Record<string, Partial<UpstreamRequest>> = {
-    'CRLF in a value': { headers: ['A', 'b\r\nC: d'] },
-    'CR in a value': { headers: ['A', 'b\rc'] },
-    'LF in a value': { headers: ['A', 'b\nc'] },
-    'CRLF at the end of a value': { headers: ['A', 'b\r\n'] },
-    'LF at the start of a value': { headers: ['A', '\nb'] },
-    'NUL in a value': { headers: ['A', 'b\0'] },
-    'a character whose low octet is LF': { headers: ['A', 'b\u010ac'] },
-    'a character whose low octet is CR': { headers: ['A', 'b\u560d\u560ac'] },
-    'DEL in a value': { headers: ['A', '\x7f'] },
-    'CRLF in a name': { headers: ['A\r\nB', 'c'] },
-    'a colon in a name': { headers: ['A: b', 'c'] },
-    'a blank in a name': { headers: ['A ', 'c'] },
-    'an empty name': { headers: ['', 'c'] },
-    'a name beyond latin1': { headers: ['\u010a', 'c'] },
-    'a name without a value': { headers: ['A'] },
-    'Content-Length among the headers': { headers: ['content-length', '5'] },
-    'Transfer-Encoding among the headers': { headers: ['Transfer-encoding', 'chunked'] },
+    'CRLF in a value': { headers: headerList(['A', 'b\r\nC: d']) },
+    'CR in a value': { headers: headerList(['A', 'b\rc']) },
+    'LF in a value': { headers: headerList(['A', 'b\nc']) },
+    'CRLF at the end of a value': { headers: headerList(['A', 'b\r\n']) },
+    'LF at the start of a value': { headers: headerList(['A', '\nb']) },
+    'NUL in a value': { headers: headerList(['A', 'b\0']) },
+    'a character whose low octet is LF': { headers: headerList(['A', 'b\u010ac']) },
+    'a character whose low octet is CR': { headers: headerList(['A', 'b\u560d\u560ac']) },
+    'DEL in a value': { headers: headerList(['A', '\x7f']) },
+    'CRLF in a name': { headers: headerList(['A\r\nB', 'c']) },
+    'a colon in a name': { headers: headerList(['A: b', 'c']) },
+    'a blank in a name': { headers: headerList(['A ', 'c']) },
+    'an empty name': { headers: headerList(['', 'c']) },
+    'a name beyond latin1': { headers: headerList(['\u010a', 'c']) },
+    'Content-Length among the headers': { headers: headerList(['content-length', '5']) },
+    'Transfer-Encoding among the headers': { headers: headerList(['Transfer-encoding', 'chunked']) },
     'CRLF in the target': { target: '/ HTTP/1.1\r\nA: b\r\n\r\n' },
     'CR in the target': { target: '/\r' },
     'LF in the target': { target: '/\n' },
@@ -56,7 +56,7 @@ describe('a head', () => {
     expect(serializeRequest({ ...get, bodyBytes: -1 })).toBe(`${lines}Transfer-Encoding: chunked\r\n\r\n`);
   });
   it('keeps latin1, tabs and blanks in values', () => {
-    expect(serializeRequest({ ...get, target: '/\xe4', headers: ['A', '\xe4\tb c', 'B', ''] })).toBe(
+    expect(serializeRequest({ ...get, target: '/\xe4', headers: headerList(['A', '\xe4\tb c', 'B', '']) })).toBe(
       'GET /\xe4 HTTP/1.1\r\nA: \xe4\tb c\r\nB: \r\n\r\n',
     );
   });

@@ -1,5 +1,6 @@
 /** The trailers of a request, as an HTTP/1.1 endpoint reads them. */
 import { afterEach, describe, expect, it } from 'vitest';
+import { headerList } from '../../../src/proxy/headers.ts';
 import { get, makePool, type Origin, okEmpty, Recording, startOrigin } from './recording.ts';
 
 let origin: Origin | null = null;
@@ -24,7 +25,7 @@ describe('a chunked request', () => {
     const recording = new Recording();
     const stream = pool.open({ ...get, method: 'POST', bodyBytes: -1 }, recording);
     stream.write(Buffer.from('abc'));
-    stream.end(trailers);
+    stream.end(headerList(trailers));
     await recording.ended;
     pool.destroy();
     expect(recording.head?.status).toBe(200);
@@ -43,7 +44,7 @@ describe('a chunked request', () => {
     const recording = new Recording();
     const stream = pool.open({ ...get, method: 'POST', bodyBytes: 3 }, recording);
     stream.write(Buffer.from('abc'));
-    stream.end(['X-Sum', '1']);
+    stream.end(headerList(['X-Sum', '1']));
     await recording.ended;
     pool.destroy();
     expect(received.endsWith('Content-Length: 3\r\n\r\nabc')).toBe(true);

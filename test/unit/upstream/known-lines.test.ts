@@ -1,10 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { textsOf } from '../../../src/proxy/headers.ts';
 import { AnswerParser } from '../../../src/proxy/upstream/http1-codec.ts';
 import type { UpstreamHead } from '../../../src/proxy/upstream/upstream.ts';
+import type { HeadText } from './recording.ts';
 
 interface Read {
-  readonly head: UpstreamHead | null;
+  readonly head: HeadText | null;
   readonly body: string;
   readonly outcomes: readonly string[];
   readonly keeps: boolean;
@@ -13,10 +15,10 @@ interface Read {
 
 /** `cuts`: how long each piece is that the answer comes in. */
 function read(parser: AnswerParser, answer: string, cuts: readonly number[] = []): Read {
-  let head: UpstreamHead | null = null;
+  let head: HeadText | null = null;
   let body = '';
   const onHead = (given: UpstreamHead) => {
-    head = { ...given, headers: [...given.headers] };
+    head = { ...given, headers: textsOf(given.headers) };
   };
   const onBody = (chunk: Buffer) => {
     body += chunk.toString('latin1');
@@ -31,7 +33,7 @@ function read(parser: AnswerParser, answer: string, cuts: readonly number[] = []
     at += piece.length;
     outcomes.push(parser.feed(piece, piece.length));
   }
-  return { head, body, outcomes, keeps: parser.keepsConnection, trailers: parser.trailers };
+  return { head, body, outcomes, keeps: parser.keepsConnection, trailers: textsOf(parser.trailers) };
 }
 
 const usual = [

@@ -2,13 +2,17 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
+import { type HeaderList, headerList, textsOf } from '../../../src/proxy/headers.ts';
 import { Http1Pool, type Http1PoolOptions } from '../../../src/proxy/upstream/http1-pool.ts';
 import type { UpstreamHandler, UpstreamHead, UpstreamRequest } from '../../../src/proxy/upstream/upstream.ts';
 import type { HopTiming } from '../../../src/telemetry/ledger.ts';
 
+/** With its fields as names and values in turn. */
+export type HeadText = Omit<UpstreamHead, 'headers'> & { readonly headers: readonly string[] };
+
 export class Recording implements UpstreamHandler {
   events: string[] = [];
-  head: UpstreamHead | null = null;
+  head: HeadText | null = null;
   body = '';
   bodyBytes = 0;
   keepsBody = true;
@@ -49,7 +53,7 @@ export class Recording implements UpstreamHandler {
   }
   onHead(head: UpstreamHead): void {
     this.note('head');
-    this.head = head;
+    this.head = { ...head, headers: textsOf(head.headers) };
     this.settleHeaded(this);
     this.onHeadHook?.();
   }
@@ -59,10 +63,10 @@ export class Recording implements UpstreamHandler {
     if (this.keepsBody) this.body += chunk.toString('latin1');
     this.onBodyHook?.(chunk);
   }
-  onEnd(trailers: readonly string[], far: HopTiming | null): void {
+  onEnd(trailers: HeaderList, far: HopTiming | null): void {
     this.note('end');
     this.far = far;
-    this.trailers = trailers;
+    this.trailers = textsOf(trailers);
     this.finish();
   }
   onFailure(failure: { code: string }, isReused: boolean): void {
@@ -88,7 +92,7 @@ export class Recording implements UpstreamHandler {
 export const get: UpstreamRequest = {
   method: 'GET',
   target: '/',
-  headers: ['Host', 'origin'],
+  headers: headerList(['Host', 'origin']),
   isChecked: false,
   bodyBytes: 0,
   sendsZeroLength: false,
