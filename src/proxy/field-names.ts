@@ -138,6 +138,7 @@ const hopNames: readonly string[] = [
 /** By id. */
 export const isOfHop: readonly boolean[] = lowerNames.map((name) => hopNames.includes(name));
 
+/** Those that somebody acts upon by its name. */
 export const fieldIds = {
   connection: idOf('connection'),
   contentLength: idOf('content-length'),
@@ -146,9 +147,7 @@ export const fieldIds = {
   expect: idOf('expect'),
   forwarded: idOf('forwarded'),
   host: idOf('host'),
-  keepAlive: idOf('keep-alive'),
   serverTiming: idOf('server-timing'),
-  te: idOf('te'),
   traceparent: idOf('traceparent'),
   tracestate: idOf('tracestate'),
   trailer: idOf('trailer'),

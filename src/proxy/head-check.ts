@@ -8,7 +8,7 @@ import { limits } from '../model/limits.ts';
 import { defaultListenerLimits, type HeadLimits } from '../model/listener-limits.ts';
 import { isFieldText, isHexCode, isHostCode, isTargetText, isToken } from './char-classes.ts';
 import { type Failure, failures } from './failure.ts';
-import { fieldIds, lowerNames } from './field-names.ts';
+import { fieldIds, isOfHop } from './field-names.ts';
 import { cutTo, dropFields, fieldOf, fieldValue, type HeaderList } from './headers.ts';
 import { noteField } from './known-fields.ts';
 import { fieldsTooLarge, type LimitMet, ofListener, targetTooLong, tooManyFields, whose } from './limit-met.ts';
@@ -64,22 +64,10 @@ export const methodsThatPass = `The method is not one of those that pass: ${meth
 /** Of each text in a `RefusedRequest`. */
 const charsMax = limits.refusalDetailCharsMax;
 
-/** Fields that are never forwarded as they are, Connection-nominated ones aside (RFC 9110 section 7.6.1, RFC 7540 section 3.2.1). */
-const specialNames = [
-  'te',
-  'host',
-  'expect',
-  'upgrade',
-  'trailer',
-  'connection',
-  'keep-alive',
-  'content-length',
-  'http2-settings',
-  'proxy-connection',
-  'transfer-encoding',
-] as const;
-/** By id. */
-const specials = lowerNames.map((name) => specialNames.find((special) => special === name) ?? null);
+/** By id: fields that are never forwarded as they are, Connection-nominated ones aside. */
+const isTaken = isOfHop.map(
+  (isTakenAnyway, id) => isTakenAnyway || [fieldIds.host, fieldIds.expect, fieldIds.trailer].includes(id),
+);
 
 /** Returns the checked head, or what is wrong with it. `bounds` are the listener's. Never throws. */
 export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimits.inbound): CheckedHead | RefusedHead {
@@ -114,29 +102,30 @@ export function checkHead(raw: RawHead, bounds: HeadLimits = defaultListenerLimi
         return badRequest('A field value holds a control character.', raw, host);
       noteField(field);
     }
-    switch (specials[id]!) {
-      case null:
-        headers[kept++] = field;
-        break;
-      case 'host':
+    if (!isTaken[id]!) {
+      headers[kept++] = field;
+      continue;
+    }
+    switch (id) {
+      case fieldIds.host:
         if (host !== null) return badRequest('There is more than one Host.', raw, host);
         host = value;
         break;
-      case 'content-length':
+      case fieldIds.contentLength:
         if (contentLength !== null) return badRequest('There is more than one Content-Length.', raw, host);
         contentLength = value;
         break;
-      case 'transfer-encoding':
+      case fieldIds.transferEncoding:
         if (transferEncoding !== null) return badRequest('There is more than one Transfer-Encoding.', raw, host);
         transferEncoding = value;
         break;
-      case 'connection':
+      case fieldIds.connection:
         connection = connection === null ? value : `${connection},${value}`;
         break;
-      case 'trailer':
+      case fieldIds.trailer:
         trailer = trailer === null ? value : `${trailer}, ${value}`;
         break;
-      case 'expect':
+      case fieldIds.expect:
         // RFC 9110 section 10.1.1: from an HTTP/1.0 client it means nothing.
         if (!isHttp10 && value.toLowerCase() !== '100-continue')
           return new RefusedHead(

@@ -40,7 +40,7 @@ export const lineOf = (field: Field): string =>
 /** Of names and values in turn, as Node has them. */
 export function headerList(
   texts: readonly string[],
-  make: (name: string, value: string) => Field = (name, value) => fieldOf(name, value),
+  make: (name: string, value: string) => Field = fieldOf,
 ): HeaderList {
   const headers: HeaderList = [];
   for (let i = 0; i < texts.length; i += 2) headers.push(make(texts[i]!, texts[i + 1]!));

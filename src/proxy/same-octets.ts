@@ -19,12 +19,12 @@ export function isPlainOctets(view: DataView, start: number, end: number): boole
     return true;
   }
   const lastAt = end - 4;
-  for (let i = start; i < lastAt; i += 4) if (isOdd(view.getInt32(i, true))) return false;
-  return !isOdd(view.getInt32(lastAt, true));
+  for (let i = start; i < lastAt; i += 4) if (hasOther(view.getInt32(i, true))) return false;
+  return !hasOther(view.getInt32(lastAt, true));
 }
 
 /** One of four octets is no visible ASCII and no blank. */
-const isOdd = (word: number): boolean => {
+const hasOther = (word: number): boolean => {
   const beforeDel = word ^ 0x7f7f_7f7f;
   return ((word | ((word - 0x2020_2020) & ~word) | ((beforeDel - 0x0101_0101) & ~beforeDel)) & 0x8080_8080) !== 0;
 };

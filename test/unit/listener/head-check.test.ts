@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
-import { checkHead, parseHost, type RawHead, RefusedHead } from '../../../src/proxy/head-check.ts';
+import { defaultListenerLimits } from '../../../src/model/listener-limits.ts';
+import { type CheckedHead, checkHead, parseHost, type RawHead, RefusedHead } from '../../../src/proxy/head-check.ts';
 import { headerList, textsOf } from '../../../src/proxy/headers.ts';
+import { knownOrNew } from '../../../src/proxy/known-fields.ts';
 
 /** `headers`: names and values in turn. */
 type RawChanges = Partial<Omit<RawHead, 'headers'>> & { readonly headers?: readonly string[] };
@@ -285,5 +287,42 @@ describe('checkHead keeps the limits of its listener, to the byte', () => {
     ],
   ])('%s: %s', (_, change, outcome) => {
     expect(judge(change)).toBe(outcome);
+  });
+});
+
+describe('a head whose fields are known', () => {
+  const fields = ['Host', 'a', 'Accept', '*/*', 'X-Tenant', 'tenant-4711', 'TE', 'trailers', 'Connection', 'x-tenant'];
+  const known = () => headerList(fields, knownOrNew);
+
+  it('is judged as it was when they came first', () => {
+    const first = checkHead(raw({ headers: fields }));
+    for (let i = 0; i < 2; i++) checkHead(raw({ headers: fields }));
+    expect(known().map(({ place }) => place >= 0)).toEqual([true, true, true, true, true]);
+    const again = checkHead({ ...raw(), headers: known() });
+    expect(again).toEqual({ ...first, headers: known().slice(1, 2) });
+    expect(textsOf((again as CheckedHead).headers)).toEqual(['Accept', '*/*']);
+  });
+
+  it.each([
+    ['Host', 'a'],
+    ['Content-Length', '5'],
+    ['Transfer-Encoding', 'chunked'],
+  ])('is refused when it says twice what may come once: %s', (name, value) => {
+    const twice = [...host, name, value, name, value];
+    for (let i = 0; i < 3; i++) checkHead(raw({ headers: [...host, name, value] }));
+    const head = checkHead({ ...raw(), headers: headerList(twice, knownOrNew) });
+    expect(head).toBeInstanceOf(RefusedHead);
+  });
+
+  it('counts their bytes', () => {
+    const many = Array.from({ length: 3 }, () => ['X-Tenant', 'tenant-4711']).flat();
+    for (let i = 0; i < 2; i++) checkHead(raw({ headers: [...host, ...many] }));
+    const headers = () => headerList([...host, ...many], knownOrNew);
+    const bytes = headers().reduce((sum, { name, value }) => sum + name.length + value.length + 4, 0);
+    const bounds = { ...defaultListenerLimits.inbound, headBytesMax: bytes };
+    expect(checkHead({ ...raw(), headers: headers() }, bounds)).not.toBeInstanceOf(RefusedHead);
+    expect(checkHead({ ...raw(), headers: headers() }, { ...bounds, headBytesMax: bytes - 1 })).toBeInstanceOf(
+      RefusedHead,
+    );
   });
 });

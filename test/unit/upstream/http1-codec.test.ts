@@ -312,6 +312,12 @@ describe('framing by the letter', () => {
     expect(read('HTTP/1.1 205 Reset\r\nContent-Length: 0\r\n\r\n').outcome).toBe('complete');
     expect(read('HTTP/1.1 205 Reset\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n').outcome).toBe('complete');
   });
+  it('loses what is of this hop only, in any case', () => {
+    const names = ['TE', 'upgrade', 'Keep-Alive', 'PROXY-CONNECTION', 'HTTP2-Settings'];
+    const lines = names.map((name) => `${name}: x\r\n`).join('');
+    const reading = read(`${ok}${lines}ETag: "a"\r\nContent-Length: 0\r\n\r\n`);
+    expect(reading).toMatchObject({ outcome: 'complete', head: { headers: ['ETag', '"a"'] } });
+  });
   it('interim answers are swallowed', () => {
     const reading = read(
       `HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 7\r\n\r\n${ok}Content-Length: 2\r\n\r\nok`,
