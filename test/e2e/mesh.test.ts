@@ -141,11 +141,16 @@ describe('a control plane', () => {
     await until('cart is registered', async () => (await call(web.ready.outbound, 'cart')).status === 200);
     seen.length = 0;
     const traceparent = `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`;
-    const reply = await call(web.ready.outbound, 'cart', '/', { headers: { 'weft-timing': '1', traceparent } });
-    const timing = String(reply.headers['server-timing']);
-    const entries = new Map(
-      timing.split(', ').map((entry) => [entry.split(';dur=')[0], Number(entry.split(';dur=')[1])] as const),
-    );
+    const ask = async () => {
+      const reply = await call(web.ready.outbound, 'cart', '/', { headers: { 'weft-timing': '1', traceparent } });
+      const timing = String(reply.headers['server-timing']);
+      return new Map(
+        timing.split(', ').map((entry) => [entry.split(';dur=')[0], Number(entry.split(';dur=')[1])] as const),
+      );
+    };
+    let entries = await ask();
+    // On a busy machine the far loop's bound may be all that the caller waited beyond the app: then there is no network left (docs/ledger.md).
+    for (let tries = 1; tries < 10 && !entries.has('network'); tries++) entries = await ask();
     expect(entries.get('up-wait')).toBeGreaterThan(18);
     expect(entries.get('up-wait')).toBeLessThan(60);
     expect(entries.has('network')).toBe(true);
