@@ -14,7 +14,8 @@ export const places = 1024;
 const placeShift = 22;
 /** Of `onLink`. Lengths are below 128 then, and have one octet. */
 const octetsMax = 128;
-const isCredential = /auth|cookie|key|secret|session|signature|token/i;
+/** What it takes for one and is none costs a comparison each time, no more. */
+const isCredential = /auth|cookie|credential|csrf|jwt|key|otp|pass|pin|pwd|secret|session|signature|token|xsrf/i;
 const isOtherEachTime = /^(traceparent|tracestate|server-timing|.*-request-id)$/i;
 /** By number of the name; that of none of them is asked for by `keepField`. */
 const mayBeKnown = fieldNames.map((name) => !isCredential.test(name) && !isOtherEachTime.test(name));
