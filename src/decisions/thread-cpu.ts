@@ -18,8 +18,14 @@ export function kernelThreadId(): number {
 export function threadCpuMs(threadId: number): number | null {
   if (threadId === 0) return null;
   try {
-    return Number.parseInt(readFileSync(`/proc/self/task/${threadId}/schedstat`, 'latin1'), 10) / 1e6;
+    return cpuMsOf(readFileSync(`/proc/self/task/${threadId}/schedstat`, 'latin1'));
   } catch {
     return null;
   }
+}
+
+/** Of such a file. A kernel that does not count says `0 0 0`, which no thread that ran for a tick can be. */
+export function cpuMsOf(schedstat: string): number | null {
+  const cpuNs = Number.parseInt(schedstat, 10);
+  return cpuNs > 0 ? cpuNs / 1e6 : null;
 }

@@ -16,8 +16,6 @@ export class Field {
     readonly place: number,
     /** What ends the line before, and the field's own line for HTTP/1.1 without its end. Empty unless it is kept. */
     readonly line: string,
-    /** As the link has it: number of the name, or 0 with length and name; length and value (docs/link.md). Empty unless it is kept. */
-    readonly onLink: string,
   ) {}
 }
 
@@ -31,7 +29,7 @@ export function fieldOf(name: string, value: string, isPlain = false): Field {
 
 /** Of a name whose number is known. */
 export const newField = (number: number, name: string, value: string, isPlain: boolean): Field =>
-  new Field(name, value, number, fieldId(number, name), isPlain, -1, '', '');
+  new Field(name, value, number, fieldId(number, name), isPlain, -1, '');
 
 /** See `Field.line`. */
 export const lineOf = (field: Field): string =>

@@ -1,6 +1,6 @@
 /**
  * Fields that came before, and what was made of them. Clients, apps and sidecars say the same of themselves in each message; of a field that is found here
- * nobody looks at the characters again, and its line for HTTP/1.1 and its octets for the link are one text each, ready to be joined.
+ * nobody looks at the characters again, and its line for HTTP/1.1 is one text, ready to be joined.
  *
  * Bounded: one field at each of `places`, found by the lengths of name and value and the first letter, and none longer than `octetsMax`. One comes in when it is noted twice in a
  * row at its place, so that those that never come again displace little; credentials, and what is another with each message, never do.
@@ -12,7 +12,7 @@ import { Field, fieldOf } from './headers.ts';
 export const places = 1024;
 /** As many bits as `places` has are left of 32. */
 const placeShift = 22;
-/** Of `onLink`. Lengths are below 128 then, and have one octet. */
+/** Of a field as the link has it in full (docs/link.md). */
 const octetsMax = 128;
 /** What it takes for one and is none costs a comparison each time, no more. */
 const isCredential = /auth|cookie|credential|csrf|jwt|key|otp|pass|pin|pwd|secret|session|signature|token|xsrf/i;
@@ -59,9 +59,8 @@ function printOf(value: string): number {
 export function keepField(number: number, name: string, value: string): Field | null {
   if (!(number === 0 ? isToken(name) && !isCredential.test(name) : mayBeKnown[number]!) || beyondAscii.test(value))
     return null;
-  const nameOnLink = number === 0 ? String.fromCharCode(0, name.length) + name : String.fromCharCode(number);
-  const onLink = nameOnLink + String.fromCharCode(value.length) + value;
-  if (value.length === 0 || onLink.length > octetsMax) return null;
+  const octets = (number === 0 ? 2 + name.length : 1) + 1 + value.length;
+  if (value.length === 0 || octets > octetsMax) return null;
   const place = placeOf(name.length, name.charCodeAt(0), value.length);
   // Each in one piece, and none a part of a longer text that it would keep alive.
   const field = new Field(
@@ -72,7 +71,6 @@ export function keepField(number: number, name: string, value: string): Field | 
     true,
     place,
     inOnePiece(lineStart(number, name) + value),
-    inOnePiece(onLink),
   );
   fields[place] = field;
   return field;

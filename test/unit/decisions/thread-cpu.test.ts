@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it, vi } from 'vitest';
-import { kernelThreadId, threadCpuMs } from '../../../src/decisions/thread-cpu.ts';
+import { cpuMsOf, kernelThreadId, threadCpuMs } from '../../../src/decisions/thread-cpu.ts';
 
 /** Says its id, does so much work when asked, then stands still. */
 const program = `
@@ -37,6 +37,10 @@ describe("a thread's CPU time", () => {
     expect(threadCpuMs(own)! - ownBefore).toBeLessThan(usedMs);
     await worker.terminate();
     await vi.waitUntil(() => threadCpuMs(id) === null);
+  });
+
+  it('is unknown where the kernel does not count it', () => {
+    expect(['54369309 1127200 10\n', '0 0 0\n', '', 'x'].map(cpuMsOf)).toEqual([54.369309, null, null, null]);
   });
 
   it('is unknown of a thread that is not there', () => {

@@ -45,7 +45,7 @@ describe('a list of fields', () => {
       fc.property(anyFields, (fields) => {
         const expected = fields.map(([of, value]) => {
           const number = fieldNumber(of);
-          return new Field(of, value, number, fieldId(number, of), false, -1, '', '');
+          return new Field(of, value, number, fieldId(number, of), false, -1, '');
         });
         expect(headerList(fields.flat())).toStrictEqual(expected);
         expect(fields.map(([of, value]) => fieldOf(of, value))).toStrictEqual(expected);
