@@ -5,6 +5,7 @@ import type { SidecarOptions } from '../sidecar/options.ts';
 import { runBesideApp, signalsHandled } from '../sidecar/run.ts';
 import { type RunningSidecar, startSidecar } from '../sidecar/sidecar.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { raiseInliningBudget } from './inlining.ts';
 import { endOnFault, endSoon, serveUntilSignal } from './lifetime.ts';
 import { openProcessLogger } from './log-level.ts';
 import type { SidecarFlags } from './sidecar-flags.ts';
@@ -77,6 +78,7 @@ export async function runWithSidecar(
 }
 
 async function startExplained(options: SidecarOptions, logger: Logger): Promise<RunningSidecar> {
+  raiseInliningBudget();
   try {
     return await startSidecar(options, logger);
   } catch (error) {
