@@ -88,7 +88,7 @@ export class Attempt implements UpstreamHandler, CurrentAttempt {
     exchange.steps.answer(exchange, this, head, nowMs);
   }
 
-  onBody(chunk: Buffer): void {
+  onBody(chunk: Uint8Array): void {
     const { exchange } = this;
     exchange.movedAtMs = exchange.steps.deadlines.coarseNowMs;
     exchange.answerBytes += chunk.length;

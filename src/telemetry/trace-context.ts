@@ -44,10 +44,20 @@ export class RandomIds {
   /** `fill` gives each word a random number of 32 bits. */
   constructor(private readonly fill: (words: Uint32Array) => void = randomFillSync) {}
 
+  /** 16 digits: of a span. */
   next(): string {
-    if (this.at === this.text.length) this.refill();
-    const id = this.text.slice(this.at, this.at + idDigits);
-    this.at += idDigits;
+    return this.take(idDigits);
+  }
+
+  /** 32 digits: of a trace. Neither half is all zero. */
+  nextOfTrace(): string {
+    return this.take(traceIdDigits);
+  }
+
+  private take(digits: number): string {
+    if (this.at + digits > this.text.length) this.refill();
+    const id = this.text.slice(this.at, this.at + digits);
+    this.at += digits;
     return id;
   }
 
@@ -61,12 +71,13 @@ export class RandomIds {
 }
 
 const idDigits = 16;
+const traceIdDigits = 32;
 const idsAtOnce = 256;
 
 export const sampledFlag = 1;
 const randomFlag = 2;
-/** By their number. Every other flag is reserved, and set to zero by whoever sends another `traceparent` (section 3.2.2.5.2). */
-const flagTexts = ['00', '01', '02', '03'] as const;
+/** By their number, as they end a `traceparent`. Every other flag is reserved, and set to zero by whoever sends another one (section 3.2.2.5.2). */
+const flagTexts = ['-00', '-01', '-02', '-03'] as const;
 
 /**
  * The trace that the request belongs to, with a new parent id. A valid value keeps its trace id and the flags that have a meaning; of a version that
@@ -78,27 +89,30 @@ const flagTexts = ['00', '01', '02', '03'] as const;
 export function continueTrace(value: string | undefined, ids: RandomIds, isTrusted = false, threshold = 0): Trace {
   const spanId = ids.next();
   if (value === undefined || !((isTrusted && value.length === headChars) || isValid(value))) {
-    const last = ids.next();
-    const traceId = ids.next() + last;
+    const traceId = ids.nextOfTrace();
     const flags = isSampled(traceId, threshold) ? sampledFlag : 0;
-    const traceparent = `00-${traceId}-${spanId}-${flagTexts[flags]!}`;
-    const chance = chanceOf(last, idDigits);
+    const traceparent = `00-${traceId}-${spanId}${flagTexts[flags]!}`;
+    const chance = chanceOf(traceId, traceIdDigits);
     return { traceparent, traceId, spanId, parentId: '', isContinued: false, flags, chance };
   }
-  const traceId = value.slice(traceIdAt, traceIdAt + 32);
-  const parentId = value.slice(parentIdAt, parentIdAt + 16);
+  const traceId = value.slice(traceIdAt, traceIdAt + traceIdDigits);
+  const parentId = value.slice(parentIdAt, parentIdAt + idDigits);
   const flags = flagsOf(value);
-  const traceparent = `00-${traceId}-${spanId}-${flagTexts[flags]!}`;
+  // Of few pieces: each makes the text dearer to join, and to write.
+  const start = isVersion0(value) ? value.slice(0, parentIdAt) : `00-${traceId}-`;
+  const traceparent = start + spanId + flagTexts[flags]!;
   return { traceparent, traceId, spanId, parentId, isContinued: true, flags, chance: chanceOf(value, parentIdAt - 1) };
 }
 
+const isVersion0 = (traceparent: string): boolean =>
+  traceparent.charCodeAt(0) === 48 && traceparent.charCodeAt(1) === 48;
+
 /** Of a valid `traceparent`. */
 function flagsOf(traceparent: string): number {
-  const isVersion0 = traceparent.charCodeAt(0) === 48 && traceparent.charCodeAt(1) === 48;
   const digit = traceparent.charCodeAt(flagsAt + 1);
   // 0 to 9 have the codes 48 to 57, a to f 97 to 102.
   const bits = digit <= 57 ? digit - 48 : digit - 87;
-  return bits & (isVersion0 ? sampledFlag | randomFlag : sampledFlag);
+  return bits & (isVersion0(traceparent) ? sampledFlag | randomFlag : sampledFlag);
 }
 
 function isValid(value: string): boolean {

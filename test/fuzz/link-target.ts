@@ -467,7 +467,7 @@ class FakeAsking implements UpstreamHandler {
     if (this.habit === 2) this.pause();
   }
 
-  onBody(chunk: Buffer): void {
+  onBody(chunk: Uint8Array): void {
     this.called('body');
     assert(this.headBytes !== null && chunk.length > 0, 'a body follows its head');
     assert(!this.isPaused, 'nothing arrives while it is paused');

@@ -193,7 +193,8 @@ export class FrameOutput {
   /** Room for `bytes` in one piece at `used` of the answer. */
   private reserve(bytes: number): Buffer {
     const { blocks } = this;
-    const last = blocks[blocks.length - 1];
+    // Asking an empty list for its last element is a call.
+    const last = blocks.length === 0 ? undefined : blocks[blocks.length - 1];
     if (last !== undefined) {
       if (last.length - this.used >= bytes) return last;
       this.filled.push(this.used);

@@ -24,6 +24,9 @@ const methodNumbers: ReadonlyMap<string, number> = new Map(
   methodNames.map((name, number) => [name, number] as const).slice(1),
 );
 
+/** Most are told by a comparison; a look-up would hash the text first. */
+const methodNumber = (method: string): number => (method === 'GET' ? 1 : (methodNumbers.get(method) ?? 0));
+
 /** What kind of stream OPEN opens. Others (tunnels, datagrams) come with later versions. */
 const httpKind = 0;
 const openFlags = { endsStream: 1, hasLength: 2 } as const;
@@ -128,7 +131,7 @@ export function writeOpen(
   bytes[start + 1] = bodyBytes === 0 ? openFlags.endsStream : bodyBytes > 0 ? openFlags.hasLength : 0;
   let end = start + 2;
   if (bodyBytes > 0) end = writeVarint(bytes, end, bodyBytes);
-  end = writeNumbered(bytes, end, methodNumbers.get(method) ?? 0, method);
+  end = writeNumbered(bytes, end, methodNumber(method), method);
   return writeFields(bytes, writeText(bytes, end, target), headers, said);
 }
 

@@ -66,7 +66,7 @@ export class LinkAnswer extends LinkStream implements Downstream {
 
   // --- From the link ------------------------------------------------------------------------------------------------------------------
 
-  protected onData(piece: Buffer): void {
+  protected onData(piece: Uint8Array): void {
     if (this.bodyBytesLeft >= 0) {
       // Bytes beyond the length said would be read as the next request by whoever gets them behind a Content-Length.
       if (piece.length > this.bodyBytesLeft) {

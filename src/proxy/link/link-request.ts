@@ -86,7 +86,7 @@ export class LinkRequest extends LinkStream implements UpstreamStream {
     this.handler.onHead(head);
   }
 
-  protected onData(piece: Buffer): void {
+  protected onData(piece: Uint8Array): void {
     const { bodyBytesLeft } = this;
     if (!this.isHeaded || (bodyBytesLeft >= 0 && piece.length > bodyBytesLeft)) {
       this.breakOff(failures['upstream-garbage']);

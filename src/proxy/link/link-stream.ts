@@ -48,7 +48,7 @@ export abstract class LinkStream {
   // --- What a stream is for ---------------------------------------------------------------------------------------------------------
 
   /** The piece is only valid during the call. */
-  protected abstract onData(piece: Buffer): void;
+  protected abstract onData(piece: Uint8Array): void;
   protected abstract onEnd(end: EndPayload): void;
   /** The stream is over. */
   abstract onReset(reason: ResetReason): void;
@@ -194,7 +194,7 @@ export abstract class LinkStream {
   // --- From the peer ------------------------------------------------------------------------------------------------------------------
 
   /** False: it sent more than it was allowed. */
-  takeData(piece: Buffer): boolean {
+  takeData(piece: Uint8Array): boolean {
     this.receiveCredit -= piece.length;
     if (this.receiveCredit < 0) return false;
     if (this.isPaused) this.hold(piece);
@@ -203,7 +203,7 @@ export abstract class LinkStream {
   }
 
   /** Bytes of the body that came with the head, and so without credit. */
-  takeJoined(piece: Buffer): void {
+  takeJoined(piece: Uint8Array): void {
     if (this.isOver) return;
     if (!this.isPaused) {
       this.onData(piece);
@@ -214,12 +214,12 @@ export abstract class LinkStream {
     this.takenBytes -= piece.length;
   }
 
-  private hold(piece: Buffer): void {
+  private hold(piece: Uint8Array): void {
     if (this.held === nothingHeld) this.held = new HeldBytes();
     this.held.add(piece);
   }
 
-  private deliver(piece: Buffer): void {
+  private deliver(piece: Uint8Array): void {
     this.takenBytes += piece.length;
     this.onData(piece);
     if (!this.isPaused) this.returnCredit();

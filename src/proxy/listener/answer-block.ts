@@ -2,6 +2,7 @@
 import { beyondAscii, isFieldText, isToken } from '../char-classes.ts';
 import { fieldIds } from '../field-names.ts';
 import { lineOf } from '../headers.ts';
+import { reasonOf } from '../local-reply.ts';
 import type { AnswerHead } from '../request.ts';
 
 /**
@@ -13,10 +14,11 @@ import type { AnswerHead } from '../request.ts';
  * by itself.
  */
 export function answerBlock(head: AnswerHead, more: string, isWholeHead: boolean): Buffer | string | null {
-  const { headers, reason } = head;
-  if (!isFieldText(reason)) return null;
-  let block = `${head.status} ${reason}`;
-  let isAscii = !beyondAscii.test(reason);
+  const { headers, status, reason } = head;
+  const isUsual = reason === reasonOf(status);
+  if (!isUsual && !isFieldText(reason)) return null;
+  let block = `${status} ${reason}`;
+  let isAscii = isUsual || !beyondAscii.test(reason);
   let isDated = !isWholeHead;
   for (let i = 0; i < headers.length; i++) {
     const field = headers[i]!;

@@ -468,7 +468,7 @@ export class UwsAnswer implements Downstream, PendingAnswer {
     const held = this.heldBody;
     if (held === null) return chunk;
     this.heldBody = null;
-    if (chunk.byteLength > 0) held.push(chunk);
+    if (chunk.length > 0) held.push(chunk);
     return held.length === 1 ? held[0]! : Buffer.concat(held);
   }
 

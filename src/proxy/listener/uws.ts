@@ -11,8 +11,9 @@ import { formatAddress, isSocketPath, type LocalAddress } from '../../model/host
 import { defaultListenerLimits, type ListenerLimits } from '../../model/listener-limits.ts';
 import { beyondAscii, isToken } from '../char-classes.ts';
 import { failures } from '../failure.ts';
+import { fieldIds } from '../field-names.ts';
 import { type CheckedHead, checkHead, RefusedHead, refusedRequest } from '../head-check.ts';
-import { fieldOf, type HeaderList } from '../headers.ts';
+import { type Field, fieldOf, type HeaderList } from '../headers.ts';
 import { findField } from '../known-fields.ts';
 import { type LocalReply, localReply } from '../local-reply.ts';
 import type { Listener, LocalListenerOptions, RefusedRequest } from '../request.ts';
@@ -238,18 +239,18 @@ const reading: {
 };
 
 function readField(name: string, value: string): void {
-  const known = findField(name, value);
-  if (known !== null) {
-    reading.headers.push(known);
-  } else if (beyondAscii.test(value)) {
-    const bytes = restoreBytes(value);
-    if (bytes === null) reading.changedName ??= name;
-    reading.headers.push(fieldOf(name, bytes ?? ''));
-  } else {
-    reading.headers.push(fieldOf(name, value, true));
-  }
+  const field = findField(name, value) ?? fieldRead(name, value);
+  reading.headers.push(field);
   // uWS looks at the length of the first Connection field and at nothing else.
-  if (reading.coreCloses === null && name === 'connection') reading.coreCloses = value.length === 5;
+  if (field.id === fieldIds.connection && reading.coreCloses === null) reading.coreCloses = value.length === 5;
+}
+
+/** One that is not known. */
+function fieldRead(name: string, value: string): Field {
+  if (!beyondAscii.test(value)) return fieldOf(name, value, true);
+  const bytes = restoreBytes(value);
+  if (bytes === null) reading.changedName ??= name;
+  return fieldOf(name, bytes ?? '');
 }
 
 /** uWS decodes values as UTF-8, and a proxy passes bytes on. Null: it was not UTF-8, and uWS has replaced bytes by U+FFFD. */

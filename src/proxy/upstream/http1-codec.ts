@@ -6,6 +6,7 @@ import { limits } from '../../model/limits.ts';
 import type { FailureCode } from '../failure.ts';
 import { fieldIds, isOfHop } from '../field-names.ts';
 import { dropFields, type Field, type HeaderList } from '../headers.ts';
+import { LastView } from '../same-octets.ts';
 import { noTrailers, passableTrailers } from '../trailers.ts';
 import { hexValue, isFieldText } from './http1-octets.ts';
 import { Http1Section, sectionFailed, sectionNeedsMore } from './http1-section.ts';
@@ -51,6 +52,8 @@ export type ParseOutcome =
 export type AnswerSink = Pick<UpstreamHandler, 'onHead' | 'onBody'>;
 
 /** A callback may come before the first `begin` only by a bug; octets without a request are the connection's to refuse. */
+/** Of the buffer that all connections read into. */
+const lastView = new LastView();
 const nobody: AnswerSink = { onHead: () => {}, onBody: () => {} };
 
 export class AnswerParser {
@@ -263,7 +266,7 @@ export class AnswerParser {
 
   private passOn(bytes: Buffer, start: number, end: number): void {
     if (this.forbidsContent) this.fail('upstream-garbage');
-    else this.sink.onBody(bytes.subarray(start, end));
+    else this.sink.onBody(lastView.piece(bytes, start, end));
   }
 
   private beginChunk(): void {

@@ -41,7 +41,7 @@ export interface UpstreamHandler {
   onAssigned(queueMs: number, connectMs: number, isReused: boolean, nowMs: number, tlsMs: number): void;
   onHead(head: UpstreamHead): void;
   /** The chunk is only valid during the call and the microtasks right behind it: copy what must be kept. */
-  onBody(chunk: Buffer): void;
+  onBody(chunk: Uint8Array): void;
   /** Trailers as a header list; empty when there were none. */
   onEnd(trailers: HeaderList, far: FarTiming | null): void;
   /** `detail`: what is known of it beyond the failure, for people; absent or empty: nothing. */

@@ -28,8 +28,8 @@ function read(answer: string, cuts: readonly number[] = [], method = 'GET'): Rea
       expect(head).toBeNull();
       head = { ...seen, headers: textsOf(seen.headers) };
     },
-    onBody: (chunk: Buffer) => {
-      body += chunk.toString('latin1');
+    onBody: (chunk: Uint8Array) => {
+      body += Buffer.from(chunk).toString('latin1');
     },
   };
   parser.begin(sink, method === 'HEAD');

@@ -20,8 +20,8 @@ function read(parser: AnswerParser, answer: string, cuts: readonly number[] = []
   const onHead = (given: UpstreamHead) => {
     head = { ...given, headers: textsOf(given.headers) };
   };
-  const onBody = (chunk: Buffer) => {
-    body += chunk.toString('latin1');
+  const onBody = (chunk: Uint8Array) => {
+    body += Buffer.from(chunk).toString('latin1');
   };
   parser.begin({ onHead, onBody }, false);
   const bytes = Buffer.from(answer, 'latin1');

@@ -25,7 +25,7 @@ export class Recording implements UpstreamHandler {
   connectMs = -1;
   tlsMs = -1;
   endings = 0;
-  onBodyHook: ((chunk: Buffer) => void) | null = null;
+  onBodyHook: ((chunk: Uint8Array) => void) | null = null;
   onHeadHook: (() => void) | null = null;
   onWritableHook: (() => void) | null = null;
   onAssignedHook: (() => void) | null = null;
@@ -57,10 +57,10 @@ export class Recording implements UpstreamHandler {
     this.settleHeaded(this);
     this.onHeadHook?.();
   }
-  onBody(chunk: Buffer): void {
+  onBody(chunk: Uint8Array): void {
     if (this.events.at(-1) !== 'body') this.note('body');
     this.bodyBytes += chunk.length;
-    if (this.keepsBody) this.body += chunk.toString('latin1');
+    if (this.keepsBody) this.body += Buffer.from(chunk).toString('latin1');
     this.onBodyHook?.(chunk);
   }
   onEnd(trailers: HeaderList, far: HopTiming | null): void {
