@@ -23,4 +23,17 @@ describe('octets compared four at a time', () => {
     expect([view.byteLength, view.getUint8(0), last.of(bytes) === view]).toEqual([4, 99, true]);
     expect(last.of(Buffer.from('z')).getUint8(0)).toBe(122);
   });
+
+  it('are shown in pieces as subarray shows them, of one and then of others', () => {
+    const last = new LastView();
+    const memory = Buffer.from('abcdefgh');
+    for (const bytes of [memory, memory.subarray(2, 6), new Uint8Array(memory.subarray(1)), Buffer.from('wxyz')]) {
+      for (let start = 0; start <= bytes.length; start++)
+        for (let end = start; end <= bytes.length; end++)
+          expect(Array.from(last.piece(bytes, start, end))).toEqual(Array.from(bytes.subarray(start, end)));
+    }
+    // It is no copy.
+    last.piece(memory, 3, 5)[0] = 120;
+    expect(memory.toString()).toBe('abcxefgh');
+  });
 });

@@ -142,4 +142,17 @@ describe('continueTrace', () => {
     for (let i = 0; i < 10_000; i++) seen.add(continueTrace(valid, ids).spanId);
     expect(seen.size).toBe(10_000);
   });
+
+  it('gives whole ids of traces and spans where what is ready ends between them', () => {
+    const ids = new RandomIds();
+    const [ofTraces, ofSpans] = [new Set<string>(), new Set<string>()];
+    // Three halves at a time, of which no number is ready that three divides.
+    for (let i = 0; i < 1_000; i++) {
+      ofSpans.add(ids.next());
+      ofTraces.add(ids.nextOfTrace());
+    }
+    expect([ofTraces.size, ofSpans.size]).toEqual([1_000, 1_000]);
+    expect(Array.from(ofTraces).filter((id) => !/^[0-9a-f]{32}$/.test(id))).toEqual([]);
+    expect(Array.from(ofSpans).filter((id) => !/^[0-9a-f]{16}$/.test(id))).toEqual([]);
+  });
 });
