@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 
 /**
  * Bytes of bytecode that one function may take in of the functions it calls. V8's default of 920 ends in the middle of a request's path; with this
- * it takes 6 % fewer instructions, and with twice as much no fewer (ADR 29).
+ * that takes 6 % fewer instructions, and with twice as much no fewer (ADR 29).
  */
 export const inliningBudgetFlag = '--max-inlined-bytecode-size-cumulative';
 const inliningBudgetBytes = 2000;

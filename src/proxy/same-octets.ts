@@ -49,7 +49,7 @@ export class LastView {
     return this.view;
   }
 
-  /** What `bytes.subarray` shows, which takes 700 instructions more. `start` and `end` lie within. */
+  /** What `bytes.subarray` shows, which takes some 500 instructions more. `start` and `end` lie within. */
   piece(bytes: Uint8Array, start: number, end: number): Uint8Array {
     this.of(bytes);
     return new Uint8Array(this.memory, this.memoryAt + start, end - start);
