@@ -234,7 +234,7 @@ describe('an answer of 1 MiB', () => {
   it('comes in full frames', async () => {
     const cost = await costOf({ connections: 8, waves: 10, tries: 4, target: '/bytes/1048576' });
     expectWithin('the caller', cost.caller, {
-      linkFrames: [1, 4], // 2.99: OPEN and credit
+      linkFrames: [1, 5], // 2.99: OPEN, credit, and probes of the window; those go by time, and with a busy neighbour it was 4.03
       ...systemCalls([1, 8], [0.5, 3.5]), // 4.6, 1.7
     });
     expectWithin('the callee', cost.callee, {
