@@ -18,7 +18,10 @@ interface Counts {
   readonly linkWrites: number;
   /** To a link that was written to already in the same turn of the loop. */
   readonly extraLinkWrites: number;
+  /** But for PING and PONG. */
   readonly linkFrames: number;
+  /** PING and PONG: a busy machine changes these, as they go by time (bandwidth-probe.ts). */
+  readonly linkPings: number;
   readonly linkBytes: number;
   readonly otherWrites: number;
   readonly timers: number;
@@ -123,7 +126,7 @@ async function costOf(shape: Shape): Promise<Record<Side, PerRequest>> {
 }
 
 const names = [
-  ...(['linkWrites', 'extraLinkWrites', 'linkFrames', 'linkBytes', 'otherWrites'] as const),
+  ...(['linkWrites', 'extraLinkWrites', 'linkFrames', 'linkPings', 'linkBytes', 'otherWrites'] as const),
   ...(['timers', 'reads', 'writes', 'allocatedBytes'] as const),
 ] satisfies (keyof Counts)[];
 const nothingYet = () => Object.fromEntries(names.map((name) => [name, Number.POSITIVE_INFINITY])) as PerRequest;
@@ -159,6 +162,7 @@ describe('a request alone', () => {
   it('takes one frame there and one back, and one system call for each part of the way', async () => {
     const cost = await costOf(alone);
     expectWithin('the caller', cost.caller, {
+      linkPings: [0, 0.05], // 0
       linkFrames: [1, 1.2], // 1.00: OPEN, which ends the request too
       linkBytes: [60, 145], // 120
       linkWrites: [0.9, 1.2], // 1.00
@@ -167,6 +171,7 @@ describe('a request alone', () => {
       ...systemCalls([0.9, 1.25], [0.9, 1.25]), // 1.01, 1.01: HEAD from the link, OPEN to it
     });
     expectWithin('the callee', cost.callee, {
+      linkPings: [0, 0.05], // 0
       linkFrames: [1, 1.2], // 1.00: the whole answer
       linkBytes: [120, 215], // 178, of them 100 of body
       linkWrites: [0.9, 1.2], // 1.00
@@ -185,6 +190,7 @@ describe('64 requests at a time', () => {
     const shared = { linkWrites: [0.001, 0.25], extraLinkWrites: [0, 0.01] } as const; // 0.019 to 0.077, 0
     expectWithin('the caller', cost.caller, {
       ...shared,
+      linkPings: [0, 0.05], // 0
       linkFrames: [1, 1.2], // 1.00
       linkBytes: [60, 145], // 120
       otherWrites: [0, 0.1], // 0.00
@@ -193,6 +199,7 @@ describe('64 requests at a time', () => {
     });
     expectWithin('the callee', cost.callee, {
       ...shared,
+      linkPings: [0, 0.05], // 0
       linkFrames: [1, 1.2], // 1.00
       linkBytes: [120, 215], // 181
       otherWrites: [0.9, 1.2], // 1.00
@@ -215,6 +222,7 @@ describe('an answer of 64 KiB', () => {
     const cost = await costOf({ connections: 8, waves: 100, tries: 5, target: '/bytes/65536' });
     expectWithin('the caller', cost.caller, {
       extraLinkWrites: [0, 0.01], // 0
+      linkPings: [0, 0.2], // 0.06
       linkFrames: [1, 1.4], // 1.14: OPEN; the credit of the link, for many answers at once
       linkBytes: [60, 150], // 119
       otherWrites: [0, 0.1], // 0.00
@@ -222,6 +230,7 @@ describe('an answer of 64 KiB', () => {
     });
     expectWithin('the callee', cost.callee, {
       extraLinkWrites: [0, 0.01], // 0
+      linkPings: [0, 0.2], // 0.06
       linkFrames: [3, 3.4], // 3.09: HEAD, DATA, END
       linkBytes: [65_600, 65_700], // 65,651
       otherWrites: [0.9, 1.2], // 1.00
@@ -234,10 +243,12 @@ describe('an answer of 1 MiB', () => {
   it('comes in full frames', async () => {
     const cost = await costOf({ connections: 8, waves: 10, tries: 4, target: '/bytes/1048576' });
     expectWithin('the caller', cost.caller, {
-      linkFrames: [1, 5], // 2.99: OPEN, credit, and probes of the window; those go by time, and with a busy neighbour it was 4.03
+      linkFrames: [1, 4], // 2.7 to 3.7: OPEN and credit
+      linkPings: [0, 1], // 0 to 0.6
       ...systemCalls([1, 8], [0.5, 3.5]), // 4.6, 1.7
     });
     expectWithin('the callee', cost.callee, {
+      linkPings: [0, 1], // 0 to 0.6
       linkFrames: [18, 22], // 19.3: HEAD, DATA of 64 KiB, END
       ...systemCalls([16, 24], [2, 10]), // 18.7, 6.1
     });

@@ -117,9 +117,10 @@ function readsAgain(type: number, payload: string): string {
       const { status, reason, headers, bodyBytes, hasBody } = head;
       const again = decodeHead(encodeHead({ status, reason, headers, bodyBytes, hasBody }));
       // What lies behind a head is joined to it in the frame, not by the codec.
-      assert.deepEqual(again, { ...head, far: null, dataAt: -1, endsStream: false });
-      if (head.dataAt >= 0) assert(head.dataAt < payload.length && payload.length - head.dataAt <= joinedBytesMax);
-      return `read ${Math.min(headers.length / 2, 4)} ${Math.sign(bodyBytes)} ${hasBody} ${head.far !== null} ${head.dataAt > 0} ${head.endsStream}`;
+      assert.deepEqual(again, { ...head, far: null, data: null, endsStream: false });
+      const { data } = head;
+      if (data !== null) assert(data.length > 0 && data.length <= joinedBytesMax && payload.endsWith(data));
+      return `read ${Math.min(headers.length / 2, 4)} ${Math.sign(bodyBytes)} ${hasBody} ${head.far !== null} ${data !== null} ${head.endsStream}`;
     }
     case frameType.end: {
       const end = decodeEnd(payload);

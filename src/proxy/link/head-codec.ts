@@ -9,10 +9,11 @@ import type { HopTiming } from '../../telemetry/ledger.ts';
 import { fieldNames } from '../field-names.ts';
 import { type Field, fieldOf, type HeaderList, newField } from '../headers.ts';
 import { noteField } from '../known-fields.ts';
+import { LastView } from '../last-view.ts';
 import { readLatin1, writeLatin1 } from '../latin1.ts';
 import { reasonOf } from '../local-reply.ts';
 import type { AnswerHead } from '../request.ts';
-import { isPlainOctets, LastView } from '../same-octets.ts';
+import { isPlainOctets } from '../same-octets.ts';
 import type { UpstreamHead, UpstreamRequest } from '../upstream/upstream.ts';
 import { type FieldTable, placeBytes, placeMark } from './field-table.ts';
 import { headFlags, isHeadFlags, joinedBytesMax } from './frames.ts';
@@ -45,8 +46,8 @@ export interface OpenPayload {
 
 /** Handed on as the answer's head that it is. What the fields say is not judged here. */
 export interface HeadPayload extends UpstreamHead {
-  /** Where the first bytes of the body begin in `bytes`: the payload ends with them. -1: none are in it. */
-  readonly dataAt: number;
+  /** The first bytes of the body, where they lie; null: none are in it. */
+  readonly data: Uint8Array | null;
   /** Nothing follows. */
   readonly endsStream: boolean;
 }
@@ -341,7 +342,7 @@ export function decodeHead(bytes: Buffer, start: number, end: number, heard: Fie
     bodyBytes,
     hasBody: (flag & headFlags.hasBody) !== 0,
     far: timing,
-    dataAt: hasData ? at : -1,
+    data: hasData ? lastView.piece(bytes, at, end) : null,
     endsStream: (flag & headFlags.endsStream) !== 0,
   };
 }

@@ -3,7 +3,6 @@ import type { Socket } from 'node:net';
 import { limits } from '../../model/limits.ts';
 import type { CoarseTimer } from '../coarse-timer.ts';
 import { type Failure, failures } from '../failure.ts';
-import { LastView } from '../same-octets.ts';
 import { allStreams, frameType, type GoawayReason, goawayReason, type LinkFault } from './frames.ts';
 import { decodeHead, noEnd } from './head-codec.ts';
 import { type ChannelOwner, LinkChannel } from './link-channel.ts';
@@ -41,8 +40,6 @@ export interface ClientEvents {
 
 /** Numbers of streams are 31 bits; a link is replaced long before. */
 const streamIdMax = 0x7fff_0000;
-/** Of what the links read. */
-const lastView = new LastView();
 
 /** By what a callee gives for its GOAWAY. */
 const closingCauses: Readonly<Record<number, ClosingCause>> = {
@@ -188,7 +185,7 @@ export class LinkClient implements ChannelOwner {
     if (head === null) return 'HEAD cannot be read';
     if (stream === undefined) return null;
     if (stream instanceof LinkRequest) stream.takeHead(head);
-    if (head.dataAt >= 0) stream.takeJoined(lastView.piece(bytes, head.dataAt, end));
+    if (head.data !== null) stream.takeJoined(head.data);
     if (head.endsStream) stream.takeEnd(noEnd);
     return null;
   }

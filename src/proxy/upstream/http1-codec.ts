@@ -6,7 +6,7 @@ import { limits } from '../../model/limits.ts';
 import type { FailureCode } from '../failure.ts';
 import { fieldIds, isOfHop } from '../field-names.ts';
 import { dropFields, type Field, type HeaderList } from '../headers.ts';
-import { LastView } from '../same-octets.ts';
+import { LastView } from '../last-view.ts';
 import { noTrailers, passableTrailers } from '../trailers.ts';
 import { hexValue, isFieldText } from './http1-octets.ts';
 import { Http1Section, sectionFailed, sectionNeedsMore } from './http1-section.ts';

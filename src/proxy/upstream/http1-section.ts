@@ -8,8 +8,8 @@
 import { limits } from '../../model/limits.ts';
 import type { FailureCode } from '../failure.ts';
 import { type Field, fieldOf } from '../headers.ts';
+import { LastView } from '../last-view.ts';
 import { readLatin1 } from '../latin1.ts';
-import { LastView } from '../same-octets.ts';
 import { isFieldText, isToken } from './http1-octets.ts';
 import { findLine, type KnownLine, meetLine } from './known-lines.ts';
 

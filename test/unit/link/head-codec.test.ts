@@ -174,8 +174,7 @@ describe('what goes in comes out', () => {
         (code, reason, fields, bodyBytes, hasBody, hop) => {
           const said = { status: code, reason, headers: fields, bodyBytes, hasBody };
           const { far: told, ...head } = decodeHead(encodeHead(said, hop))!;
-          const dataAt = -1;
-          expect(head).toEqual({ ...said, dataAt, endsStream: false });
+          expect(head).toEqual({ ...said, data: null, endsStream: false });
           expectTiming(told, hop);
         },
       ),

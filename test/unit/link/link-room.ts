@@ -118,7 +118,7 @@ export class RawPeer {
   private hearJoined(stream: number, payload: Buffer): void {
     const head = decodeHead(payload.toString('latin1'));
     if (head === null) throw new Error('the link itself sent a HEAD that cannot be read');
-    if (head.dataAt >= 0) this.hearData(stream, payload.subarray(head.dataAt));
+    if (head.data !== null) this.hearData(stream, Buffer.from(head.data, 'latin1'));
     if (head.endsStream) this.heard.push({ type: frameType.end, stream, payload: Buffer.alloc(0) });
   }
 

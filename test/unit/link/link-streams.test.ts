@@ -120,7 +120,7 @@ describe('a request and its answer', () => {
     expect(asked.events).toEqual(['assigned', 'head', 'body', 'end']);
     const { far, ...head } = asked.head!;
     // The body's first bytes came in the frame of the head.
-    const joined = { dataAt: expect.any(Number), endsStream: false };
+    const joined = { data: expect.any(Uint8Array), endsStream: false };
     expect(head).toEqual({ ...unknownLength, ...joined, status: 201, headers: ['X-Two', '2'] });
     expect([far?.partsMs, far?.totalMs]).toEqual([partsMs, 2]);
     expect([asked.body, asked.trailers, asked.far?.totalMs]).toEqual(['answer', ['X-Sum', 'abc'], 3]);

@@ -1,6 +1,5 @@
 /**
- * Payloads as the text that they are in latin1, and their fields as names and values in turn. They are read out of the middle of a buffer, and written into one; where bytes begin is
- * counted from the start of that text.
+ * Payloads as the text that they are in latin1, and their fields as names and values in turn. They are read out of the middle of a buffer, and written into one.
  */
 import { headerList, textsOf } from '../../../src/proxy/headers.ts';
 import { knownOrNew } from '../../../src/proxy/known-fields.ts';
@@ -11,7 +10,7 @@ import type { HopTiming } from '../../../src/telemetry/ledger.ts';
 
 type Flat<T, Name extends keyof T> = Omit<T, Name> & Readonly<Record<Name, readonly string[]>>;
 export type OpenText = Flat<codec.OpenPayload, 'headers'>;
-export type HeadText = Flat<codec.HeadPayload, 'headers'>;
+export type HeadText = Omit<Flat<codec.HeadPayload, 'headers'>, 'data'> & { readonly data: string | null };
 export type EndText = Flat<codec.EndPayload, 'trailers'>;
 
 const before = Buffer.from('\xff\x01\x7f', 'latin1');
@@ -32,8 +31,8 @@ export function decodeOpen(payload: string, heard = new FieldTable()): OpenText 
 export function decodeHead(payload: string, heard = new FieldTable()): HeadText | null {
   const head = within(payload, (bytes, start, end) => codec.decodeHead(bytes, start, end, heard));
   if (head === null) return null;
-  const dataAt = head.dataAt === -1 ? -1 : head.dataAt - before.length;
-  return { ...head, headers: textsOf(head.headers), dataAt };
+  const data = head.data === null ? null : Buffer.from(head.data).toString('latin1');
+  return { ...head, headers: textsOf(head.headers), data };
 }
 
 export function decodeEnd(payload: string): EndText | null {

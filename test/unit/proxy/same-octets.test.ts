@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { LastView, sameOctets } from '../../../src/proxy/same-octets.ts';
+import { LastView } from '../../../src/proxy/last-view.ts';
+import { sameOctets } from '../../../src/proxy/same-octets.ts';
 
 describe('octets compared four at a time', () => {
   it('are the same only where each is, at any length and place', () => {
