@@ -1,7 +1,6 @@
 /**
  * The one exit of a request: whatever happened to it, it is counted, timed and logged here, once.
  */
-import { unknownService } from '../model/report.ts';
 import type { AccessLog } from '../telemetry/access-log.ts';
 import { type Direction, newPartsMs, partIndex, type Recorder } from '../telemetry/recorder.ts';
 import type { RequestSink, SpanSink } from '../telemetry/request-ring.ts';
@@ -91,31 +90,27 @@ export function recordOutcome(
   sinks: OutcomeSinks,
 ): void {
   const totalMs = closeParts(exchange, nowMs);
+  const { head, action } = exchange;
   const destination = exchange.destination ?? exchange.service;
+  const source = head.source === '' ? sinks.source : head.source;
   sinks.recorder
-    .series(
-      sinks.direction,
-      exchange.head.source === '' ? sinks.source : exchange.head.source,
-      destination === null ? unknownService : destination.name,
-      exchange.action === null ? '' : exchange.action.route,
-      exchange.status,
-    )
+    .series(sinks.direction, source, destination, action, exchange.status)
     .record(totalMs, exchange.partsMs, failure !== null, exchange.attempts, exchange.isLoopEstimate);
-  const { head } = exchange;
-  const route = exchange.action === null ? '' : exchange.action.route;
+  const route = action === null ? '' : action.route;
   if (failure !== null) {
     sinks.recorder.countFailure(sinks.direction, failure.code);
     if (failure.code === 'internal-error')
       sinks.onDefect({ method: head.method, host: head.host, path: head.path, route });
   }
   const { accessLog, requests, spans } = sinks;
-  const name = route === '' && destination !== null ? destination.name : route;
   const isOfShare = requests?.isOfShare(exchange.trace!.chance, nowMs) === true;
   const isChosen = isAskedFor(exchange);
   const isKept =
     isOfShare ||
     (requests !== null &&
-      (isChosen || requests.isSlow(name, totalMs, nowMs) || isFailed(failure, exchange.status, exchange.farFailure)));
+      (isChosen ||
+        isFailed(failure, exchange.status, exchange.farFailure) ||
+        requests.isSlow(destination, action, totalMs, nowMs)));
   if (!isKept && accessLog === null && spans === null) return;
   fill(exchange, sinks);
   finished.endedAtMs = nowMs;

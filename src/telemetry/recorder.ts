@@ -43,12 +43,27 @@ export interface Series {
   record(totalMs: number, partsMs: PartsMs, isFailure: boolean, attempts?: number, isLoopEstimate?: boolean): void;
 }
 
+/** A Service that was called, and the rule that chose it: objects of a configuration, so that the same ones can be known again without a look at their names. */
+export interface Destination {
+  readonly name: string;
+}
+export interface Rule {
+  /** Name of its route; empty: the Service's own, without one. */
+  readonly route: string;
+}
+
 export interface Recorder {
   /**
-   * Of a request that is over: asked once, recorded at once, and not kept, for its place may soon be another's. `status` is the status sent
-   * downstream (499 when the client went).
+   * Of a request that is over: asked once, recorded at once, and not kept, for its place may soon be another's. Null: it came to none. `status` is the
+   * status sent downstream (499 when the client went).
    */
-  series(direction: Direction, source: string, destination: string, route: string, status: number): Series;
+  series(
+    direction: Direction,
+    source: string,
+    destination: Destination | null,
+    rule: Rule | null,
+    status: number,
+  ): Series;
   /** `weft_failures_total{direction,code}`: local replies, cut answers, refused heads. */
   countFailure(direction: Direction, code: string): void;
   countRetry(direction: Direction, code: string): void;

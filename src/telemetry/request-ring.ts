@@ -9,7 +9,7 @@ import { isServiceNamed, type RecentAnswer, type RecentQuery, type RecentRequest
 import { isFailed } from './access-log.ts';
 import type { HopRows } from './breakdown.ts';
 import { KeptShare } from './kept-share.ts';
-import type { Direction } from './recorder.ts';
+import type { Destination, Direction, Rule } from './recorder.ts';
 import { cell, type FinishedRequest, RequestSlots } from './request-slots.ts';
 
 const { recentRequestsMax, recentFailuresMax, recentChosenMax, slowRoutesMax, slowPerRouteMax, slowWindowMs } = limits;
@@ -28,8 +28,8 @@ export interface SpanSink {
 export interface RequestSink {
   /** Asked once for each request, as it ends: whether it is of the share that is kept of all (`KeptShare`). `chance`: of its trace. */
   isOfShare(chance: number, nowMs: number): boolean;
-  /** Whether it is among the slowest of its route; `name`: of that, or of its destination where there is none. */
-  isSlow(name: string, totalMs: number, nowMs: number): boolean;
+  /** Whether it is among the slowest of its rule's route, or of its destination where it has none. */
+  isSlow(destination: Destination | null, rule: Rule | null, totalMs: number, nowMs: number): boolean;
   /** `isChosen`: by who sent it, or because it was tried again. Keeps no reference to the request itself, which may be used again. */
   record(request: FinishedRequest, isOfShare: boolean, isChosen: boolean, decision: Decision | null): void;
   /** Whether a decision may be written down now: so many a second and no more, for it costs more than all else that is kept. */
@@ -49,8 +49,9 @@ export class RequestRing implements RequestSink {
   private chosen = 0;
   private readonly slots = new RequestSlots(slotsMax);
   private readonly slowest = new Map<string, SlowRoute>();
-  /** The one that was asked for last: mostly it is the next one too. */
-  private lastName: string | null = null;
+  /** Those that were asked for last: mostly they are the next ones too. */
+  private lastDestination: Destination | null = null;
+  private lastRule: Rule | null = null;
   private lastSlow: SlowRoute | null = null;
   /** A ring of the last decisions, and whose they are. */
   private readonly decisions: { readonly sequence: number; readonly decision: Decision }[] = [];
@@ -63,8 +64,16 @@ export class RequestRing implements RequestSink {
     return this.share.keeps(chance, nowMs);
   }
 
-  isSlow(name: string, totalMs: number, nowMs: number): boolean {
-    return this.slowRoute(name)?.isAmong(totalMs, nowMs) === true;
+  isSlow(destination: Destination | null, rule: Rule | null, totalMs: number, nowMs: number): boolean {
+    if (this.lastSlow === null || destination !== this.lastDestination || rule !== this.lastRule) {
+      this.lastSlow = this.slowRoute(
+        nameOf(destination === null ? '' : destination.name, rule === null ? '' : rule.route),
+      );
+      this.lastDestination = destination;
+      this.lastRule = rule;
+      if (this.lastSlow === null) return false;
+    }
+    return this.lastSlow.isAmong(totalMs, nowMs);
   }
 
   mayExplain(nowMs: number): boolean {
@@ -82,7 +91,7 @@ export class RequestRing implements RequestSink {
     const { slots } = this;
     if (isFailed(request)) slots.write(failuresAt + (this.failed++ % recentFailuresMax), sequence, request);
     if (isChosen) slots.write(chosenAt + (this.chosen++ % recentChosenMax), sequence, request);
-    const slow = this.slowRoute(request.route === '' ? request.destination : request.route);
+    const slow = this.slowRoute(nameOf(request.destination, request.route));
     const slowSlot = slow === null ? -1 : slow.slotFor(request.totalMs, request.endedAtMs);
     if (slowSlot !== -1) slots.write(slowSlot, sequence, request);
     if (isOfShare) slots.write(this.last++ % recentRequestsMax, sequence, request);
@@ -90,13 +99,8 @@ export class RequestRing implements RequestSink {
 
   /** Null: there are too many routes, and it is not one of the first. */
   private slowRoute(name: string): SlowRoute | null {
-    if (name === this.lastName) return this.lastSlow;
     const found = this.slowest.get(name);
-    if (found !== undefined) {
-      this.lastName = name;
-      this.lastSlow = found;
-      return found;
-    }
+    if (found !== undefined) return found;
     const { size } = this.slowest;
     if (size >= slowRoutesMax) return null;
     const made = new SlowRoute(slowAt + size * slowPerRouteMax * 2);
@@ -155,9 +159,13 @@ export class RequestRing implements RequestSink {
   }
 }
 
+/** What the slowest are kept by. */
+const nameOf = (destination: string, route: string): string => (route === '' ? destination : route);
+
 /** The slowest of one route, in the minute that runs and in the last one before it that had any. */
 class SlowRoute {
-  private window = -1;
+  /** When the minute that runs is over. */
+  private endsAtMs = Number.NEGATIVE_INFINITY;
   /** Which half of its slots fills: 0 or 1. */
   private half = 1;
   private count = 0;
@@ -169,15 +177,14 @@ class SlowRoute {
 
   /** Whether `slotFor` has one for it. */
   isAmong(totalMs: number, nowMs: number): boolean {
-    return totalMs > this.leastMs || Math.floor(nowMs / slowWindowMs) !== this.window;
+    return totalMs > this.leastMs || nowMs >= this.endsAtMs;
   }
 
   /** Where to write a request that is among the slowest, or -1. */
   slotFor(totalMs: number, nowMs: number): number {
     if (!this.isAmong(totalMs, nowMs)) return -1;
-    const window = Math.floor(nowMs / slowWindowMs);
-    if (window !== this.window) {
-      this.window = window;
+    if (nowMs >= this.endsAtMs) {
+      this.endsAtMs = (Math.floor(nowMs / slowWindowMs) + 1) * slowWindowMs;
       this.half = 1 - this.half;
       this.count = 0;
       this.leastMs = -1;

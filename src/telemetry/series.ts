@@ -11,11 +11,19 @@
  */
 import assert from 'node:assert/strict';
 import { limits } from '../model/limits.ts';
-import type { StatusClass } from '../model/report.ts';
+import { type StatusClass, unknownService } from '../model/report.ts';
 import { bandCells, bandCount, bandOfBucket, loopEstimatesAt } from './bands.ts';
 import { Busiest } from './busiest.ts';
 import { bucketCount, bucketIndex } from './histogram.ts';
-import { type Direction, type PartsMs, parts, type Recorder, type Series } from './recorder.ts';
+import {
+  type Destination,
+  type Direction,
+  type PartsMs,
+  parts,
+  type Recorder,
+  type Rule,
+  type Series,
+} from './recorder.ts';
 
 export const statusClasses: readonly StatusClass[] = ['1xx', '2xx', '3xx', '4xx', '5xx'];
 const directions: readonly Direction[] = ['outbound', 'inbound'];
@@ -88,7 +96,10 @@ export interface NewRow {
 }
 export type RowListener = (row: NewRow) => void;
 
+const partCount = parts.length;
+/** For a bucket of histogram.ts: the bucket of a part, and where in a row the band of a total begins. */
 const partBucketOf = makePartBuckets();
+const bandAtOf = Uint16Array.from(bandOfBucket, (band) => bandsAt + band * bandCells);
 const serverErrorIndex = 4;
 
 class Row implements Series {
@@ -113,15 +124,16 @@ class Row implements Series {
     if (isFailure) cells[rowLayout.failures]! += 1;
     if (attempts > 0) {
       cells[rowLayout.attempts]! += attempts;
-      cells[rowLayout.attemptsFailed]! += isFailure || this.isServerError ? attempts : attempts - 1;
+      const failed = isFailure || this.isServerError ? attempts : attempts - 1;
+      if (failed > 0) cells[rowLayout.attemptsFailed]! += failed;
     }
     // A clock that gave nonsense once must not spoil a sum for ever.
     if (totalMs > 0 && totalMs < Number.POSITIVE_INFINITY) cells[rowLayout.durationSumMs]! += totalMs;
     const bucket = bucketIndex(totalMs);
     cells[rowLayout.duration + bucket]! += 1;
-    const band = rowLayout.bands + bandOfBucket[bucket]! * bandCells;
+    const band = bandAtOf[bucket]!;
     if (isLoopEstimate) cells[band + loopEstimatesAt]! += 1;
-    for (let part = 0; part < parts.length; part++) {
+    for (let part = 0; part < partCount; part++) {
       const ms = partsMs[part]!;
       if (!(ms > 0 && ms < Number.POSITIVE_INFINITY)) continue;
       cells[rowLayout.partSumsMs + part]! += ms;
@@ -164,10 +176,11 @@ export class SeriesRecorder implements Recorder {
   private readonly others: readonly [RowsByClass, RowsByClass] = [[], []];
   private readonly failureCounts: CodeCounts = [new Map(), new Map()];
   private readonly retryCounts: CodeCounts = [new Map(), new Map()];
+  /** Who was counted last, and mostly is next. Of a configuration that is gone they stay until another request ends. */
   private lastDirection: Direction = 'outbound';
   private lastSource = '';
-  private lastDestination = '';
-  private lastRoute = '';
+  private lastDestination: Destination | null = null;
+  private lastRule: Rule | null = null;
   private lastRows: RowsByClass | null = null;
 
   constructor(
@@ -175,25 +188,34 @@ export class SeriesRecorder implements Recorder {
     private readonly onRow: RowListener | null = null,
   ) {}
 
-  series(direction: Direction, source: string, destination: string, route: string, status: number): Series {
+  series(
+    direction: Direction,
+    source: string,
+    destination: Destination | null,
+    rule: Rule | null,
+    status: number,
+  ): Series {
     const statusIndex = classIndex(status);
     this.requests++;
+    // The same objects have the same names: two of these comparisons would be calls if they were of texts.
     if (
-      this.lastRows !== null &&
-      route === this.lastRoute &&
+      rule === this.lastRule &&
       destination === this.lastDestination &&
+      this.lastRows !== null &&
       direction === this.lastDirection &&
       source === this.lastSource
     ) {
       const row = this.lastRows[statusIndex];
       if (row !== undefined) return row;
     }
-    const found = this.byDirection[directionIndex(direction)].get(destination)?.get(route)?.get(source);
-    if (found?.[statusIndex] === undefined) return this.addSeries(direction, source, destination, route, statusIndex);
+    const name = destination === null ? unknownService : destination.name;
+    const route = rule === null ? '' : rule.route;
+    const found = this.byDirection[directionIndex(direction)].get(name)?.get(route)?.get(source);
+    if (found?.[statusIndex] === undefined) return this.addSeries(direction, source, name, route, statusIndex);
     this.lastDirection = direction;
     this.lastSource = source;
     this.lastDestination = destination;
-    this.lastRoute = route;
+    this.lastRule = rule;
     this.lastRows = found;
     return found[statusIndex];
   }
@@ -334,6 +356,7 @@ export function statusClassOf(status: number): StatusClass {
 }
 
 function classIndex(status: number): number {
+  if (status >= 200 && status < 300) return 1;
   return status >= 100 && status < 500 ? Math.floor(status / 100) - 1 : 4;
 }
 

@@ -14,7 +14,9 @@ describe('promtool check metrics', () => {
     const partsMs = Float64Array.from(parts, (_, index) => index);
     for (let i = 0; i < 10; i++) {
       const status = [200, 302, 404, 503][i % 4]!;
-      recorder.series('outbound', 'shop.default', `cart-${i}.default`, 'r"\\\n', status).record(i, partsMs, i > 5);
+      recorder
+        .series('outbound', 'shop.default', { name: `cart-${i}.default` }, { route: 'r"\\\n' }, status)
+        .record(i, partsMs, i > 5);
     }
     recorder.countFailure('outbound', 'no-route');
     recorder.countRetry('outbound', 'connect-refused');

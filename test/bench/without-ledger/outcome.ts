@@ -12,15 +12,8 @@ export function recordOutcome(
   nowMs: number,
   { recorder, direction, source }: OutcomeSinks,
 ): void {
-  const called = destination ?? service;
   recorder
-    .series(
-      direction,
-      head.source === '' ? source : head.source,
-      called === null ? 'unknown' : called.name,
-      action === null ? '' : action.route,
-      status,
-    )
+    .series(direction, head.source === '' ? source : head.source, destination ?? service, action, status)
     .record(nowMs - head.readAtMs, partsMs, failure !== null, attempts);
   if (failure !== null) recorder.countFailure(direction, failure.code);
 }

@@ -40,7 +40,9 @@ function makeReporter(seriesMax?: number) {
     for (let ms = 0; ms < limits.reportIntervalMs; ms += limits.reportStepMs) step();
   };
   const request = (destination = 'cart.default', status = 200) =>
-    recorder.series('outbound', 'shop.default', destination, 'r', status).record(1, noParts, status >= 500);
+    recorder
+      .series('outbound', 'shop.default', { name: destination }, { route: 'r' }, status)
+      .record(1, noParts, status >= 500);
   return { recorder, reporter, frames, world, step, second, request };
 }
 
@@ -148,7 +150,7 @@ describe('startReporter', () => {
     const partsMs = new Float64Array(parts.length);
     partsMs[partIndex.wait] = 0.0013;
     for (let i = 0; i < 1_000; i++) {
-      recorder.series('outbound', 'a', 'b', 'c', 200).record(0.0013, partsMs, false);
+      recorder.series('outbound', 'a', { name: 'b' }, { route: 'c' }, 200).record(0.0013, partsMs, false);
       second();
     }
     const us = frames.flat().flatMap(({ bands }) => bands.map((band) => band.partsUs[partIndex.wait]!));
@@ -165,7 +167,7 @@ describe('startReporter', () => {
     partsMs[partIndex.own] = 2;
     const record = (totalMs: number, isFailure: boolean, attempts: number, isLoopEstimate: boolean) =>
       recorder
-        .series('outbound', 'shop.default', 'cart.default', 'r', 200)
+        .series('outbound', 'shop.default', { name: 'cart.default' }, { route: 'r' }, 200)
         .record(totalMs, partsMs, isFailure, attempts, isLoopEstimate);
     record(10, true, 3, false);
     record(10, false, 1, true);

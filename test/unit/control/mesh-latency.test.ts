@@ -57,7 +57,7 @@ function record(recorder: SeriesRecorder, source: string, destination: string, r
   for (const [part, ms] of Object.entries(request.partsMs)) partsMs[partIndex[part as Part]] = ms;
   const totalMs = partsMs.reduce((sum, ms) => sum + ms, 0);
   const { direction = 'outbound', route = '', status = 200 } = request;
-  recorder.series(direction, source, destination, route, status).record(totalMs, partsMs, false);
+  recorder.series(direction, source, { name: destination }, { route }, status).record(totalMs, partsMs, false);
 }
 
 const hopsOf = ({ hops }: ReturnType<Mesh['ask']>) =>

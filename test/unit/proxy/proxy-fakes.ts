@@ -1,5 +1,6 @@
 /** Stand-ins for what surrounds the proxy core: a client, endpoints that do what the test says, tables with one Service. They take and keep fields as names and values in turn. */
 import { limits } from '../../../src/model/limits.ts';
+import { unknownService } from '../../../src/model/report.ts';
 import { CoarseTimer } from '../../../src/proxy/coarse-timer.ts';
 import { Deadlines } from '../../../src/proxy/deadlines.ts';
 import type { Failure } from '../../../src/proxy/failure.ts';
@@ -183,9 +184,16 @@ export function fakeMesh(
   const retries: string[] = [];
   const live: string[] = [];
   const recorder: Recorder = {
-    series: (_direction, _source, destination, route, status) => ({
+    series: (_direction, _source, destination, rule, status) => ({
       record: (totalMs, partsMs, isFailure) =>
-        recorded.push({ destination, route, status, totalMs, partsMs: Array.from(partsMs), isFailure }),
+        recorded.push({
+          destination: destination === null ? unknownService : destination.name,
+          route: rule === null ? '' : rule.route,
+          status,
+          totalMs,
+          partsMs: Array.from(partsMs),
+          isFailure,
+        }),
     }),
     countFailure: (_direction, code) => failureCounts.push(code),
     countRetry: (_direction, code) => retries.push(code),

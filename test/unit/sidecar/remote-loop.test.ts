@@ -317,7 +317,7 @@ describe('the cold half of an event loop behind messages', () => {
     const told: NewRow[] = [];
     const record = (destination: string, times: number) => {
       for (let i = 0; i < times; i++)
-        recorder.series('outbound', 's', destination, '', 200).record(1, newPartsMs(), false);
+        recorder.series('outbound', 's', { name: destination }, { route: '' }, 200).record(1, newPartsMs(), false);
     };
     const tell = () => {
       for (const row of told.splice(0)) remote.onMessage({ tag: 'row', row });

@@ -16,7 +16,7 @@ import { rowLayout, rowOf, SeriesRecorder } from '../../../src/telemetry/series.
 /** Rows as they are recorded, of requests with these parts. */
 function rowOfRequests(requests: readonly Readonly<Record<string, number>>[], isLoopEstimate = false): Float64Array {
   const recorder = new SeriesRecorder();
-  const series = recorder.series('outbound', 'a', 'b', 'c', 200);
+  const series = recorder.series('outbound', 'a', { name: 'b' }, { route: 'c' }, 200);
   for (const request of requests) {
     const partsMs = new Float64Array(parts.length);
     for (const [part, ms] of Object.entries(request)) partsMs[partIndex[part as keyof typeof partIndex]] = ms;

@@ -58,7 +58,9 @@ describe('cost', () => {
     expectTimesCheaper((turn) => {
       for (let part = 0; part < parts.length; part++) partsMs[part] = timeMs(turn + part);
       const route = routes[turn % 3]!;
-      recorder.series('outbound', 'shop.default', 'cart.default', route, 200).record(timeMs(turn), partsMs, false);
+      recorder
+        .series('outbound', 'shop.default', { name: 'cart.default' }, { route }, 200)
+        .record(timeMs(turn), partsMs, false);
     }).toBeGreaterThan(1);
   });
 

@@ -25,7 +25,7 @@ describe('renderMetrics', () => {
 
   it('keeps odd labels within their quotes', async () => {
     const recorder = new SeriesRecorder();
-    recorder.series('outbound', 'a"b', 'c\\d', 'e\nf{le="1"}', 200).record(1, noParts, false);
+    recorder.series('outbound', 'a"b', { name: 'c\\d' }, { route: 'e\nf{le="1"}' }, 200).record(1, noParts, false);
     const text = await renderMetrics(metricsInputOf([recorder]));
     expect(linesOf(text, 'weft_requests_total')).toEqual([
       'weft_requests_total{direction="outbound",source="a\\"b",destination="c\\\\d",route="e\\nf{le=\\"1\\"}",status_class="2xx"} 1',
@@ -50,7 +50,7 @@ describe('renderMetrics', () => {
 
   it('counts each bound exactly, at it and just above it', async () => {
     const recorder = new SeriesRecorder();
-    const series = recorder.series('outbound', 's', 'd', 'r', 200);
+    const series = recorder.series('outbound', 's', { name: 'd' }, { route: 'r' }, 200);
     const partsMs = new Float64Array(parts.length);
     for (const ms of durationBoundsMs) {
       series.record(ms, noParts, false);
@@ -75,7 +75,7 @@ describe('renderMetrics', () => {
   it('adds up event loops, and what is listed twice', async () => {
     const recorders = [new SeriesRecorder(), new SeriesRecorder()];
     for (const recorder of recorders) {
-      recorder.series('inbound', 's', 'd', 'r', 503).record(20, noParts, true);
+      recorder.series('inbound', 's', { name: 'd' }, { route: 'r' }, 503).record(20, noParts, true);
       recorder.countFailure('inbound', 'draining');
     }
     const upstream = { destination: 'cart.default', connections: 3, idle: 1, pending: 2 };
@@ -94,7 +94,9 @@ describe('renderMetrics', () => {
     const partsMs = new Float64Array(parts.length);
     partsMs[partIndex.wait] = 3;
     partsMs[partIndex.own] = 0.25;
-    recorder.series('outbound', 'shop.default', 'cart.default', 'default/cart/0', 200).record(3.25, partsMs, false);
+    recorder
+      .series('outbound', 'shop.default', { name: 'cart.default' }, { route: 'default/cart/0' }, 200)
+      .record(3.25, partsMs, false);
     recorder.countRetry('outbound', 'connect-refused');
     const text = await renderMetrics(
       metricsInputOf([recorder], {

@@ -122,7 +122,8 @@ describe('RequestRing', () => {
       const request = finishedRequest({ endedAtMs, totalMs, spanId: i.toString(16).padStart(16, '0') });
       const isOfShare = ring.isOfShare(i % 4_096, endedAtMs);
       if (isOfShare) shares.push(i);
-      if (isOfShare || ring.isSlow(request.route, totalMs, endedAtMs)) ring.record(request, isOfShare, false, null);
+      if (isOfShare || ring.isSlow({ name: request.destination }, request, totalMs, endedAtMs))
+        ring.record(request, isOfShare, false, null);
     }
     const { recorded, keptOneIn } = ring.find(all);
     expect([recorded, keptOneIn]).toEqual([rate * 2_000, 8]);

@@ -74,7 +74,9 @@ describe('10,000 random combinations of labels', () => {
     for (let i = 0; i < 10_000; i++) {
       const direction = next() < 0.5 ? 'outbound' : 'inbound';
       const status = 100 + Math.floor(next() * 500);
-      recorder.series(direction, name('s'), name('d'), name('r'), status).record(i / 10, partsMs, false);
+      recorder
+        .series(direction, name('s'), { name: name('d') }, { route: name('r') }, status)
+        .record(i / 10, partsMs, false);
       if (i % 1_000 === 0) recorder.sweep(i);
       rowsMax = Math.max(rowsMax, recorder.table().labels.length);
     }
@@ -116,7 +118,7 @@ describe('10,000 random combinations of labels', () => {
 describe('a sweep', () => {
   const record = (recorder: SeriesRecorder, destination: string, times: number, status = 200) => {
     for (let i = 0; i < times; i++)
-      recorder.series('outbound', 's', destination, 'r', status).record(1, partsMs, false);
+      recorder.series('outbound', 's', { name: destination }, { route: 'r' }, status).record(1, partsMs, false);
   };
   const namesOf = (recorder: SeriesRecorder) => live(recorder.table()).map(({ destination }) => destination);
 

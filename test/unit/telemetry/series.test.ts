@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { limits } from '../../../src/model/limits.ts';
 import { bucketCount, bucketIndex, bucketUpperMs, percentileMs, totalCount } from '../../../src/telemetry/histogram.ts';
-import { partIndex, parts } from '../../../src/telemetry/recorder.ts';
+import { type Direction, partIndex, parts } from '../../../src/telemetry/recorder.ts';
 import {
   partBoundsMs,
   rowLayout,
@@ -21,7 +21,7 @@ const totalRequests = (table: SeriesTable) =>
 describe('SeriesRecorder', () => {
   it('survives times that are none, without spoiling its sums', () => {
     const recorder = new SeriesRecorder();
-    const series = recorder.series('outbound', 'shop', 'cart.default', 'r', 200);
+    const series = recorder.series('outbound', 'shop', { name: 'cart.default' }, { route: 'r' }, 200);
     const partsMs = Float64Array.from(parts, () => Number.NaN);
     for (const ms of [Number.NaN, -5, Number.POSITIVE_INFINITY, 0]) series.record(ms, partsMs, false);
     partsMs.fill(Number.POSITIVE_INFINITY);
@@ -39,7 +39,9 @@ describe('SeriesRecorder', () => {
     const recorder = new SeriesRecorder(20);
     for (let i = 0; i < 10_000; i++) {
       const status = [200, 301, 404, 502][i % 4]!;
-      recorder.series(i % 3 === 0 ? 'inbound' : 'outbound', 'shop', `s${i}`, '', status).record(1, noParts, false);
+      recorder
+        .series(i % 3 === 0 ? 'inbound' : 'outbound', 'shop', { name: `s${i}` }, { route: '' }, status)
+        .record(1, noParts, false);
     }
     const table = recorder.table();
     expect(table.labels.filter(({ destination }) => destination !== 'other')).toHaveLength(20);
@@ -47,16 +49,16 @@ describe('SeriesRecorder', () => {
     expect(table.labels[27]).toMatchObject({ source: 'other', destination: 'other', route: 'other' });
     expect(recorder.overflowed).toBe(9_980);
     expect(totalRequests(table)).toBe(10_000);
-    const own = recorder.series('inbound', 'shop', 's0', '', 200);
-    expect(recorder.series('inbound', 'shop', 's0', '', 200)).toBe(own);
+    const own = recorder.series('inbound', 'shop', { name: 's0' }, { route: '' }, 200);
+    expect(recorder.series('inbound', 'shop', { name: 's0' }, { route: '' }, 200)).toBe(own);
   });
 
   it('is bounded in memory at the bound of series, and before it takes only what it needs', () => {
     const bytes = (table: SeriesTable) => table.blocks.reduce((sum, block) => sum + block.byteLength, 0);
     const recorder = new SeriesRecorder();
-    recorder.series('outbound', 'a', 'b', 'c', 200);
+    recorder.series('outbound', 'a', { name: 'b' }, { route: 'c' }, 200);
     expect(bytes(recorder.table())).toBeLessThan(700 * 1024);
-    for (let i = 0; i < 10_000; i++) recorder.series('outbound', 'a', `b${i}`, 'c', 200);
+    for (let i = 0; i < 10_000; i++) recorder.series('outbound', 'a', { name: `b${i}` }, { route: 'c' }, 200);
     expect(recorder.table().labels).toHaveLength(limits.seriesMax + 1);
     // What docs/metrics.md says.
     expect(bytes(recorder.table())).toBeLessThan(22 * 1024 * 1024);
@@ -65,7 +67,7 @@ describe('SeriesRecorder', () => {
   it('counts attempts, and which of them failed', () => {
     const recorder = new SeriesRecorder();
     const record = (status: number, isFailure: boolean, attempts: number) =>
-      recorder.series('outbound', 'a', 'b', 'c', status).record(1, noParts, isFailure, attempts);
+      recorder.series('outbound', 'a', { name: 'b' }, { route: 'c' }, status).record(1, noParts, isFailure, attempts);
     record(200, false, 1);
     record(200, false, 3);
     record(301, false, 0);
@@ -101,7 +103,7 @@ describe('SeriesRecorder', () => {
 
   it('keeps combinations apart that differ in one label only, in any order of use', () => {
     const recorder = new SeriesRecorder();
-    const combinations: Parameters<SeriesRecorder['series']>[] = [
+    const combinations: [Direction, string, string, string, number][] = [
       ['outbound', 'a', 'b', 'c', 200],
       ['inbound', 'a', 'b', 'c', 200],
       ['outbound', 'x', 'b', 'c', 200],
@@ -113,7 +115,8 @@ describe('SeriesRecorder', () => {
       ['outbound', 'a', '', 'bc', 200],
     ];
     for (let round = 0; round < 3; round++) {
-      for (const combination of combinations) recorder.series(...combination).record(1, noParts, false);
+      for (const [direction, source, name, route, status] of combinations)
+        recorder.series(direction, source, { name }, { route }, status).record(1, noParts, false);
     }
     const table = recorder.table();
     expect(table.labels).toHaveLength(combinations.length);
@@ -136,7 +139,7 @@ describe('SeriesRecorder', () => {
 
   it('puts each part where its bound says, and its parts add up to its total', () => {
     const recorder = new SeriesRecorder();
-    const series = recorder.series('outbound', 'shop', 'cart.default', 'r', 200);
+    const series = recorder.series('outbound', 'shop', { name: 'cart.default' }, { route: 'r' }, 200);
     const partsMs = new Float64Array(parts.length);
     const tried = [...partBoundsMs, ...partBoundsMs.map((boundMs) => boundMs * 1.0001), 1e9];
     let sumMs = 0;
@@ -159,7 +162,7 @@ describe('SeriesRecorder', () => {
 
   it('keeps percentiles within a bucket of the exact ones', () => {
     const recorder = new SeriesRecorder();
-    const series = recorder.series('outbound', 'shop', 'cart.default', 'r', 200);
+    const series = recorder.series('outbound', 'shop', { name: 'cart.default' }, { route: 'r' }, 200);
     const times = Array.from({ length: 10_000 }, (_, i) => 0.2 * 1.0007 ** ((i * 7919) % 10_000));
     for (const ms of times) series.record(ms, noParts, false);
     times.sort((a, b) => a - b);
@@ -172,7 +175,7 @@ describe('SeriesRecorder', () => {
 
   it('is read by another holder of its memory as it grows', () => {
     const recorder = new SeriesRecorder();
-    const series = recorder.series('outbound', 'a', 'b', 'c', 200);
+    const series = recorder.series('outbound', 'a', { name: 'b' }, { route: 'c' }, 200);
     // A structured clone would share the memory in the same way.
     const posted = { ...recorder.table() };
     series.record(1, noParts, false);

@@ -15,7 +15,7 @@ function makeWindow(loops = 1) {
     const partsMs = new Float64Array(parts.length);
     partsMs[partIndex.wait] = totalMs * 0.75;
     partsMs[partIndex.own] = totalMs * 0.25;
-    recorders[loop]!.series('outbound', 'shop.default', destination, 'r', status).record(
+    recorders[loop]!.series('outbound', 'shop.default', { name: destination }, { route: 'r' }, status).record(
       totalMs,
       partsMs,
       status >= 500,
