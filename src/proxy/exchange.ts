@@ -6,7 +6,7 @@ import { limits } from '../model/limits.ts';
 import type { BodyLimits } from '../model/listener-limits.ts';
 import type { TimedFailedTry } from '../model/span.ts';
 import type { FarTiming, HopTiming } from '../telemetry/ledger.ts';
-import { newPartsMs } from '../telemetry/recorder.ts';
+import { newPartsMs, type PartsMs } from '../telemetry/recorder.ts';
 import type { Trace } from '../telemetry/trace-context.ts';
 import { BodyPace } from './body-pace.ts';
 import type { Deadlined, Deadlines } from './deadlines.ts';
@@ -98,7 +98,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
   status = 0;
   answerBytes = 0;
 
-  readonly partsMs = newPartsMs();
+  readonly partsMs: PartsMs;
   /** Until now, ms; brought up to date together with `partsMs` (outcome.ts). */
   totalMs = 0;
   /** Whether `loop` is an upper bound rather than a measurement. */
@@ -123,6 +123,7 @@ export class Exchange implements RequestReceiver, Deadlined, PickFacts, HopTimin
     bodyLimits: BodyLimits,
   ) {
     const { bodyBytesMax, bodyRateMin } = bodyLimits;
+    this.partsMs = newPartsMs(head.loopMs);
     this.isTimingAsked = isTimingAsked;
     this.movedAtMs = head.readAtMs;
     this.bodyBytesMax = bodyBytesMax;

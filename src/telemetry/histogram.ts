@@ -30,7 +30,11 @@ const bucketOfCell = makeCells();
 /** The bucket of a duration in ms. Never fails: NaN and negative values are 0, infinity is the last bucket. */
 export function bucketIndex(ms: number): number {
   if (!(ms > scaleMinMs)) return 0;
-  if (ms > scaleMaxMs) return overflowIndex;
+  return ms > scaleMaxMs ? overflowIndex : bucketWithin(ms);
+}
+
+/** The same of a duration that is known to be more than `scaleMinMs` and no more than `scaleMaxMs`. */
+export function bucketWithin(ms: number): number {
   scratch[0] = ms;
   const index = bucketOfCell[(scratchWords[highWord]! >>> cellShift) - firstCell]!;
   return ms > edgesMs[index]! ? index + 1 : index;

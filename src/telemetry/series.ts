@@ -14,7 +14,7 @@ import { limits } from '../model/limits.ts';
 import { type StatusClass, unknownService } from '../model/report.ts';
 import { bandCells, bandCount, bandOfBucket, loopEstimatesAt } from './bands.ts';
 import { Busiest } from './busiest.ts';
-import { bucketCount, bucketIndex } from './histogram.ts';
+import { bucketCount, bucketIndex, bucketWithin } from './histogram.ts';
 import {
   type Destination,
   type Direction,
@@ -31,6 +31,8 @@ const directions: readonly Direction[] = ['outbound', 'inbound'];
 /** Upper bounds of a part's histogram, ms; one more cell holds what is above. All are bounds of the fine scale too. */
 export const partBoundsMs = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 5000] as const;
 const partBuckets = partBoundsMs.length + 1;
+const shortestMs = partBoundsMs[0];
+const longestMs = partBoundsMs[partBoundsMs.length - 1]!;
 
 const durationAt = 6;
 const partSumsAt = durationAt + bucketCount;
@@ -138,7 +140,7 @@ class Row implements Series {
       if (!(ms > 0 && ms < Number.POSITIVE_INFINITY)) continue;
       cells[rowLayout.partSumsMs + part]! += ms;
       cells[band + part]! += ms;
-      cells[rowLayout.parts + part * partBuckets + partBucketOf[bucketIndex(ms)]!]! += 1;
+      cells[rowLayout.parts + part * partBuckets + partBucket(ms)]! += 1;
     }
   }
 
@@ -358,6 +360,12 @@ export function statusClassOf(status: number): StatusClass {
 function classIndex(status: number): number {
   if (status >= 200 && status < 300) return 1;
   return status >= 100 && status < 500 ? Math.floor(status / 100) - 1 : 4;
+}
+
+/** Of more than 0 ms. Most parts are short ones. */
+function partBucket(ms: number): number {
+  if (ms <= shortestMs) return 0;
+  return ms > longestMs ? partBuckets - 1 : partBucketOf[bucketWithin(ms)]!;
 }
 
 function directionIndex(direction: Direction): 0 | 1 {
