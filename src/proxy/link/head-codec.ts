@@ -170,35 +170,34 @@ export function encodeEnd(trailers: readonly Field[], timing: HopTiming | null):
 
 // --- Read --------------------------------------------------------------------------------------------------------------------------
 
-/** Where reading is; -1 once the payload made no sense. One for all: reading a payload is never interrupted. */
-let at = 0;
-let source: Uint8Array = new Uint8Array(0);
-let payloadStart = 0;
-let payloadEnd = 0;
-/** The payload as text; empty until something in it has to be read as such. */
-let sourceText = '';
+/**
+ * What is read, and where reading is: `at` is -1 once it made no sense. `text` is all of it, empty until something has to be read as such. One for all: reading a payload is never
+ * interrupted. Fields of an object, which optimised code keeps in registers; variables of the module it would load, and look at, for each octet.
+ */
+const payload = { bytes: Buffer.alloc(0) as Buffer, start: 0, end: 0, at: 0, text: '' };
 const lastView = new LastView();
 
 function begin(bytes: Buffer, start: number, end: number): void {
-  source = bytes;
-  sourceText = '';
-  payloadStart = start;
-  payloadEnd = end;
-  at = start;
+  payload.bytes = bytes;
+  payload.text = '';
+  payload.start = start;
+  payload.end = end;
+  payload.at = start;
 }
 
 /** True when everything was read and made sense. */
-const isWhole = (): boolean => at === payloadEnd;
+const isWhole = (): boolean => payload.at === payload.end;
 
 /** True when what was read made sense, and as much is left as may lie behind a head. */
-const hasJoinedBody = (): boolean => at >= 0 && at < payloadEnd && payloadEnd - at <= joinedBytesMax;
+const hasJoinedBody = (): boolean =>
+  payload.at >= 0 && payload.at < payload.end && payload.end - payload.at <= joinedBytesMax;
 
 function readByte(): number {
-  return at >= 0 && at < payloadEnd ? source[at++]! : fail();
+  return payload.at >= 0 && payload.at < payload.end ? payload.bytes[payload.at++]! : fail();
 }
 
 function fail(): 0 {
-  at = -1;
+  payload.at = -1;
   return 0;
 }
 
@@ -218,25 +217,25 @@ function readVarint(): number {
 
 /** Goes on behind a text of this length, and answers where it begins; -1: the payload is not as long. */
 function skipText(length: number): number {
-  const start = at;
-  if (start < 0 || length > payloadEnd - start) {
+  const start = payload.at;
+  if (start < 0 || length > payload.end - start) {
     fail();
     return -1;
   }
-  at = start + length;
+  payload.at = start + length;
   return start;
 }
 
 function readText(): string {
   const start = skipText(readVarint());
-  return start === -1 ? '' : textOf(start, at);
+  return start === -1 ? '' : textOf(start, payload.at);
 }
 
 /** The payload is made a text as a whole, and once: a call into native code costs more than a slice. In most of HEAD all is known; an OPEN has its `traceparent`. */
 function textOf(start: number, end: number): string {
   if (start === end) return '';
-  if (sourceText === '') sourceText = readLatin1(source as Buffer, payloadStart, payloadEnd);
-  return sourceText.slice(start - payloadStart, end - payloadStart);
+  if (payload.text === '') payload.text = readLatin1(payload.bytes, payload.start, payload.end);
+  return payload.text.slice(start - payload.start, end - payload.start);
 }
 
 function readMethod(): string {
@@ -254,8 +253,9 @@ function readReason(status: number): string {
   const start = skipText(length);
   if (start === -1) return '';
   const usual = reasonOf(status);
-  if (usual.length !== length) return textOf(start, at);
-  for (let i = 0; i < length; i++) if (source[start + i] !== usual.charCodeAt(i)) return textOf(start, at);
+  if (usual.length !== length) return textOf(start, payload.at);
+  for (let i = 0; i < length; i++)
+    if (payload.bytes[start + i] !== usual.charCodeAt(i)) return textOf(start, payload.at);
   return usual;
 }
 
@@ -263,14 +263,14 @@ function readReason(status: number): string {
 function readFields(heard: FieldTable | null): HeaderList {
   const count = readVarint();
   // Each takes at least two bytes: a count that cannot be is found before anything is allocated for it.
-  if (count > limits.linkFieldsMax || count * 2 > payloadEnd - payloadStart) {
+  if (count > limits.linkFieldsMax || count * 2 > payload.end - payload.start) {
     fail();
     return [];
   }
   const headers: HeaderList = [];
-  const view = lastView.of(source);
-  for (let i = 0; i < count && at >= 0; i++) {
-    const mark = payloadEnd - at < placeBytes ? 0 : view.getUint16(at);
+  const view = lastView.of(payload.bytes);
+  for (let i = 0; i < count && payload.at >= 0; i++) {
+    const mark = payload.end - payload.at < placeBytes ? 0 : view.getUint16(payload.at);
     const field = mark < placeMark.again ? readField() : heard === null ? null : readPlaced(heard, mark);
     if (field === null) fail();
     else headers.push(field);
@@ -279,7 +279,7 @@ function readFields(heard: FieldTable | null): HeaderList {
 }
 
 function readPlaced(heard: FieldTable, mark: number): Field | null {
-  at += placeBytes;
+  payload.at += placeBytes;
   if (mark < placeMark.first) return heard.find(mark);
   const field = mark < placeMark.end ? readField() : null;
   return field === null ? null : heard.take(mark, field);
@@ -290,15 +290,15 @@ function readField(): Field | null {
   const name = number === 0 ? readText() : fieldNames[number];
   const start = skipText(readVarint());
   if (start === -1 || name === undefined) return null;
-  const end = at;
+  const end = payload.at;
   const value = textOf(start, end);
-  const isPlain = isPlainOctets(lastView.of(source), start, end);
+  const isPlain = isPlainOctets(lastView.of(payload.bytes), start, end);
   return number === 0 ? fieldOf(name, value, isPlain) : newField(number, name, value, isPlain);
 }
 
 function readTiming(): HopTiming | null {
   const start = skipText(timingBytes);
-  const timing = start === -1 ? null : decodeTiming(lastView.of(source), start);
+  const timing = start === -1 ? null : decodeTiming(lastView.of(payload.bytes), start);
   if (timing === null) fail();
   return timing;
 }
@@ -342,7 +342,7 @@ export function decodeHead(bytes: Buffer, start: number, end: number, heard: Fie
     bodyBytes,
     hasBody: (flag & headFlags.hasBody) !== 0,
     far: timing,
-    data: hasData ? lastView.piece(bytes, at, end) : null,
+    data: hasData ? lastView.piece(bytes, payload.at, end) : null,
     endsStream: (flag & headFlags.endsStream) !== 0,
   };
 }
