@@ -11,7 +11,7 @@ import { type Field, fieldOf } from '../headers.ts';
 import { LastView } from '../last-view.ts';
 import { readLatin1 } from '../latin1.ts';
 import { isFieldText, isToken } from './http1-octets.ts';
-import { findLine, type KnownLine, meetLine } from './known-lines.ts';
+import { findLine, findStatusLine, type KnownLine, meetLine } from './known-lines.ts';
 
 const HTAB = 9;
 const LF = 10;
@@ -142,9 +142,17 @@ export class Http1Section {
   private readLines(bytes: Buffer, start: number, end: number): number {
     const view = lastView.of(bytes);
     let at = start + this.lineStart;
+    let known: KnownLine | null = null;
     if (!this.hasStatusLine) {
-      at = this.readStatusLine(bytes, view, start, end);
-      if (at < 0) return at;
+      known = findStatusLine(view, start, end);
+      if (known === null) {
+        at = this.readStatusLine(bytes, view, start, end);
+        if (at < 0) return at;
+      } else {
+        this.versionAndCode = known.field.name;
+        this.reason = known.field.value;
+        at = start + known.length;
+      }
       this.hasStatusLine = true;
       this.lineStart = at - start;
     }
@@ -153,20 +161,20 @@ export class Http1Section {
         if (at + 1 === end) return sectionNeedsMore;
         return bytes[at + 1] === LF ? at + 2 : sectionFailed;
       }
-      at = this.readField(bytes, view, start, at, end);
-      if (at < 0) return at;
+      known = this.fieldCount < limits.headerFieldsMax ? findLine(view, at, end, known) : null;
+      if (known === null) {
+        at = this.readField(bytes, view, start, at, end);
+        if (at < 0) return at;
+      } else {
+        this.known[this.fieldCount++] = known;
+        at += known.length;
+      }
       this.lineStart = at - start;
     }
     return sectionNeedsMore;
   }
 
   private readStatusLine(bytes: Buffer, view: DataView, start: number, end: number): number {
-    const known = findLine(view, start, end, true);
-    if (known !== null) {
-      this.versionAndCode = known.field.name;
-      this.reason = known.field.value;
-      return start + known.length;
-    }
     const fixedEnd = Math.min(end, start + statusCodeEnd);
     for (let at = start; at < fixedEnd; at++) {
       if (!isStatusOctet(at - start, bytes[at]!)) return sectionFailed;
@@ -188,11 +196,6 @@ export class Http1Section {
   }
 
   private readField(bytes: Buffer, view: DataView, start: number, nameStart: number, end: number): number {
-    const known = this.fieldCount < limits.headerFieldsMax ? findLine(view, nameStart, end, false) : null;
-    if (known !== null) {
-      this.known[this.fieldCount++] = known;
-      return nameStart + known.length;
-    }
     let at = nameStart;
     while (at < end && isToken[bytes[at]!] === 1) at++;
     if (at === end) return sectionNeedsMore;

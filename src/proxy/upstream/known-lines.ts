@@ -8,14 +8,18 @@
 import { fieldNumber } from '../field-names.ts';
 import { type Field, fieldOf } from '../headers.ts';
 import { keepField } from '../known-fields.ts';
-import { sameOctets } from '../same-octets.ts';
+import { sameText } from '../same-octets.ts';
 
 export interface KnownLine {
   /** Of a status line the name is version and code, `HTTP/1.1 200`, and the value its reason. */
   readonly field: Field;
-  /** Octets with the line's end. */
-  readonly length: number;
+  /** Octets with the line's end; `noLength` once another line has its place. */
+  length: number;
   readonly isStatus: boolean;
+  /** Where its octets are kept. */
+  readonly octetsAt: number;
+  /** The known line that came behind it last time, and mostly does again. */
+  follower: KnownLine | null;
 }
 
 /** Where in `bytes` the parts of a line are that was read. */
@@ -29,6 +33,8 @@ export interface LineParts {
 }
 
 const octetsMin = 12;
+/** Longer than any answer. */
+const noLength = 0x3fff_ffff;
 const octetsMax = 128;
 const places = 256;
 /** As many bits as `places` has are left of 32. */
@@ -44,17 +50,27 @@ const octetsView = new DataView(octets.buffer, octets.byteOffset, octets.byteLen
 const placeOf = (view: DataView, at: number): number =>
   Math.imul(view.getInt32(at, true) ^ Math.imul(view.getInt32(at + 8, true), 0x85eb_ca6b), 0x9e37_79b1) >>> placeShift;
 
-/** The line that begins at `at`, before `end`: a status line or a field; null: it is not known. */
-export function findLine(view: DataView, at: number, end: number, isStatus: boolean): KnownLine | null {
+const isAt = ({ length, octetsAt }: KnownLine, view: DataView, at: number, end: number): boolean =>
+  length <= end - at && sameText(view, at, octetsView, octetsAt, length);
+
+/** The status line that begins at `at`, before `end`; null: it is not known. */
+export function findStatusLine(view: DataView, at: number, end: number): KnownLine | null {
   if (end - at < octetsMin) return null;
-  const place = placeOf(view, at);
-  const line = lines[place]!;
-  return line !== null &&
-    line.isStatus === isStatus &&
-    line.length <= end - at &&
-    sameOctets(view, at, octetsView, place * octetsMax, line.length)
-    ? line
-    : null;
+  const line = lines[placeOf(view, at)]!;
+  return line?.isStatus === true && isAt(line, view, at, end) ? line : null;
+}
+
+/** The same of the line of a field, behind the known line `before`, if there is one. */
+export function findLine(view: DataView, at: number, end: number, before: KnownLine | null): KnownLine | null {
+  if (before !== null) {
+    const { follower } = before;
+    if (follower !== null && isAt(follower, view, at, end)) return follower;
+  }
+  if (end - at < octetsMin) return null;
+  const line = lines[placeOf(view, at)]!;
+  if (line === null || line.isStatus || !isAt(line, view, at, end)) return null;
+  if (before !== null) before.follower = line;
+  return line;
 }
 
 /** A line that was read, strictly, and is none that `findLine` knows: it may be known from now on. */
@@ -78,6 +94,12 @@ export function meetLine(
   const value = bytes.toString('latin1', valueStart, valueEnd);
   const field = isStatus ? fieldOf(name, value) : keepField(fieldNumber(name), name, value);
   if (field === null) return;
-  bytes.copy(octets, place * octetsMax, at, end);
-  lines[place] = { field, length, isStatus };
+  const replaced = lines[place]!;
+  if (replaced !== null) {
+    replaced.length = noLength;
+    replaced.follower = null;
+  }
+  const octetsAt = place * octetsMax;
+  bytes.copy(octets, octetsAt, at, end);
+  lines[place] = { field, length, isStatus, octetsAt, follower: null };
 }
