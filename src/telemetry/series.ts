@@ -49,6 +49,7 @@ export const rowLayout = {
   attemptsFailed: 4,
   generation: 5,
   duration: durationAt,
+  /** Filled in by `readRow`: what the bands have of each part. */
   partSumsMs: partSumsAt,
   parts: partsAt,
   partBuckets,
@@ -138,7 +139,6 @@ class Row implements Series {
     for (let part = 0; part < partCount; part++) {
       const ms = partsMs[part]!;
       if (!(ms > 0 && ms < Number.POSITIVE_INFINITY)) continue;
-      cells[rowLayout.partSumsMs + part]! += ms;
       cells[band + part]! += ms;
       cells[rowLayout.parts + part * partBuckets + partBucket(ms)]! += 1;
     }
@@ -342,12 +342,14 @@ export function rowOf(table: Pick<SeriesTable, 'blocks'>, index: number): Float6
   return new Float64Array(block, (index % rowsPerBlock) * rowBytes, rowCells);
 }
 
-/** A copy of the first `cells` of a row; null: it was given up, and is nobody's or somebody else's. */
+/** A copy of the first `cells` of a row, and the sums of its parts; null: it was given up, and is nobody's or somebody else's. */
 export function readRow(table: SeriesTable, index: number, cells: number = rowCells): Float64Array | null {
   const live = rowOf(table, index);
   const generation = table.generations[index]!;
   if (live[rowLayout.generation] !== generation) return null;
   const copy = live.slice(0, cells);
+  for (let band = bandsAt; band < rowCells; band += bandCells)
+    for (let part = 0; part < partCount; part++) copy[partSumsAt + part]! += live[band + part]!;
   // Once more: its loop goes on while this one reads.
   return live[rowLayout.generation] === generation ? copy : null;
 }

@@ -4,6 +4,7 @@ import { bucketCount, bucketIndex, bucketUpperMs, percentileMs, totalCount } fro
 import { type Direction, partIndex, parts } from '../../../src/telemetry/recorder.ts';
 import {
   partBoundsMs,
+  readRow,
   rowLayout,
   rowOf,
   SeriesRecorder,
@@ -26,7 +27,7 @@ describe('SeriesRecorder', () => {
     for (const ms of [Number.NaN, -5, Number.POSITIVE_INFINITY, 0]) series.record(ms, partsMs, false);
     partsMs.fill(Number.POSITIVE_INFINITY);
     series.record(4, partsMs, true);
-    const row = rowOf(recorder.table(), 0);
+    const row = readRow(recorder.table(), 0)!;
     expect(row[rowLayout.requests]).toBe(5);
     expect(row[rowLayout.failures]).toBe(1);
     expect(row[rowLayout.durationSumMs]).toBe(4);
@@ -149,7 +150,7 @@ describe('SeriesRecorder', () => {
       series.record(ms + 1, partsMs, false);
       sumMs += ms + 1;
     }
-    const row = rowOf(recorder.table(), 0);
+    const row = readRow(recorder.table(), 0)!;
     // At the bound, just above the one before; in the last cell also what is off the scale.
     expect([...partCells(row, partIndex.wait)]).toEqual([1, ...Array(partBoundsMs.length - 1).fill(2), 2]);
     expect(totalCount(partCells(row, partIndex.own))).toBe(tried.length);
