@@ -67,16 +67,9 @@ const finished: { -readonly [Name in keyof FinishedRequest]: FinishedRequest[Nam
   revision: 0,
 };
 
-/** Total so far with `own` as what no other part explains; ms. Called when the answer's head leaves and when all is done. */
-export function closeParts(exchange: Exchange, nowMs: number): number {
-  const { partsMs, head } = exchange;
-  const loopMs = partsMs[partIndex.loop]!;
-  const totalMs = loopMs + (nowMs - head.readAtMs);
-  // Written out: a loop over the parts takes some 260 instructions each time instead of 120, and three of these run for a request.
-  const waitedMs = partsMs[partIndex.queue]! + partsMs[partIndex.connect]! + partsMs[partIndex.tls]!;
-  const calledMs = partsMs[partIndex.send]! + partsMs[partIndex.wait]! + partsMs[partIndex.network]!;
-  const explainedMs = loopMs + partsMs[partIndex.decide]! + waitedMs + calledMs + partsMs[partIndex.transfer]!;
-  partsMs[partIndex.own] = Math.max(0, totalMs - explainedMs);
+/** The total until now, ms. */
+export function closeTotal(exchange: Exchange, nowMs: number): number {
+  const totalMs = exchange.partsMs[partIndex.loop]! + (nowMs - exchange.head.readAtMs);
   exchange.totalMs = totalMs;
   return totalMs;
 }
@@ -89,7 +82,7 @@ export function recordOutcome(
   nowMs: number,
   sinks: OutcomeSinks,
 ): void {
-  const totalMs = closeParts(exchange, nowMs);
+  const totalMs = closeTotal(exchange, nowMs);
   const { head, action } = exchange;
   const destination = exchange.destination ?? exchange.service;
   const source = head.source === '' ? sinks.source : head.source;

@@ -14,7 +14,7 @@ import { limits } from '../model/limits.ts';
 import { type BodyLimits, noBodyLimits } from '../model/listener-limits.ts';
 import type { HeaderChange, UnitLimits, UnitName } from '../model/snapshot.ts';
 import { formatServerTiming, type HopTiming, parseFarTiming, splitNetwork } from '../telemetry/ledger.ts';
-import { partIndex } from '../telemetry/recorder.ts';
+import { ownOf, partIndex } from '../telemetry/recorder.ts';
 import { RandomIds, type Trace } from '../telemetry/trace-context.ts';
 import { Attempt } from './attempt.ts';
 import type { Deadlines } from './deadlines.ts';
@@ -28,7 +28,7 @@ import { dropFields, fieldOf, fieldValue, type HeaderList } from './headers.ts';
 import { answerLimitMet, bodyLimitMet, type LimitMet } from './limit-met.ts';
 import { localReply, reasonOf } from './local-reply.ts';
 import { Mirror } from './mirror.ts';
-import { closeParts, type OutcomeSinks, recordOutcome } from './outcome.ts';
+import { closeTotal, type OutcomeSinks, recordOutcome } from './outcome.ts';
 import type { Downstream, RequestAcceptor, RequestHead, RequestReceiver } from './request.ts';
 import { mayTryAgain } from './retry.ts';
 import { route } from './router.ts';
@@ -278,7 +278,7 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
 
   timingOf(exchange: Exchange, nowMs: number): HopTiming | null {
     if (!exchange.downstream.wantsTiming) return null;
-    closeParts(exchange, nowMs);
+    closeTotal(exchange, nowMs);
     return exchange;
   }
 
@@ -294,7 +294,8 @@ export class HttpProxy implements RequestAcceptor, ExchangeSteps {
       exchange.far = far;
       if (far !== null) splitNetwork(partsMs, far, exchange.attempt!.waitedBeforeMs);
     }
-    const totalMs = closeParts(exchange, nowMs);
+    const totalMs = closeTotal(exchange, nowMs);
+    partsMs[partIndex.own] = ownOf(partsMs, totalMs);
     headers.push(fieldOf('Server-Timing', formatServerTiming(partsMs, totalMs, far)));
   }
 

@@ -35,11 +35,18 @@ export function newPartsMs(loopMs = 0): PartsMs {
   return partsMs;
 }
 
+/** What no other part explains of the total, ms. */
+export function ownOf(partsMs: PartsMs, totalMs: number): number {
+  let ownMs = totalMs;
+  for (let part = 0; part < parts.length; part++) if (part !== partIndex.own) ownMs -= partsMs[part]!;
+  return Math.max(0, ownMs);
+}
+
 export type Direction = 'outbound' | 'inbound';
 
 /** One combination of labels; beyond `limits.seriesMax` all share one series `other`. */
 export interface Series {
-  /** `totalMs` from head read to last byte; `partsMs` sums to it. `attempts`: at endpoints; by default one. */
+  /** `totalMs` from head read to last byte. What no other part of `partsMs` explains of it is written there as `own`. `attempts`: at endpoints; by default one. */
   record(totalMs: number, partsMs: PartsMs, isFailure: boolean, attempts?: number, isLoopEstimate?: boolean): void;
 }
 

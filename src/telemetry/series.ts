@@ -19,6 +19,7 @@ import {
   type Destination,
   type Direction,
   type PartsMs,
+  partIndex,
   parts,
   type Recorder,
   type Rule,
@@ -136,12 +137,18 @@ class Row implements Series {
     cells[rowLayout.duration + bucket]! += 1;
     const band = bandAtOf[bucket]!;
     if (isLoopEstimate) cells[band + loopEstimatesAt]! += 1;
+    let explainedMs = 0;
+    partsMs[partIndex.own] = 0;
     for (let part = 0; part < partCount; part++) {
       const ms = partsMs[part]!;
       if (!(ms > 0 && ms < Number.POSITIVE_INFINITY)) continue;
-      cells[band + part]! += ms;
-      cells[rowLayout.parts + part * partBuckets + partBucket(ms)]! += 1;
+      explainedMs += ms;
+      addPart(cells, band, part, ms);
     }
+    const ownMs = totalMs - explainedMs;
+    if (!(ownMs > 0 && ownMs < Number.POSITIVE_INFINITY)) return;
+    partsMs[partIndex.own] = ownMs;
+    addPart(cells, band, partIndex.own, ownMs);
   }
 
   /** Readers pass it over from now on. */
@@ -364,7 +371,13 @@ function classIndex(status: number): number {
   return status >= 100 && status < 500 ? Math.floor(status / 100) - 1 : 4;
 }
 
-/** Of more than 0 ms. Most parts are short ones. */
+/** `ms` is more than 0; `band` where that of the total begins. */
+function addPart(cells: Float64Array, band: number, part: number, ms: number): void {
+  cells[band + part]! += ms;
+  cells[rowLayout.parts + part * partBuckets + partBucket(ms)]! += 1;
+}
+
+/** Most parts are short ones. */
 function partBucket(ms: number): number {
   if (ms <= shortestMs) return 0;
   return ms > longestMs ? partBuckets - 1 : partBucketOf[bucketWithin(ms)]!;

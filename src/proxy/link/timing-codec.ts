@@ -1,11 +1,11 @@
 /**
  * A hop's timing as 23 bytes of a HEAD or END: the scale, the total, and each part in the ledger's order, two bytes each, in units of
- * 2^scale microseconds. So all is exact to the microsecond up to 65 ms, and to 1/65,536 of the total beyond.
+ * 2^scale microseconds. So all is exact to the microsecond up to 65 ms, and to 1/65,536 of the total beyond. `own` is not said: it is what the others leave.
  *
  * Fixed places make it cheap at both ends: it is written byte by byte into the frame, and a caller reads the total only, unless somebody asks for the parts.
  */
 import type { HopTiming } from '../../telemetry/ledger.ts';
-import { newPartsMs, type PartsMs, parts } from '../../telemetry/recorder.ts';
+import { newPartsMs, type PartsMs, partIndex, parts } from '../../telemetry/recorder.ts';
 
 export const timingBytes = 3 + 2 * parts.length;
 const totalAt = 1;
@@ -28,7 +28,7 @@ export function writeTiming(view: DataView, at: number, { partsMs, totalMs }: Ho
   view.setInt32(at + partsAt + 4, (wordOf(partsMs[2]! * perMs) << 16) | wordOf(partsMs[3]! * perMs));
   view.setInt32(at + partsAt + 8, (wordOf(partsMs[4]! * perMs) << 16) | wordOf(partsMs[5]! * perMs));
   view.setInt32(at + partsAt + 12, (wordOf(partsMs[6]! * perMs) << 16) | wordOf(partsMs[7]! * perMs));
-  view.setInt32(at + partsAt + 16, (wordOf(partsMs[8]! * perMs) << 16) | wordOf(partsMs[9]! * perMs));
+  view.setInt32(at + partsAt + 16, wordOf(partsMs[partIndex.network]! * perMs));
 }
 
 /** What is no time, NaN too, is 0. */
@@ -66,15 +66,12 @@ class ToldTiming implements HopTiming {
 
   get partsMs(): PartsMs {
     const partsMs = newPartsMs();
-    this.pairs.forEach((pair, index) => {
-      partsMs[2 * index] = this.msOf(pair >>> 16);
-      partsMs[2 * index + 1] = this.msOf(pair & wordMax);
+    const said = this.pairs.flatMap((pair) => [pair >>> 16, pair & wordMax]);
+    const own = said.reduce((left, units, part) => (part === partIndex.own ? left : left - units), this.total);
+    said.with(partIndex.own, Math.max(0, own)).forEach((units, part) => {
+      // No part is longer than the whole, whoever says so.
+      partsMs[part] = (Math.min(this.total, units) * this.scale) / 1000;
     });
     return partsMs;
-  }
-
-  /** No part is longer than the whole, whoever says so. */
-  private msOf(units: number): number {
-    return (Math.min(this.total, units) * this.scale) / 1000;
   }
 }

@@ -3,7 +3,7 @@ import type { Exchange } from '../../../src/proxy/exchange.ts';
 import type { Failure } from '../../../src/proxy/failure.ts';
 import type { OutcomeSinks } from '../../../src/proxy/outcome.ts';
 
-export const closeParts = (_exchange: Exchange, _nowMs: number): number => 0;
+export const closeTotal = (_exchange: Exchange, _nowMs: number): number => 0;
 
 export function recordOutcome(
   { head, destination, service, action, status, attempts, partsMs }: Exchange,

@@ -172,7 +172,7 @@ describe('startReporter', () => {
     record(10, true, 3, false);
     record(10, false, 1, true);
     partsMs[partIndex.wait] = 9e6;
-    record(9e6, false, 1, false);
+    record(9e6 + 2, false, 1, false);
     reporter.report();
     const us = (wait: number, own: number) => parts.map((part) => (part === 'wait' ? wait : part === 'own' ? own : 0));
     expect(frames[1]).toEqual([

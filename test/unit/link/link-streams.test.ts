@@ -8,7 +8,7 @@ import { linkCreditFirst, streamCreditFirst } from '../../../src/proxy/link/fram
 import type { LinkUpstream } from '../../../src/proxy/link/link-upstream.ts';
 import type { AnswerHead, Listener } from '../../../src/proxy/request.ts';
 import type { UpstreamRequest } from '../../../src/proxy/upstream/upstream.ts';
-import { newPartsMs } from '../../../src/telemetry/recorder.ts';
+import { newPartsMs, partIndex } from '../../../src/telemetry/recorder.ts';
 import type { Call, FakeProxy } from '../listener/listener-fakes.ts';
 import { Recording } from '../upstream/recording.ts';
 import { getCart, LinkRoom, postCart, turns, until } from './link-room.ts';
@@ -109,7 +109,8 @@ describe('a request and its answer', () => {
     });
     expect([call.body, call.downstream.wantsTiming]).toEqual(['helloworld', true]);
     const partsMs = newPartsMs();
-    partsMs[3] = 1.5;
+    partsMs[partIndex.connect] = 1.5;
+    partsMs[partIndex.own] = 0.5;
     call.downstream.head(
       { ...unknownLength, status: 201, headers: headerList(['X-Two', '2']) },
       { partsMs, totalMs: 2 },

@@ -15,7 +15,7 @@ import type {
   UpstreamStream,
 } from '../../../src/proxy/upstream/upstream.ts';
 import type { HopTiming } from '../../../src/telemetry/ledger.ts';
-import type { Recorder } from '../../../src/telemetry/recorder.ts';
+import { ownOf, partIndex, type Recorder } from '../../../src/telemetry/recorder.ts';
 import type { RequestChanges } from '../../fixtures/service-unit.ts';
 
 export class FakeClient implements Downstream {
@@ -185,7 +185,8 @@ export function fakeMesh(
   const live: string[] = [];
   const recorder: Recorder = {
     series: (_direction, _source, destination, rule, status) => ({
-      record: (totalMs, partsMs, isFailure) =>
+      record: (totalMs, partsMs, isFailure) => {
+        partsMs[partIndex.own] = ownOf(partsMs, totalMs);
         recorded.push({
           destination: destination === null ? unknownService : destination.name,
           route: rule === null ? '' : rule.route,
@@ -193,7 +194,8 @@ export function fakeMesh(
           totalMs,
           partsMs: Array.from(partsMs),
           isFailure,
-        }),
+        });
+      },
     }),
     countFailure: (_direction, code) => failureCounts.push(code),
     countRetry: (_direction, code) => retries.push(code),

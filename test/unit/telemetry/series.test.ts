@@ -32,7 +32,13 @@ describe('SeriesRecorder', () => {
     expect(row[rowLayout.failures]).toBe(1);
     expect(row[rowLayout.durationSumMs]).toBe(4);
     expect(totalCount(duration(row))).toBe(5);
-    expect(totalCount(row.subarray(rowLayout.partSumsMs))).toBe(0);
+    // What no part explains.
+    expect(parts.map((_, part) => row[rowLayout.partSumsMs + part])).toEqual(
+      parts.map((part) => (part === 'own' ? 4 : 0)),
+    );
+    expect(parts.map((_, part) => totalCount(partCells(row, part)))).toEqual(
+      parts.map((part) => (part === 'own' ? 1 : 0)),
+    );
     expect([row[rowLayout.attempts], row[rowLayout.attemptsFailed]]).toEqual([5, 1]);
   });
 
