@@ -1,8 +1,8 @@
 /** Octets looked at four or eight at a time: a loop over single ones takes as many times more instructions, and a call into native code 1,000. */
 
 /**
- * Both hold the same `length` octets from there on, 8 or more, of which those of `text` have no NUL. Compared as doubles: only those of NUL are the same as
- * others, and such as are no number, in which octets of 0xf0 and more are, are not even the same as themselves; that is a no where there could be a yes.
+ * Both hold the same `length` octets, 8 or more, from there on; those of `text` have no NUL. Eight at once are compared as a double. Of octets that differ only NULs make equal
+ * ones (0 and -0). What makes no number, with octets of 0xf0 and more in it, is not even equal to itself, and counts as different.
  */
 export function sameText(view: DataView, at: number, text: DataView, textAt: number, length: number): boolean {
   const lastAt = at + length - 8;
@@ -11,7 +11,7 @@ export function sameText(view: DataView, at: number, text: DataView, textAt: num
   return view.getFloat64(lastAt, true) === text.getFloat64(lastAt + shift, true);
 }
 
-/** All are visible ASCII or blanks. Four octets are looked at by the same two sums: one that is too small, or DEL, leaves its high bit behind, and what carries over to others does so from one that is found anyway. */
+/** All are visible ASCII or blanks. Four are looked at by the same two sums: one that is too small, or DEL, leaves its high bit behind; what carries over into another comes from one that is found anyway. */
 export function isPlainOctets(view: DataView, start: number, end: number): boolean {
   if (end - start < 4) {
     for (let i = start; i < end; i++) if (view.getUint8(i) < 0x20 || view.getUint8(i) > 0x7e) return false;
