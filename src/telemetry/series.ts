@@ -367,6 +367,7 @@ export function statusClassOf(status: number): StatusClass {
 }
 
 function classIndex(status: number): number {
+  // Nearly all, without the division that the others take.
   if (status >= 200 && status < 300) return 1;
   return status >= 100 && status < 500 ? Math.floor(status / 100) - 1 : 4;
 }

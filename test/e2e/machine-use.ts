@@ -6,11 +6,11 @@ import type { Bench } from './harness.ts';
 
 /**
  * Keeps each processor busy with what gives way to everything else (SCHED_IDLE), until the bench is closed. A virtual processor that sleeps has to be woken by its host, which took up to
- * milliseconds on a busy one; no process of the machine can see that. Answers the pids.
+ * milliseconds on a busy one; no process of the machine can see that. Answers the pids. Whoever is killed before leaves them ten minutes of CPU time.
  */
 export function keepProcessorsAwake(bench: Bench): readonly number[] {
   return Array.from({ length: availableParallelism() }, (_, core) => {
-    const words = ['-c', String(core), 'chrt', '--idle', '0', 'sh', '-c', 'while :; do :; done'];
+    const words = ['-c', String(core), 'chrt', '--idle', '0', 'sh', '-c', 'ulimit -t 600; while :; do :; done'];
     const child = spawn('taskset', words, { stdio: ['ignore', 'ignore', 'inherit'] });
     bench.onClose(() => void child.kill('SIGKILL'));
     return child.pid!;

@@ -2,7 +2,7 @@
  * A hop's timing as 23 bytes of a HEAD or END: the scale, the total, and each part in the ledger's order, two bytes each, in units of
  * 2^scale microseconds. So all is exact to the microsecond up to 65 ms, and to 1/65,536 of the total beyond. `own` is not said: it is what the others leave.
  *
- * Fixed places make it cheap at both ends: it is written byte by byte into the frame, and a caller reads the total only, unless somebody asks for the parts.
+ * Fixed places make it cheap at both ends: it is written into the frame, and a caller reads the total only, unless somebody asks for the parts.
  */
 import type { HopTiming } from '../../telemetry/ledger.ts';
 import { newPartsMs, type PartsMs, partIndex, parts } from '../../telemetry/recorder.ts';
@@ -54,7 +54,7 @@ export function decodeTiming(view: DataView, at: number): HopTiming | null {
 
 /**
  * Keeps the parts as they came, two in a number: most are asked for their total only. Its constructor is so short that it is always compiled into who calls it:
- * with nine fields it was a call, of 380 instructions.
+ * with nine fields it was a call, of 380 instructions (ADR 30).
  */
 class ToldTiming implements HopTiming {
   constructor(

@@ -53,10 +53,13 @@ const placeOf = (view: DataView, at: number): number =>
 const isAt = ({ length, octetsAt }: KnownLine, view: DataView, at: number, end: number): boolean =>
   length <= end - at && sameText(view, at, octetsView, octetsAt, length);
 
+/** Whatever line is known of those that begin like this one. */
+const lineOfPlace = (view: DataView, at: number, end: number): KnownLine | null =>
+  end - at < octetsMin ? null : lines[placeOf(view, at)]!;
+
 /** The status line that begins at `at`, before `end`; null: it is not known. */
 export function findStatusLine(view: DataView, at: number, end: number): KnownLine | null {
-  if (end - at < octetsMin) return null;
-  const line = lines[placeOf(view, at)]!;
+  const line = lineOfPlace(view, at, end);
   return line?.isStatus === true && isAt(line, view, at, end) ? line : null;
 }
 
@@ -66,8 +69,7 @@ export function findLine(view: DataView, at: number, end: number, before: KnownL
     const { follower } = before;
     if (follower !== null && isAt(follower, view, at, end)) return follower;
   }
-  if (end - at < octetsMin) return null;
-  const line = lines[placeOf(view, at)]!;
+  const line = lineOfPlace(view, at, end);
   if (line === null || line.isStatus || !isAt(line, view, at, end)) return null;
   if (before !== null) before.follower = line;
   return line;
